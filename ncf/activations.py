@@ -1,0 +1,29 @@
+"""Activations phi and g by name: `value` writes phi(z) into `out` (which may be z), `slope` gives phi'(z)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Activation:
+    value: Callable[..., Tensor]  # value(z, out=tensor)
+    slope: Callable[[Tensor, Tensor], Tensor]  # slope(z, f) with f = phi(z) already known
+
+
+def identity(z: Tensor, out: Tensor) -> Tensor:
+    return out if out is z else out.copy_(z)
+
+
+def relu(z: Tensor, out: Tensor) -> Tensor:
+    return torch.clamp(z, min=0, out=out)
+
+
+ACTIVATIONS = {
+    "identity": Activation(identity, lambda z, f: torch.ones_like(z)),
+    "relu": Activation(relu, lambda z, f: (z >= 0).to(z.dtype)),  # phi'(0) = 1: with 0 a tied network never leaves rest
+    "tanh": Activation(torch.tanh, lambda z, f: 1 - f * f),
+    "sigmoid": Activation(torch.sigmoid, lambda z, f: f * (1 - f)),
+}

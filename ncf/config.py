@@ -1,0 +1,330 @@
+"""The typed schema: every key of ncf, its default, its range and its line of help.
+
+The dataclasses are at once Hydra's schema, the text of ``--help`` and the record in every checkpoint. Ranges stand in the
+fields (``least``, ``above``, ``most``, ``choices``); what relates several keys stands in `check_gncn` and `check_train`.
+"""
+
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Optional
+
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ncf.errors import UserError, nearest
+
+
+def key(default, help: str, **range_) -> Any:
+    """One config key: default, line of help, and its range (least, above, most, choices) or `place` (not part of the science)."""
+    metadata = {"help": help, **range_}
+    if isinstance(default, (list, dict)) or is_dataclass(default):
+        return field(default_factory=lambda: default if is_dataclass(default) else type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def section(cls, help: str) -> Any:
+    return field(default_factory=cls, metadata={"help": help})
+
+
+# --- the networks -----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class SettleConfig:
+    steps: int = key(50, "K, settling steps per image", least=1)
+    beta: float = key(0.1, "beta, step size of the states", above=0)
+    gamma: float = key(0.001, "gamma, leak of the states", least=0)
+
+
+@dataclass
+class PriorConfig:
+    kind: str = key("none", "prior on the states", choices=("none", "laplace", "gaussian", "cauchy"))
+    strength: float = key(0.01, "lambda, strength of the prior", least=0)
+
+
+@dataclass
+class LateralConfig:
+    enabled: bool = key(False, "lateral competition within columns (the L in a name)")
+    columns: list[int] = key([12, 12, 18], "units per column, one number per layer or one for all")
+    self_excitation: float = key(0.15, "alpha_e (published: 0.13)", least=0)
+    inhibition: float = key(0.1, "alpha_h (published: 0.125)", least=0)
+
+
+@dataclass
+class PrecisionConfig:
+    kind: str = key("none", "precision on e_1.. (the Sigma in a name)", choices=("none", "whitened", "published"))
+    rate: float = key(0.01, "published: step of Sigma toward the batch's mean outer product", above=0, most=1)
+    shrinkage: float = key(0.1, "published: share of that outer product kept on its diagonal alone", least=0, most=1)
+    floor: float = key(0.5, "published: least variance; beta / floor must stay below 2", above=0)
+
+
+@dataclass
+class ConstraintConfig:
+    kind: str = key("limit", "norm of every column of synapses: limit (scale down only), unit, none", choices=("limit", "unit", "none"))
+    radius: float = key(1.0, "the norm that is limited or set", above=0)
+
+
+@dataclass
+class GNCNConfig:
+    """A generative neural coding network: every variant is a set of these terms (paper.md, sections 2 and 3)."""
+
+    family: str = key("gncn", "family of models", choices=("gncn",))
+    name: str = key("gncn", "name shown in reports")
+    layers: list[int] = key([360, 360, 360], "units of z_1 .. z_L, from the image up")
+    activation: str = key("relu", "phi on z_1 .. z_L", choices=("identity", "relu", "tanh", "sigmoid"))
+    prediction: str = key("relu", "g on the predictions mu_1 .. mu_{L-1}", choices=("identity", "relu", "tanh", "sigmoid"))
+    likelihood: str = key("bernoulli", "of the image: bernoulli (g_0 sigmoid, BCE) or gaussian (g_0 identity)", choices=("bernoulli", "gaussian"))
+    target: str = key("activity", "what e_1 .. compare with the prediction: activity phi(z_l) or state z_l", choices=("activity", "state"))
+    error_synapses: str = key("learned", "feedback through E_l (learned, t2) or W_l^T (tied, t1)", choices=("learned", "tied"))
+    error_rate: float = key(1.0, "rate of the update of E_l against that of W_l", least=0)
+    derivative: bool = key(False, "multiply the feedback by phi'(z_l)")
+    skips: bool = key(False, "generative skips M_l from layer l to l-2 (PDH)")
+    init_sd: float = key(0.05, "standard deviation of the starting synapses", above=0)
+    prior: PriorConfig = section(PriorConfig, "prior on the states")
+    lateral: LateralConfig = section(LateralConfig, "lateral competition")
+    precision: PrecisionConfig = section(PrecisionConfig, "precision of the hidden layers")
+    constraint: ConstraintConfig = section(ConstraintConfig, "norm of the synapses")
+    settle: SettleConfig = section(SettleConfig, "settling (inference)")
+
+
+# --- data, optimizer, metrics -----------------------------------------------------------------------------------------
+
+
+@dataclass
+class DatasetConfig:
+    name: str = key("digits", "which reader", choices=("digits", "mnist", "fashion_mnist", "kmnist", "caltech101_silhouettes", "npz"))
+    folder: Optional[str] = key(None, "folder inside data_dir, where it is not the dataset's name")
+    path: Optional[str] = key(None, "npz: the file with x_train (and y_train, x_test, y_test, x_validation, y_validation)")
+    binarize: str = key("threshold", "threshold (at one half), bernoulli (resampled in every epoch) or none", choices=("threshold", "bernoulli", "none"))
+    n_train: Optional[int] = key(None, "number of training images; null: all", least=1)
+    n_validation: Optional[int] = key(None, "validation images split off the training set; null: a sixth, or the set's own split", least=1)
+    split_seed: int = key(0, "seed of that split, apart from the run's seed", least=0)
+    mirror: Optional[str] = key(None, "address to download from instead of the published one")
+
+
+@dataclass
+class OptimizerConfig:
+    name: str = key("adam", "how local updates change the synapses", choices=("adam", "sgd"))
+    lr: float = key(0.001, "learning rate", above=0)
+    beta1: float = key(0.9, "adam: decay of the first moment; sgd: momentum", least=0, most=0.999999)
+    beta2: float = key(0.999, "adam: decay of the second moment", least=0, most=0.999999)
+    epsilon: float = key(1e-7, "adam: added to the root of the uncorrected second moment", above=0)
+
+
+@dataclass
+class MetricsConfig:
+    names: list[str] = key(["bce", "tod"], "which metrics (bce, tod, m_mse)")
+    mask: str = key("right", "m_mse: the half (or pixels) that settling does not see", choices=("left", "right", "top", "bottom", "random"))
+    mask_fraction: float = key(0.5, "m_mse: share of unseen pixels", above=0, most=0.99)
+    n_images: Optional[int] = key(None, "first images of the split to measure on; null: all", least=1)
+    batch_size: int = key(500, "images settled together when measuring", least=1)
+
+
+# --- the two commands -------------------------------------------------------------------------------------------------
+
+PLACE = {"place": True}  # where and how a run is carried out; no part of what is computed
+
+
+@dataclass
+class CheckpointConfig:
+    every_minutes: float = key(10.0, "save inside an epoch when this long has passed; 0: only at its end", least=0, **PLACE)
+    every_steps: int = key(0, "save after this many batches; 0: never inside an epoch", least=0, **PLACE)
+
+
+@dataclass
+class TrainConfig:
+    model: Any = key(MISSING, "the network: see group model")
+    dataset: DatasetConfig = section(DatasetConfig, "the images: see group dataset")
+    optimizer: OptimizerConfig = section(OptimizerConfig, "how updates are applied: see group optimizer")
+    metrics: MetricsConfig = section(MetricsConfig, "what the final report measures: see group metrics")
+    epochs: int = key(50, "passes over the training images", least=1)
+    batch_size: int = key(200, "images per update", least=1)
+    seed: int = key(0, "seed of weights, data order and sampling", least=0)
+    validate_every: int = key(1, "validate after every so many epochs (and after the last); 0: after the last only", least=0)
+    patience: Optional[int] = key(None, "stop after so many validations without a better BCE; null: never", least=1)
+    threads: Optional[int] = key(None, "processor threads; null: all cores", least=1, **PLACE)
+    device: str = key("auto", "auto (CUDA when there), cpu, cuda or cuda:N", **PLACE)
+    data_dir: Optional[str] = key(None, "folder of the image sets; null: NCF_DATA, else a cache folder in your home", **PLACE)
+    output_dir: str = key("outputs", "where runs/ and sweeps/ are written", **PLACE)
+    name: Optional[str] = key(None, "name of the run (or sweep) folder; null: made from time, model, dataset and seed", **PLACE)
+    run_dir: Optional[str] = key(None, "the run folder itself, in place of output_dir and name", **PLACE)
+    progress: str = key("auto", "bar, plain (lines), off, or auto: a bar when a person watches", choices=("auto", "bar", "plain", "off"), **PLACE)
+    checkpoint: CheckpointConfig = section(CheckpointConfig, "when to save")
+
+
+@dataclass
+class EvalConfig:
+    checkpoint: str = key(MISSING, "path of a checkpoint (best.pt), or its run folder")
+    dataset: Any = key(None, "other images of the same shape; null: those of the checkpoint")
+    metrics: Any = key(None, "what to measure; null: what the training report measured")
+    split: str = key("all", "train, validation, test, or all (validation and test)", choices=("train", "validation", "test", "all"))
+    threads: Optional[int] = key(None, "processor threads; null: all cores", least=1)
+    device: str = key("auto", "auto (CUDA when there), cpu, cuda or cuda:N")
+    data_dir: Optional[str] = key(None, "folder of the image sets; null: NCF_DATA, else a cache folder in your home")
+    output: Optional[str] = key(None, "file to write; null: eval-DATASET-SPLIT.json beside the checkpoint")
+
+
+MODEL_FAMILIES = {"gncn": GNCNConfig}
+
+
+def register_schemas() -> None:
+    """Give Hydra the schemas; the YAML files of each group and the two primary configs start from them."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    store.store(name="train_schema", node=TrainConfig)
+    store.store(name="eval_schema", node=EvalConfig)
+    for group, schemas in {"model": MODEL_FAMILIES, "dataset": {"dataset": DatasetConfig}, "metrics": {"metrics": MetricsConfig}}.items():
+        for name, schema in schemas.items():
+            store.store(group=group, name=f"{name}_schema", node=schema)
+
+
+# --- from a composed config to checked objects ------------------------------------------------------------------------
+
+
+def build(config: DictConfig | dict, schema: type) -> Any:
+    """The schema's object for a composed config (or one out of a checkpoint), with every key checked.
+
+    Keys that the schema does not have are refused (``+typo=1`` passes Hydra), as are values outside their range.
+    """
+    plain = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else dict(config)
+    plain = {name: value for name, value in plain.items() if name != "hydra"}
+    nested = {}
+    if schema is TrainConfig:
+        if not isinstance(plain.get("model"), dict):
+            raise UserError("model is not set: choose one, e.g. model=gncn_pdh")
+        family = plain["model"].get("family")
+        if family not in MODEL_FAMILIES:
+            raise UserError(f"model.family={family}: unknown; {nearest(family, MODEL_FAMILIES)}")
+        nested["model"] = build_node(plain.pop("model"), MODEL_FAMILIES[family], "model.")
+    if schema is EvalConfig:
+        for name, node in (("dataset", DatasetConfig), ("metrics", MetricsConfig)):
+            if isinstance(plain.get(name), dict):
+                nested[name] = build_node(plain.pop(name), node, f"{name}.")
+    result = build_node(plain, schema, "")
+    for name, value in nested.items():
+        setattr(result, name, value)
+    if schema is TrainConfig:
+        check_train(result)
+    return result
+
+
+def build_node(plain: dict, schema: type, prefix: str) -> Any:
+    unknown = first_unknown(plain, schema, prefix)
+    if unknown:
+        raise UserError(f"unknown key {unknown!r}: {nearest(unknown, (prefix + k for k in flat_keys(schema)))}")
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(schema), plain)
+        missing = [k for k in OmegaConf.missing_keys(merged) if k != "model"]
+        if missing:
+            raise UserError(f"{prefix}{missing[0]} is not set: give {prefix}{missing[0]}=...")
+        if "model" in OmegaConf.missing_keys(merged):
+            merged["model"] = None
+        result = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        where = f"{prefix}{error.full_key}: " if error.full_key else ""
+        raise UserError(where + str(error.msg or error).splitlines()[0]) from error
+    check_ranges(result, prefix)
+    return result
+
+
+def first_unknown(plain: dict, schema: type, prefix: str) -> str | None:
+    known = {f.name: f for f in fields(schema)}
+    for name, value in plain.items():
+        if name not in known:
+            return f"{prefix}{name}"
+        inner = known[name].default_factory
+        if is_dataclass(inner) and isinstance(value, dict):
+            deeper = first_unknown(value, inner, f"{prefix}{name}.")
+            if deeper:
+                return deeper
+    return None
+
+
+def flat_keys(schema: type, prefix: str = "") -> list[str]:
+    """Every key of a schema, dotted: ``settle.steps``."""
+    keys = []
+    for f in fields(schema):
+        keys.append(prefix + f.name)
+        if is_dataclass(f.default_factory):
+            keys += flat_keys(f.default_factory, f"{prefix}{f.name}.")
+    return keys
+
+
+def check_ranges(node: Any, prefix: str = "") -> None:
+    for f in fields(node):
+        value, rule, name = getattr(node, f.name), f.metadata, f"{prefix}{f.name}"
+        if is_dataclass(value):
+            check_ranges(value, f"{name}.")
+        elif value is None:
+            continue
+        elif "choices" in rule and value not in rule["choices"]:
+            raise UserError(f"{name}={value}: {nearest(value, rule['choices'])} (allowed: {', '.join(rule['choices'])})")
+        elif isinstance(value, float) and not abs(value) < float("inf"):
+            raise UserError(f"{name}={value}: must be a finite number")
+        elif "least" in rule and not value >= rule["least"]:
+            raise UserError(f"{name}={value}: must be at least {rule['least']}")
+        elif "above" in rule and not value > rule["above"]:
+            raise UserError(f"{name}={value}: must be above {rule['above']}")
+        elif "most" in rule and not value <= rule["most"]:
+            raise UserError(f"{name}={value}: must be at most {rule['most']}")
+
+
+def check_train(config: TrainConfig) -> None:
+    if isinstance(config.model, GNCNConfig):
+        check_gncn(config.model)
+    if config.dataset.name == "npz" and not config.dataset.path:
+        raise UserError("dataset=npz needs dataset.path=FILE.npz, a file with an array x_train")
+    check_metrics(config.metrics)
+
+
+def check_metrics(config: MetricsConfig) -> None:
+    from ncf.metrics import METRICS
+
+    for name in config.names:
+        if name not in METRICS:
+            raise UserError(f"metrics.names: unknown metric {name!r}; {nearest(name, METRICS)}")
+
+
+def check_gncn(config: GNCNConfig) -> None:
+    """What relates several keys of a network."""
+    if not config.layers or min(config.layers) < 1:
+        raise UserError(f"model.layers={config.layers}: give at least one layer, each with at least one unit, e.g. model.layers=[360,360]")
+    if config.lateral.enabled:
+        sizes = columns_per_layer(config)
+        for layer, (units, column) in enumerate(zip(config.layers, sizes), start=1):
+            if column < 1 or units % column:
+                raise UserError(
+                    f"model.layers: layer {layer} has {units} units, not divisible by its column size {column}; "
+                    f"change model.layers or model.lateral.columns={list(sizes)}"
+                )
+    step = config.settle.beta / config.precision.floor
+    if config.precision.kind == "published" and len(config.layers) > 1 and step >= 2:
+        raise UserError(
+            f"model.precision.floor={config.precision.floor}: beta / floor is {step:g}, and settling diverges from 2 on; "
+            f"raise the floor above {config.settle.beta / 2:g}"
+        )
+
+
+def columns_per_layer(config: GNCNConfig) -> list[int]:
+    """Column sizes of layers 1..L: the list itself, or its one number for all."""
+    columns, depth = config.lateral.columns, len(config.layers)
+    if len(columns) == 1:
+        return list(columns) * depth
+    if len(columns) != depth:
+        raise UserError(f"model.lateral.columns={columns}: {depth} layers need {depth} column sizes, or one for all")
+    return list(columns)
+
+
+def science(config: TrainConfig) -> dict:
+    """The part of a config that determines the result, as plain dicts: everything but keys marked `place`."""
+
+    def keep(node: Any) -> dict:
+        return {
+            f.name: keep(getattr(node, f.name)) if is_dataclass(getattr(node, f.name)) else getattr(node, f.name)
+            for f in fields(node)
+            if not f.metadata.get("place")
+        }
+
+    plain = keep(config)
+    plain.pop("checkpoint")
+    return plain

@@ -1,0 +1,282 @@
+"""The generative neural coding network: one class for the whole family, equations in the paper's order.
+
+Source: Ororbia and Kifer, "The neural coding framework for learning generative models", Nature Communications 13:2064
+(2022). Rows are samples; layer 0 is the image, layers 1..L are hidden. Symbols (shapes):
+
+    z_l, f_l = phi(z_l)   state and activity of layer l                          (B, J_l)
+    mu_l, r_l, e_l        prediction of layer l, its residual, its error neurons (B, J_l)
+    W_l                   generative synapses, layer l to l-1                    (J_l, J_{l-1})
+    M_l                   generative skips, layer l to l-2, l >= 2               (J_l, J_{l-2})
+    E_l                   error synapses, e_{l-1} to z_l                         (J_{l-1}, J_l)
+    Sigma_l, Q_l          covariance of layer l given its prediction, and the matrix e_l = r_l Q_l
+    beta, gamma, K        step size, leak, settling steps
+
+A batch's way: `settle` returns a `State`; `local_updates` turns a state into one matrix per bundle of synapses; an optimizer
+adds them; `adapt_precision` and `limit_norms` close the step. Autograd is off in all of it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ncf.activations import ACTIVATIONS
+from ncf.config import GNCNConfig, columns_per_layer
+
+JITTER = 0.00025  # whitened precision: added to every entry of Sigma at each precision step (released)
+
+
+@dataclass
+class State:
+    """Everything that settling leaves behind; index l is the layer. Entries that a layer does not have are None.
+
+    z, f: 0..L (z[0] is the image); mu, r, e: 0..L-1. ``e[l] is r[l]`` where layer l has no precision.
+    """
+
+    z: list[Tensor]
+    f: list[Tensor]
+    mu: list[Tensor]
+    r: list[Tensor]
+    e: list[Tensor]
+    observed: Tensor | None = None  # 1 where a pixel is seen, 0 where not, (J_0,) or (B, J_0); None: all seen
+
+
+class GNCN:
+    """One network: its configuration, its synapses (`parameters`) and its precision matrices."""
+
+    def __init__(self, config: GNCNConfig, n_pixels: int, rng: np.random.Generator, device: str | torch.device = "cpu"):
+        self.config = config
+        self.sizes = [n_pixels, *config.layers]  # J_0 .. J_L
+        self.depth = len(config.layers)  # L
+        self.columns = [0, *columns_per_layer(config)] if config.lateral.enabled else None
+        self.phi = ACTIVATIONS[config.activation]
+        self.g = ACTIVATIONS[config.prediction]
+        self.g0 = ACTIVATIONS["sigmoid" if config.likelihood == "bernoulli" else "identity"]
+        self.hidden_predicted = range(1, self.depth)  # the layers that have a prediction, and may have precision
+        self.parameters: dict[str, Tensor] = {}
+        self.sigma: dict[int, Tensor] = {}
+        self.q: dict[int, Tensor] = {}
+        self.draw_synapses(rng, torch.device(device))
+        self.adapt_precision()
+        self.adapt_precision()  # once at construction and once with the first norm limit (released)
+        self.limit_norms()
+
+    def draw_synapses(self, rng: np.random.Generator, device: torch.device) -> None:
+        """W, M, E ~ N(0, init_sd^2); whitened Sigma = I + U(-0.01, 0.01) off the diagonal; published Sigma = I."""
+        J = self.sizes
+
+        def normal(*shape: int) -> Tensor:
+            draw = rng.standard_normal(shape, dtype=np.float32)
+            return torch.from_numpy(self.config.init_sd * draw).float().to(device)
+
+        for l in range(1, self.depth + 1):
+            self.parameters[f"W{l}"] = normal(J[l], J[l - 1])
+        if self.config.skips:
+            for l in range(2, self.depth + 1):
+                self.parameters[f"M{l}"] = normal(J[l], J[l - 2])
+        if self.config.error_synapses == "learned":
+            for l in range(1, self.depth + 1):
+                self.parameters[f"E{l}"] = normal(J[l - 1], J[l])
+        if self.config.precision.kind != "none":
+            for l in self.hidden_predicted:
+                sigma = torch.eye(J[l])
+                if self.config.precision.kind == "whitened":
+                    noise = torch.from_numpy(rng.uniform(-0.01, 0.01, (J[l], J[l])).astype(np.float32))
+                    sigma += noise.fill_diagonal_(0)
+                    self.parameters[f"Sigma{l}"] = sigma.to(device)
+                self.sigma[l] = self.parameters.get(f"Sigma{l}", sigma.to(device))
+
+    # --- settling (inference) -----------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def settle(self, x: Tensor, observed: Tensor | None = None, steps: int | None = None) -> State:
+        """The state after K steps on images x (B, J_0), from rest.
+
+        Pixels with ``observed == 0`` carry no error (masked settling); their prediction is the completion.
+        """
+        state = self.rest(x, observed)
+        for _ in range(steps if steps is not None else self.config.settle.steps):
+            self.move(state)
+            self.predict(state)
+            self.compare(state)
+        return state
+
+    def rest(self, x: Tensor, observed: Tensor | None = None) -> State:
+        """Before the first step: all states, activities, predictions and errors are zero, e_0 with them."""
+        zeros = [torch.zeros(len(x), size, device=x.device, dtype=x.dtype) for size in self.sizes]
+        z = [x, *(zero.clone() for zero in zeros[1:])]
+        f = [x, *(zero.clone() for zero in zeros[1:])]
+        mu = [zero.clone() for zero in zeros[:-1]]
+        r = zeros[:-1]
+        e = [r_l.clone() if l in self.q else r_l for l, r_l in enumerate(r)]
+        return State(z, f, mu, r, e, observed)
+
+    def move(self, state: State) -> None:
+        """A. States: z_l += beta ( feedback_l [* phi'(z_l)] - [e_l] - [lateral_l] - gamma z_l - [prior_l] ), f_l = phi(z_l)."""
+        beta, gamma = self.config.settle.beta, self.config.settle.gamma
+        for l in range(1, self.depth + 1):
+            z, f = state.z[l], state.f[l]
+            d = state.e[l - 1] @ self.feedback(l)  # (B, J_l)
+            if self.config.derivative:
+                d.mul_(self.phi.slope(z, f))
+            if l < self.depth:
+                d.sub_(state.e[l])
+            if self.columns:
+                d.sub_(lateral(f, self.columns[l], self.config.lateral.self_excitation, self.config.lateral.inhibition))
+            if self.config.prior.kind != "none":
+                d.sub_(PRIOR_SLOPES[self.config.prior.kind](z), alpha=self.config.prior.strength)
+            z.add_(d.sub_(z, alpha=gamma), alpha=beta)
+            self.phi.value(z, out=f)
+
+    def feedback(self, l: int) -> Tensor:
+        """The synapses that bring e_{l-1} to z_l: E_l if learned, else W_l^T, (J_{l-1}, J_l)."""
+        return self.parameters[f"E{l}"] if self.config.error_synapses == "learned" else self.parameters[f"W{l}"].T
+
+    def predict(self, state: State) -> None:
+        """B. Predictions: mu_l = g_l( f_{l+1} W_{l+1} + [f_{l+2} M_{l+2}] )."""
+        for l in range(self.depth):
+            self.predict_layer(l, state.f, out=state.mu[l])
+
+    def predict_layer(self, l: int, f: list[Tensor], out: Tensor) -> Tensor:
+        torch.mm(f[l + 1], self.parameters[f"W{l + 1}"], out=out)
+        if self.config.skips and l + 2 <= self.depth:
+            out.addmm_(f[l + 2], self.parameters[f"M{l + 2}"])
+        return (self.g if l else self.g0).value(out, out=out)
+
+    def compare(self, state: State) -> None:
+        """C. Errors: r_l = target_l - mu_l, and e_l = r_l [Q_l].
+
+        Layer 0: e_0 = x - mu_0 for both likelihoods. For gaussian (unit variance) it is the gradient of the log likelihood at
+        mu_0, for bernoulli the one at the logits (the published x/mu_0 - (1-x)/(1-mu_0) is that before the sigmoid's slope).
+        """
+        for l in range(self.depth):
+            target = state.f[l] if self.config.target == "activity" else state.z[l]
+            torch.sub(target, state.mu[l], out=state.r[l])
+            if l == 0 and state.observed is not None:
+                state.r[0].mul_(state.observed)
+            if l in self.q:
+                torch.mm(state.r[l], self.q[l], out=state.e[l])
+
+    # --- learning -----------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def local_updates(self, state: State) -> dict[str, Tensor]:
+        """One ascent direction per bundle of synapses, averaged over the batch (section 5).
+
+        dW_l = f_l^T e_{l-1} / B,  dM_l = f_l^T e_{l-2} / B,  dE_l = dW_l^T times `error_rate`,
+        dSigma_l = ( e_l^T e_l - Q_l ) / (2B) for whitened precision.
+        """
+        batch = len(state.z[0])
+        updates = {}
+        for l in range(1, self.depth + 1):
+            updates[f"W{l}"] = (state.f[l].T @ state.e[l - 1]).div_(batch)
+            if f"M{l}" in self.parameters:
+                updates[f"M{l}"] = (state.f[l].T @ state.e[l - 2]).div_(batch)
+            if f"E{l}" in self.parameters:
+                updates[f"E{l}"] = updates[f"W{l}"].T * self.config.error_rate
+            if f"Sigma{l}" in self.parameters:
+                updates[f"Sigma{l}"] = (state.e[l].T @ state.e[l]).sub_(self.q[l]).div_(2 * batch)
+        return updates
+
+    @torch.no_grad()
+    def adapt_precision(self, state: State | None = None) -> None:
+        """New Q_l for the next batch; for published precision Sigma_l learns here, from the residuals of the state."""
+        rule = self.config.precision
+        for l, sigma in self.sigma.items():
+            if rule.kind == "whitened":
+                self.q[l] = whitening_step(sigma)
+            else:
+                if state is not None:
+                    move_covariance(sigma, state.r[l], rule.rate, rule.shrinkage, rule.floor)
+                self.q[l] = torch.cholesky_inverse(torch.linalg.cholesky(sigma))
+
+    @torch.no_grad()
+    def limit_norms(self) -> None:
+        """Every column (axis 0: all synapses into one destination unit) scaled to the radius: if above (limit) or always (unit)."""
+        kind, radius = self.config.constraint.kind, self.config.constraint.radius
+        if kind == "none":
+            return
+        for name, synapses in self.parameters.items():
+            if name.startswith("Sigma") and kind == "unit":
+                continue  # a variance is no synapse norm; released, it is only ever limited
+            norms = torch.linalg.vector_norm(synapses, dim=0)
+            scale = radius / norms.clamp_(min=1e-12)
+            synapses.mul_(scale.clamp_(max=1.0) if kind == "limit" else scale)
+
+    # --- generation ---------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def project(self, f_top: Tensor) -> Tensor:
+        """Ancestral projection (section 7): images mu_0 (S, J_0) from activities f_L (S, J_L), without noise.
+
+        f_l = phi( f_{l+1} W_{l+1} + [f_{l+2} M_{l+2}] ) for l = L-1 .. 1, then mu_0 with g_0. The argument is an activity: phi is
+        not applied to it again.
+        """
+        f: list[Tensor | None] = [None] * self.depth + [f_top]
+        for l in range(self.depth - 1, -1, -1):
+            drive = f[l + 1] @ self.parameters[f"W{l + 1}"]
+            if self.config.skips and l + 2 <= self.depth:
+                drive.addmm_(f[l + 2], self.parameters[f"M{l + 2}"])
+            f[l] = (self.phi if l else self.g0).value(drive, out=drive)
+        return f[0]
+
+    # --- what a checkpoint holds --------------------------------------------------------------------------------------
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything learned, by name: synapses, Sigma_l and Q_l (Q is older than Sigma's last norm limit, so both count)."""
+        covariances = {f"Sigma{l}": sigma for l, sigma in self.sigma.items()}
+        return {**self.parameters, **covariances, **{f"Q{l}": q for l, q in self.q.items()}}
+
+    @torch.no_grad()
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Take over what `tensors` returned. Names and shapes must be the same: ValueError otherwise."""
+        own = self.tensors()
+        if set(own) != set(tensors):
+            raise ValueError(f"holds {', '.join(sorted(tensors))} but the network has {', '.join(sorted(own))}")
+        for name, tensor in own.items():
+            if tensor.shape != tensors[name].shape:
+                raise ValueError(f"{name} has shape {tuple(tensors[name].shape)} but the network has {tuple(tensor.shape)}")
+            tensor.copy_(tensors[name])
+
+
+def lateral(f: Tensor, column: int, self_excitation: float, inhibition: float) -> Tensor:
+    """Lateral competition in columns of neighbours: alpha_h * (sum of the column's other f) - alpha_e * f, (B, J_l).
+
+    The dense matrix has -alpha_e on the diagonal and alpha_h within a column; its block structure makes a sum suffice.
+    """
+    groups = f.view(len(f), -1, column)
+    total = groups.sum(-1, keepdim=True).mul_(inhibition)
+    return torch.sub(total, groups, alpha=inhibition + self_excitation).view_as(f)
+
+
+PRIOR_SLOPES = {  # minus the derivative of log p(z), for strength lambda = 1
+    "laplace": torch.sign,  # log p = -|z|
+    "gaussian": lambda z: z,  # log p = -z^2 / 2
+    "cauchy": lambda z: 2 * z / (1 + z * z),  # log p = -log(1 + z^2)
+}
+
+
+def whitening_step(sigma: Tensor) -> Tensor:
+    """Whitened precision (section 6): Q = (R^-1)^T with R the Cholesky factor of Sigma's lower triangle; |r Q|^2 = r^T Sigma^-1 r.
+
+    Sigma (J_l, J_l) is changed in place first: its diagonal raised to at least 1, JITTER added to every entry.
+    """
+    sigma.diagonal().clamp_(min=1.0)
+    sigma.add_(JITTER)
+    factor = torch.linalg.cholesky(sigma)
+    eye = torch.eye(len(sigma), device=sigma.device, dtype=sigma.dtype)
+    return torch.linalg.solve_triangular(factor, eye, upper=False).T.contiguous()
+
+
+def move_covariance(sigma: Tensor, r: Tensor, rate: float, shrinkage: float, floor: float) -> None:
+    """Published precision (section 6): Sigma <- (1 - rate) Sigma + rate * S, S the batch's mean outer product of r.
+
+    S - Sigma is the natural gradient (times two) of the Gaussian log likelihood of r (B, J_l), local to the pair of units. S is
+    shrunk toward its diagonal, which is kept at least at `floor`: a convex mixture of positive definite matrices stays so.
+    """
+    outer = (r.T @ r).div_(len(r))
+    variances = outer.diagonal().clone()
+    outer.mul_(1 - shrinkage)
+    outer.diagonal().copy_(variances + (floor - variances).clamp_(min=0))
+    sigma.lerp_(outer, rate)
