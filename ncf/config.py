@@ -147,6 +147,7 @@ class TrainConfig:
     output_dir: str = key("outputs", "where runs/ and sweeps/ are written", **PLACE)
     name: Optional[str] = key(None, "name of the run (or sweep) folder; null: made from time, model, dataset and seed", **PLACE)
     run_dir: Optional[str] = key(None, "the run folder itself, in place of output_dir and name", **PLACE)
+    resume: str = key("auto", "auto: a named run or sweep job goes on where it stopped; never: refuse; or the folder of any run", **PLACE)
     progress: str = key("auto", "bar, plain (lines), off, or auto: a bar when a person watches", choices=("auto", "bar", "plain", "off"), **PLACE)
     checkpoint: CheckpointConfig = section(CheckpointConfig, "when to save")
 

@@ -1,0 +1,133 @@
+"""The commands: Hydra entry points, one-line errors, exit codes.
+
+A single run makes nothing on disk before its config, data and device are known to be good. In a sweep Hydra makes a folder per
+job; a job that fails raises, so that Hydra goes on with the others, and only the command as a whole turns that into exit code 1.
+"""
+
+import os
+import sys
+import traceback
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from ncf import __version__, overrides, sweep
+from ncf.config import EvalConfig, TrainConfig, build, register_schemas
+from ncf.errors import UserError
+
+register_schemas()
+OmegaConf.register_new_resolver("ncf.job_name", sweep.job_name, replace=True)
+
+
+def configs_folder() -> str:
+    """The configs: inside the installed package, else beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / "configs"
+    return str(inside if inside.is_dir() else package.parent / "configs")
+
+
+def train() -> None:
+    """ncf-train"""
+    run_command("train", train_job)
+
+
+def evaluate() -> None:
+    """ncf-eval"""
+    run_command("eval", eval_job)
+
+
+def train_job(cfg: DictConfig) -> float:
+    """One training run, alone or as a job of a sweep; returns the best validation BCE (nats per image) for a sweeper to minimise."""
+    from ncf.run import run_folder
+    from ncf.train import train as train_run
+
+    job = HydraConfig.get()
+    if job.mode == RunMode.MULTIRUN:
+        folder = Path(job.runtime.output_dir)
+        print(f"\njob {job.job.num}: {folder.name}", flush=True)
+        try:
+            summary = train_run(build(cfg, TrainConfig), folder, named=True)
+        except UserError as error:
+            sweep.note_failure(folder, error)
+            raise
+    else:
+        config = build(cfg, TrainConfig)
+        if config.resume not in ("auto", "never"):
+            config = stored_config(cfg, Path(config.resume), job.overrides.task)
+        folder, named = run_folder(config)
+        if config.resume == "never" and named and folder.exists():
+            raise UserError(f"run {folder} exists; choose another name=, or resume=auto to go on with it")
+        summary = train_run(config, folder, named)
+    return summary["validation_bce"]
+
+
+def stored_config(cfg: DictConfig, folder: Path, given: list[str]) -> TrainConfig:
+    """The config of an existing run with what the command line gives on top; its science may not change (Run.open checks)."""
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise UserError(f"resume={folder}: no run is there (no config.yaml); expected auto, never or the folder of a run")
+    stored = OmegaConf.load(path)
+    for override in given:
+        key = override.lstrip("+~").split("=", 1)[0].split("@")[0].replace("/", ".")
+        if key != "experiment":
+            OmegaConf.update(stored, key, OmegaConf.select(cfg, key))
+    stored.run_dir, stored.resume = str(folder), "auto"
+    return build(stored, TrainConfig)
+
+
+def eval_job(cfg: DictConfig) -> float:
+    """One evaluation; returns the BCE of the last split measured, if it was measured."""
+    from ncf.evaluate import evaluate as evaluate_checkpoint
+
+    figures = evaluate_checkpoint(build(cfg, EvalConfig))["metrics"]
+    return list(figures.values())[-1].get("bce", {}).get("value", float("nan"))
+
+
+def run_command(name: str, job) -> None:
+    """Run a Hydra job from sys.argv and exit: 0 done, 1 user error (one line), 128 + signal when stopped."""
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands every exception on instead of printing it
+    sys.argv[0] = f"ncf-{name}"
+    arguments = sys.argv[1:]
+    status = 0
+    try:
+        if {"-h", "--help"} & set(arguments):
+            print(overrides.help_text(name, arguments, configs_folder()))
+        elif "--version" in arguments:
+            print(f"ncf {__version__}")
+        elif {"-m", "--multirun"} & set(arguments):
+            status = sweep.run_sweep(name, arguments, configs_folder(), lambda: start(name, job))
+        else:
+            start(name, job)
+    except KeyboardInterrupt:
+        status = 130
+    except BaseException as error:
+        if wants_traceback:
+            traceback.print_exc()
+        status = report_error(name, error)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(status)
+
+
+def start(name: str, job) -> None:
+    hydra.main(version_base="1.3", config_path=configs_folder(), config_name=name)(job)()
+
+
+def report_error(name: str, error: BaseException) -> int:
+    """Print what went wrong, in one line where the user can mend it, and give the exit code."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    if hasattr(error, "exit_code"):  # run.Stopped, which has said so itself
+        return error.exit_code
+    line = overrides.explain(error, name, configs_folder())
+    if line is None:
+        traceback.print_exception(error)
+        return 1
+    print(f"error: {line}", file=sys.stderr)
+    return 1

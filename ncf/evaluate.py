@@ -1,0 +1,104 @@
+"""Metrics of one checkpoint: used at the end of training and by ncf-eval, on the same path, so that they agree to the last digit."""
+
+import json
+import os
+from pathlib import Path
+
+
+from ncf import checkpoint, datasets
+from ncf.config import EvalConfig, TrainConfig, build, check_metrics
+from ncf.errors import UserError
+from ncf.metrics import measure
+from ncf.models import build_model
+from ncf.provenance import choose_device, hardware, versions
+from ncf.report import draw_reconstructions, metric_table
+from ncf.run import Run, speak
+from ncf.streams import stream
+
+
+def measure_splits(network, data: datasets.Dataset, config, splits: list[str]) -> dict[str, dict]:
+    """split -> metric -> value, unit, n, stderr."""
+    return {split: measure(network, data.splits[split].x, data.image_shape, config) for split in splits}
+
+
+def final_report(run: Run, data: datasets.Dataset, network, progress: dict) -> dict:
+    """Measure best.pt on validation and test, draw, and write summary.json last; returns the summary."""
+    config = run.config
+    network.load_tensors(checkpoint.load(run.checkpoints / "best.pt")["weights"])
+    device = data.splits["test"].x.device
+    figures = measure_splits(network, data, config.metrics, ["validation", "test"])
+    rows = run.rows()
+    try:
+        draw_reconstructions(network, data, run.folder / "reconstructions.png")
+    except Exception as error:  # a picture must never cost a result
+        run.say(f"warning: reconstructions.png could not be drawn ({error})")
+    summary = {
+        "status": "complete",
+        "model": config.model.name,
+        "dataset": config.dataset.name,
+        "seed": config.seed,
+        "epochs": config.epochs,
+        "epochs_trained": progress["epoch"],
+        "best_epoch": progress["best_epoch"],
+        "validation_bce": progress["best_bce"],
+        "metrics": figures,
+        "seconds": sum(row["seconds"] for row in rows),
+        "versions": versions(),
+        "hardware": hardware(device),
+    }
+    run.say(metric_table(figures, f"{config.model.name} on {config.dataset.name}, best epoch {progress['best_epoch']} of {progress['epoch']}"))
+    run.say(f"checkpoint:      {run.checkpoints / 'best.pt'}\nreconstructions: {run.folder / 'reconstructions.png'}\nsummary:         {run.folder / 'summary.json'}")
+    run.write_summary(summary)
+    return summary
+
+
+def evaluate(config: EvalConfig) -> dict:
+    """Measure a checkpoint and write eval-DATASET-SPLIT.json beside it (or to `output`); returns what was written."""
+    path = Path(config.checkpoint)
+    if path.is_dir():
+        path = path / "checkpoints" / "best.pt"
+    content = checkpoint.load(path)
+    trained: TrainConfig = build(content["config"], TrainConfig)
+    device = choose_device(config.device, config.threads)
+    metrics = config.metrics or trained.metrics
+    check_metrics(metrics)
+    dataset = config.dataset or trained.dataset
+    data = datasets.load(dataset, config.data_dir)
+    if list(data.image_shape) != list(content["data"]["image_shape"]):
+        raise UserError(
+            f"dataset={dataset.name}: its images are {data.image_shape[0]} x {data.image_shape[1]}, "
+            f"the checkpoint was trained on {content['data']['image_shape'][0]} x {content['data']['image_shape'][1]}"
+        )
+    data = data.to(device)
+    network = build_model(trained.model, data, stream(0, "synapses"), device)
+    try:
+        network.load_tensors(content["weights"])
+    except ValueError as error:
+        raise UserError(f"checkpoint {path}: {error}") from error
+    splits = ["validation", "test"] if config.split == "all" else [config.split]
+    figures = measure_splits(network, data, metrics, splits)
+    result = {
+        "checkpoint": str(path),
+        "model": trained.model.name,
+        "trained_on": trained.dataset.name,
+        "epoch": content["progress"]["epoch"],
+        "seed": trained.seed,
+        "dataset": dataset.name,
+        "metrics": figures,
+        "versions": versions(),
+        "hardware": hardware(device),
+    }
+    target = Path(config.output) if config.output else path.with_name(f"eval-{dataset.name}-{config.split}.json")
+    write_json(target, result)
+    speak(metric_table(figures, f"{trained.model.name}, epoch {result['epoch']}, trained on {trained.dataset.name}, measured on {dataset.name}"))
+    speak(f"written: {target}")
+    return result
+
+
+def write_json(target: Path, content: dict) -> None:
+    temporary = target.with_name(target.name + ".tmp")
+    try:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
+        os.replace(temporary, target)
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written ({error.strerror}); give output=FILE") from error

@@ -1,0 +1,120 @@
+"""What can be set on the command line, in words: the text of --help, and Hydra's errors as one line with the nearest name."""
+
+import re
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ncf.config import MODEL_FAMILIES, DatasetConfig, EvalConfig, MetricsConfig, TrainConfig, flat_keys
+from ncf.errors import UserError, nearest
+
+SCHEMAS = {"train": TrainConfig, "eval": EvalConfig}
+USAGE = {
+    "train": """ncf-train: train a network by settling and local updates, and report.
+
+usage: ncf-train [group=option ...] [key=value ...]
+       ncf-train model=gncn_t1_sigma dataset=mnist epochs=20 seed=1 model.settle.steps=30
+       ncf-train --multirun model=gncn_t1,gncn_pdh seed=0,1,2
+       ncf-train resume=FOLDER""",
+    "eval": """ncf-eval: measure a checkpoint.
+
+usage: ncf-eval checkpoint=PATH [dataset=...] [split=test] [metrics=...]""",
+}
+
+
+def known_keys(name: str) -> list[str]:
+    """Every key that a command knows, dotted."""
+    keys = flat_keys(SCHEMAS[name])
+    if name == "train":
+        return keys + [f"model.{key}" for family in MODEL_FAMILIES.values() for key in flat_keys(family)]
+    return keys + [f"dataset.{key}" for key in flat_keys(DatasetConfig)] + [f"metrics.{key}" for key in flat_keys(MetricsConfig)]
+
+
+def groups(name: str, configs: str) -> dict[str, list[str]]:
+    """Config groups of a command and their options."""
+    wanted = ("model", "dataset", "optimizer", "metrics", "experiment") if name == "train" else ("dataset", "metrics")
+    return {group: sorted(path.stem for path in (Path(configs) / group).glob("*.yaml")) for group in wanted}
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+def explain(error: BaseException, name: str, configs: str) -> str | None:
+    """One line for an error that a user can cause; None for a bug of ours."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        return " ".join(explain_hydra(error, name, configs).split())
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}: {error.filename}" if error.filename else str(error.strerror or error)
+    if isinstance(error, MemoryError):
+        return "out of memory; lower batch_size or metrics.batch_size"
+    return None
+
+
+def explain_hydra(error: Exception, name: str, configs: str) -> str:
+    text = str(error)
+    if isinstance(error, MissingConfigException):
+        group, _, option = (error.missing_cfg_file or "").rpartition("/")
+        options = [o for o in error.options or [] if not o.endswith("_schema")]
+        if group and options:
+            return f"{group}={option}: unknown; {nearest(option, options)} ({group}: {', '.join(options)})"
+        return text.splitlines()[0]
+    if isinstance(error, OverrideParseException):
+        return f"cannot read {error.override!r}: expected key=value, e.g. seed=1 or 'model.layers=[128,64]' (quote brackets and spaces)"
+    ambiguous = re.search(r"Ambiguous value for argument '(.*?)'", text)
+    if ambiguous:
+        return f"{ambiguous[1]}: several values make a sweep, add --multirun; a list is written 'key=[a,b]'"
+    unmatched = re.search(r"Could not (?:override|append|delete).*?'(?:\+|~)?(.*?)'", text)
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    full_key = getattr(cause, "full_key", None)
+    if type(cause).__name__ in ("ConfigKeyError", "ConfigAttributeError") or (unmatched and cause is error):
+        key = (unmatched[1] if unmatched else full_key or "").split("@")[0].replace("/", ".")
+        return f"unknown key {key!r}: {nearest(key, [*known_keys(name), *groups(name, configs)])}"
+    detail = str(getattr(cause, "msg", None) or cause).splitlines()[0]
+    return f"{full_key}: {detail}" if full_key else detail
+
+
+# --- help -------------------------------------------------------------------------------------------------------------
+
+
+def help_text(name: str, arguments: list[str], configs: str) -> str:
+    """Usage, groups with their options, and every key with its value under the given overrides, its range and its line of help."""
+    from hydra import compose, initialize_config_dir
+
+    given = [a for a in arguments if "=" in a and not a.startswith("-")]
+    with initialize_config_dir(config_dir=configs, version_base="1.3"):
+        cfg = OmegaConf.to_container(compose(name, overrides=given), resolve=False)
+    lines = [USAGE[name], "", "groups:"]
+    lines += [f"  {group + '=':<14}{' | '.join(options) or 'your own, with --config-dir=FOLDER'}" for group, options in groups(name, configs).items()]
+    lines += ["", "keys and their values" + (f" under {' '.join(given)}:" if given else ":")]
+    schema = SCHEMAS[name]
+    nested = {"model": MODEL_FAMILIES.get((cfg.get("model") or {}).get("family"))} if name == "train" else {"dataset": DatasetConfig, "metrics": MetricsConfig}
+    lines += key_lines(schema, cfg, nested)
+    lines += ["", "flags: --multirun (sweep over comma-separated values), --cfg job (print the config), --config-dir=FOLDER (your own groups),", "       --version"]
+    return "\n".join(lines)
+
+
+def key_lines(schema: type, values: dict | None, nested: dict[str, type | None], prefix: str = "") -> list[str]:
+    plain, sections = [], []
+    for f in fields(schema):
+        value = (values or {}).get(f.name)
+        inner = f.default_factory if is_dataclass(f.default_factory) else nested.get(f.name)
+        if inner is not None:
+            sections += ["", f"  {prefix}{f.name}: {f.metadata['help']}", *key_lines(inner, value, {}, f"{prefix}{f.name}.")]
+            continue
+        shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value).replace(" ", "")
+        line = f"    {prefix + f.name + '=' + shown:<42} {f.metadata['help']}"
+        bounds = range_words(f.metadata)
+        plain.append(line + (f" [{bounds}]" if bounds and bounds not in line else ""))
+    return plain + sections
+
+
+def range_words(rule) -> str:
+    if "choices" in rule:
+        return " | ".join(rule["choices"])
+    words = {"least": ">= {}", "above": "> {}", "most": "<= {}"}
+    return ", ".join(text.format(rule[name]) for name, text in words.items() if name in rule)

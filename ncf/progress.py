@@ -1,0 +1,41 @@
+"""What a person sees while it trains: a bar on a terminal, a line per epoch elsewhere, or nothing."""
+
+import sys
+
+
+class Display:
+    def __init__(self, kind: str, epochs: int, n_steps: int):
+        if kind == "auto":
+            kind = "bar" if sys.stderr.isatty() else "plain"
+        self.kind, self.epochs, self.n_steps = kind, epochs, n_steps
+        self.bar = None
+
+    def batch(self, epoch: int, progress) -> None:
+        if self.kind != "bar":
+            return
+        if self.bar is None:
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=self.epochs * self.n_steps, unit="batch", dynamic_ncols=True, leave=False)
+        self.bar.n = (epoch - 1) * self.n_steps + progress.step
+        self.bar.set_description(f"epoch {epoch}/{self.epochs}", refresh=False)
+        self.bar.set_postfix_str(
+            f"BCE {progress.bce_sum / progress.images:.2f}, ToD {progress.tod_sum / progress.images:.2f}, "
+            f"{progress.images / progress.seconds:.0f} images/s",
+            refresh=False,
+        )
+        self.bar.update(0)
+
+    def epoch(self, run, row: dict) -> None:
+        """The line of a finished epoch: to the terminal (unless off) and always to run.log."""
+        validation = f"  validation BCE {row['validation_bce']:.2f}  ToD {row['validation_tod']:.2f}" if "validation_bce" in row else ""
+        line = (
+            f"epoch {row['epoch']:>3}/{self.epochs}  train BCE {row['train_bce']:.2f}  ToD {row['train_tod']:.2f}"
+            f"{validation}  {row['images_per_second']:.0f} images/s"
+        )
+        run.say(line, show=self.kind == "plain")
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None

@@ -1,0 +1,43 @@
+"""What a figure was made with: versions and hardware, as plain texts."""
+
+import os
+import platform
+
+import numpy as np
+import torch
+
+from ncf import __version__
+from ncf.errors import UserError
+
+
+def versions() -> dict[str, str]:
+    return {"ncf": __version__, "python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__}
+
+
+def hardware(device: torch.device) -> dict:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    return {"device": str(device), "name": name, "threads": torch.get_num_threads()}
+
+
+def processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), platform.machine())
+    except OSError:
+        return platform.processor() or platform.machine()
+
+
+def choose_device(name: str, threads: int | None) -> torch.device:
+    """The device that the config asks for, with its threads set; UserError when it is not there."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(threads or min(cores, int(os.environ.get("OMP_NUM_THREADS") or cores)))
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
+        raise UserError(f"device={name}: expected auto, cpu, cuda or cuda:N")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"device={name}: no CUDA device is there; use device=cpu or device=auto")
+    if kind == "cuda" and index and int(index) >= torch.cuda.device_count():
+        raise UserError(f"device={name}: there are {torch.cuda.device_count()} CUDA devices, numbered from 0")
+    return torch.device(name)

@@ -1,0 +1,120 @@
+"""Sweeps: names of job folders, failures that do not stop the others, and the one table at the end."""
+
+import hashlib
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from ncf.errors import UserError
+
+
+def job_name(override_dirname: str) -> str:
+    """A readable folder name from the swept overrides: ``model=gncn_t1,seed=0``; slashes out, over-long ones cut with a digest."""
+    name = re.sub(r"[/\\\s]+", "-", override_dirname) or "job"
+    return name if len(name) <= 120 else f"{name[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:10]}"
+
+
+def note_failure(folder: Path, error: UserError) -> None:
+    """Record a job that failed before its run began; one that had begun has written its own summary."""
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    if not (folder / "checkpoints").exists():
+        (folder / "summary.json").write_text(json.dumps({"status": "failed", "reason": str(error)}, indent=2) + "\n")
+
+
+def run_sweep(name: str, arguments: list[str], configs: str, start: Callable[[], None]) -> int:
+    """Check that every job composes, run the sweep, print its table; 0 only if every job is complete."""
+    from ncf.overrides import explain
+
+    folder = prepare(name, arguments, configs)
+    failure = None
+    try:
+        start()
+    except Exception as error:
+        failure = error
+    jobs = read_jobs(folder)
+    print(f"\n{table(jobs)}\nsweep folder: {folder}", flush=True)
+    failed = {job: summary for job, summary in jobs.items() if summary.get("status") != "complete"}
+    for job, summary in failed.items():
+        print(f"{job}: {summary.get('reason', 'not finished')}", file=sys.stderr)
+    if failure is not None and explain(failure, name, configs) is None:
+        raise failure
+    if failure is not None or failed:
+        line = f"{len(failed)} of {len(jobs)} jobs failed" if failed else explain(failure, name, configs)
+        print(f"error: {line}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def prepare(name: str, arguments: list[str], configs: str) -> Path:
+    """Compose every swept value once before anything is made on disk; settle the sweep's folder and its jobs' names in sys.argv."""
+    from hydra import compose, initialize_config_dir
+    from hydra._internal.utils import get_args_parser
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = get_args_parser().parse_args(arguments)
+    overrides = OverridesParser.create().parse_overrides(parsed.overrides)
+    fixed = [o for o in overrides if not o.is_sweep_override()]
+    lines = [o.input_line for o in fixed]
+    if parsed.config_dir:
+        lines.append(f"hydra.searchpath=[file://{os.path.abspath(parsed.config_dir)}]")
+    with initialize_config_dir(config_dir=configs, version_base="1.3"):
+        first = [next(values(o)) for o in overrides if o.is_sweep_override() and o.is_discrete_sweep()]
+        config = compose(name, overrides=lines + first, return_hydra_config=True)
+        for i, override in enumerate(o for o in overrides if o.is_sweep_override() and o.is_discrete_sweep()):
+            for value in list(values(override))[1:]:
+                compose(name, overrides=lines + first[:i] + [value] + first[i + 1 :])
+    if "hydra.sweep.dir" in {o.key_or_group for o in overrides}:
+        folder = Path(config.hydra.sweep.dir)
+    else:
+        folder = sweep_folder(Path(config.output_dir) / "sweeps", config.name)
+        sys.argv.append(f"hydra.sweep.dir={json.dumps(str(folder))}")
+    exclude = ",".join(json.dumps(o.get_key_element().lstrip("+~")) for o in fixed)
+    sys.argv.append(f"hydra.job.config.override_dirname.exclude_keys=[{exclude}]")
+    return folder
+
+
+def values(override):
+    """The single overrides that a swept one stands for: model=a,b -> model=a, model=b."""
+    return (f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator())
+
+
+def sweep_folder(sweeps: Path, name: str | None) -> Path:
+    if name:
+        return sweeps / name
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    taken = {path.name for path in sweeps.glob(stamp + "*")}
+    return sweeps / next(n for n in (stamp, *(f"{stamp}-{i}" for i in range(2, 10_000))) if n not in taken)
+
+
+def read_jobs(folder: Path) -> dict[str, dict]:
+    """Job folder name -> its summary."""
+    jobs = {}
+    for path in sorted(p for p in folder.glob("*") if p.is_dir()):
+        try:
+            jobs[path.name] = json.loads((path / "summary.json").read_text())
+        except (OSError, ValueError):
+            jobs[path.name] = {"status": "unfinished"}
+    return jobs
+
+
+def table(jobs: dict[str, dict]) -> str:
+    """All jobs of a sweep: status, best epoch, and each metric on validation and test."""
+    from ncf.metrics import METRICS
+    from ncf.report import aligned
+
+    names = [n for n in METRICS if any(n in split for s in jobs.values() for split in s.get("metrics", {}).values())]
+    columns = [(split, n) for n in names for split in ("validation", "test")]
+    rows = [["job", "status", "epoch", *(f"{METRICS[n].label} {split}" for split, n in columns), "seconds"]]
+    for job, s in jobs.items():
+        cells = [s.get("metrics", {}).get(split, {}).get(n, {}).get("value") for split, n in columns]
+        done = s.get("status") == "complete"
+        rows.append(
+            [job, s["status"], str(s["best_epoch"]) if done else "-"]
+            + ["-" if cell is None else f"{cell:.2f}" for cell in cells]
+            + [f"{s['seconds']:.0f}" if done else "-"]
+        )
+    return aligned(rows)
