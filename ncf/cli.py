@@ -7,6 +7,7 @@ job; a job that fails raises, so that Hydra goes on with the others, and only th
 import os
 import sys
 import traceback
+from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
@@ -16,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ncf import __version__, overrides, sweep
 from ncf.config import EvalConfig, TrainConfig, build, register_schemas
-from ncf.errors import UserError
+from ncf.errors import Abort, UserError
 
 register_schemas()
 OmegaConf.register_new_resolver("ncf.job_name", sweep.job_name, replace=True)
@@ -54,14 +55,24 @@ def train_job(cfg: DictConfig) -> float:
             sweep.note_failure(folder, error)
             raise
     else:
-        config = build(cfg, TrainConfig)
-        if config.resume not in ("auto", "never"):
-            config = stored_config(cfg, Path(config.resume), job.overrides.task)
-        folder, named = run_folder(config)
-        if config.resume == "never" and named and folder.exists():
-            raise UserError(f"run {folder} exists; choose another name=, or resume=auto to go on with it")
-        summary = train_run(config, folder, named)
+        with past_hydra():
+            config = build(cfg, TrainConfig)
+            if config.resume not in ("auto", "never"):
+                config = stored_config(cfg, Path(config.resume), job.overrides.task)
+            folder, named = run_folder(config)
+            if config.resume == "never" and named and folder.exists():
+                raise UserError(f"run {folder} exists; choose another name=, or resume=auto to go on with it")
+            summary = train_run(config, folder, named)
     return summary["validation_bce"]
+
+
+@contextmanager
+def past_hydra():
+    """In a single run, a user's error leaves the job as `Abort`, on which Hydra does not comment."""
+    try:
+        yield
+    except UserError as error:
+        raise Abort(error) from error
 
 
 def stored_config(cfg: DictConfig, folder: Path, given: list[str]) -> TrainConfig:
@@ -82,7 +93,8 @@ def eval_job(cfg: DictConfig) -> float:
     """One evaluation; returns the BCE of the last split measured, if it was measured."""
     from ncf.evaluate import evaluate as evaluate_checkpoint
 
-    figures = evaluate_checkpoint(build(cfg, EvalConfig))["metrics"]
+    with past_hydra():
+        figures = evaluate_checkpoint(build(cfg, EvalConfig))["metrics"]
     return list(figures.values())[-1].get("bce", {}).get("value", float("nan"))
 
 
@@ -94,6 +106,7 @@ def run_command(name: str, job) -> None:
     arguments = sys.argv[1:]
     status = 0
     try:
+        overrides.require_known_flags(arguments)
         if {"-h", "--help"} & set(arguments):
             print(overrides.help_text(name, arguments, configs_folder()))
         elif "--version" in arguments:
@@ -110,7 +123,7 @@ def run_command(name: str, job) -> None:
         status = report_error(name, error)
     try:
         sys.stdout.flush()
-    except OSError:
+    except OSError:  # nobody reads any more: nothing to say about it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(status)
 
@@ -123,6 +136,10 @@ def report_error(name: str, error: BaseException) -> int:
     """Print what went wrong, in one line where the user can mend it, and give the exit code."""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
+    if isinstance(error, Abort):
+        error = error.error
+    if isinstance(error, BrokenPipeError):  # the reader of our output went away
+        return 128 + 13
     if hasattr(error, "exit_code"):  # run.Stopped, which has said so itself
         return error.exit_code
     line = overrides.explain(error, name, configs_folder())

@@ -8,6 +8,14 @@ class UserError(Exception):
         super().__init__(" ".join(str(message).split()))
 
 
+class Abort(BaseException):
+    """Carries a UserError past Hydra, which would print a line of its own; for single runs only."""
+
+    def __init__(self, error: UserError):
+        super().__init__(str(error))
+        self.error = error
+
+
 def nearest(word: str, known) -> str:
     """A hint that ends an error line: the nearest known word, else the known words."""
     from difflib import get_close_matches
@@ -16,4 +24,4 @@ def nearest(word: str, known) -> str:
     close = get_close_matches(str(word), known, n=1, cutoff=0.5)
     if close:
         return f"did you mean {close[0]!r}?"
-    return f"known: {', '.join(known)}" if known else ""
+    return f"known: {', '.join(known)}" if 0 < len(known) <= 15 else "--help lists what is known"

@@ -1,5 +1,6 @@
 """What can be set on the command line, in words: the text of --help, and Hydra's errors as one line with the nearest name."""
 
+import argparse
 import re
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -50,9 +51,34 @@ def explain(error: BaseException, name: str, configs: str) -> str | None:
         return " ".join(explain_hydra(error, name, configs).split())
     if isinstance(error, OSError):
         return f"{error.strerror or error}: {error.filename}" if error.filename else str(error.strerror or error)
+    if isinstance(error, ValueError) and raised_in(error) in ("hydra", "omegaconf"):  # e.g. model=null
+        return f"cannot use these overrides: {error}"
     if isinstance(error, MemoryError):
         return "out of memory; lower batch_size or metrics.batch_size"
     return None
+
+
+def raised_in(error: BaseException) -> str:
+    """The package whose code raised an error."""
+    frame = error.__traceback__
+    while frame and frame.tb_next:
+        frame = frame.tb_next
+    return frame.tb_frame.f_globals.get("__name__", "").split(".")[0] if frame else ""
+
+
+def require_known_flags(arguments: list[str]) -> None:
+    """Flags are Hydra's; an unknown one is a UserError instead of argparse's usage text."""
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+    parser.exit_on_error = False
+    try:
+        _, unknown = parser.parse_known_args([a for a in arguments if a not in ("-h", "--help", "--version")])
+    except (argparse.ArgumentError, SystemExit) as error:
+        raise UserError(f"{error}; --help lists the flags") from error
+    if unknown:
+        known = [flag for action in parser._actions for flag in action.option_strings]
+        raise UserError(f"unknown flag {unknown[0]!r}; {nearest(unknown[0], known)}")
 
 
 def explain_hydra(error: Exception, name: str, configs: str) -> str:
