@@ -9,6 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Activation:
+    name: str
     value: Callable[..., Tensor]  # value(z, out=tensor)
     slope: Callable[[Tensor, Tensor], Tensor]  # slope(z, f) with f = phi(z) already known
 
@@ -22,8 +23,8 @@ def relu(z: Tensor, out: Tensor) -> Tensor:
 
 
 ACTIVATIONS = {
-    "identity": Activation(identity, lambda z, f: torch.ones_like(z)),
-    "relu": Activation(relu, lambda z, f: (z >= 0).to(z.dtype)),  # phi'(0) = 1: with 0 a tied network never leaves rest
-    "tanh": Activation(torch.tanh, lambda z, f: 1 - f * f),
-    "sigmoid": Activation(torch.sigmoid, lambda z, f: f * (1 - f)),
+    "identity": Activation("identity", identity, lambda z, f: torch.ones_like(z)),
+    "relu": Activation("relu", relu, lambda z, f: (z >= 0).to(z.dtype)),  # phi'(0) = 1: with 0 a tied network never leaves rest
+    "tanh": Activation("tanh", torch.tanh, lambda z, f: 1 - f * f),
+    "sigmoid": Activation("sigmoid", torch.sigmoid, lambda z, f: f * (1 - f)),
 }

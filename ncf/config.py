@@ -33,6 +33,8 @@ class SettleConfig:
     steps: int = key(50, "K, settling steps per image", least=1)
     beta: float = key(0.1, "beta, step size of the states", above=0)
     gamma: float = key(0.001, "gamma, leak of the states", least=0)
+    solver: str = key("euler", "euler (published) or momentum: v <- m v + beta d, z <- z + v", choices=("euler", "momentum"))
+    momentum: float = key(0.5, "m of the momentum solver", least=0, most=0.999)
 
 
 @dataclass

@@ -15,31 +15,17 @@ A batch's way: `settle` returns a `State`; `local_updates` turns a state into on
 adds them; `adapt_precision` and `limit_norms` close the step. Autograd is off in all of it.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor
 
+from ncf import settling
 from ncf.activations import ACTIVATIONS
 from ncf.config import GNCNConfig, columns_per_layer
+from ncf.priors import PRIOR_SLOPES
+from ncf.state import State
 
 JITTER = 0.00025  # whitened precision: added to every entry of Sigma at each precision step (released)
-
-
-@dataclass
-class State:
-    """Everything that settling leaves behind; index l is the layer. Entries that a layer does not have are None.
-
-    z, f: 0..L (z[0] is the image); mu, r, e: 0..L-1. ``e[l] is r[l]`` where layer l has no precision.
-    """
-
-    z: list[Tensor]
-    f: list[Tensor]
-    mu: list[Tensor]
-    r: list[Tensor]
-    e: list[Tensor]
-    observed: Tensor | None = None  # 1 where a pixel is seen, 0 where not, (J_0,) or (B, J_0); None: all seen
 
 
 class GNCN:
@@ -54,6 +40,7 @@ class GNCN:
         self.g = ACTIVATIONS[config.prediction]
         self.g0 = ACTIVATIONS["sigmoid" if config.likelihood == "bernoulli" else "identity"]
         self.hidden_predicted = range(1, self.depth)  # the layers that have a prediction, and may have precision
+        self.product_dtype: torch.dtype | None = None  # of settling's products; None: that of the images
         self.parameters: dict[str, Tensor] = {}
         self.sigma: dict[int, Tensor] = {}
         self.q: dict[int, Tensor] = {}
@@ -91,12 +78,17 @@ class GNCN:
 
     @torch.no_grad()
     def settle(self, x: Tensor, observed: Tensor | None = None, steps: int | None = None) -> State:
-        """The state after K steps on images x (B, J_0), from rest.
+        """The state after K steps on images x (B, J_0), from rest: `settle_plainly` at the speed of its matrix products.
 
         Pixels with ``observed == 0`` carry no error (masked settling); their prediction is the completion.
         """
+        return settling.settle(self, x, observed, self.config.settle.steps if steps is None else steps, self.product_dtype or x.dtype)
+
+    @torch.no_grad()
+    def settle_plainly(self, x: Tensor, observed: Tensor | None = None, steps: int | None = None) -> State:
+        """The same by the equations as they stand below, which `ncf.settling` is held to."""
         state = self.rest(x, observed)
-        for _ in range(steps if steps is not None else self.config.settle.steps):
+        for _ in range(self.config.settle.steps if steps is None else steps):
             self.move(state)
             self.predict(state)
             self.compare(state)
@@ -110,7 +102,8 @@ class GNCN:
         mu = [zero.clone() for zero in zeros[:-1]]
         r = zeros[:-1]
         e = [r_l.clone() if l in self.q else r_l for l, r_l in enumerate(r)]
-        return State(z, f, mu, r, e, observed)
+        v = [zero.clone() for zero in z] if self.config.settle.solver == "momentum" else None
+        return State(z, f, mu, r, e, observed, v)
 
     def move(self, state: State) -> None:
         """A. States: z_l += beta ( feedback_l [* phi'(z_l)] - [e_l] - [lateral_l] - gamma z_l - [prior_l] ), f_l = phi(z_l)."""
@@ -125,8 +118,12 @@ class GNCN:
             if self.columns:
                 d.sub_(lateral(f, self.columns[l], self.config.lateral.self_excitation, self.config.lateral.inhibition))
             if self.config.prior.kind != "none":
-                d.sub_(PRIOR_SLOPES[self.config.prior.kind](z), alpha=self.config.prior.strength)
-            z.add_(d.sub_(z, alpha=gamma), alpha=beta)
+                d.sub_(PRIOR_SLOPES[self.config.prior.kind](z, out=torch.empty_like(z)), alpha=self.config.prior.strength)
+            d.sub_(z, alpha=gamma)
+            if state.v is None:
+                z.add_(d, alpha=beta)
+            else:  # heavy ball: v_l <- m v_l + beta d_l, z_l <- z_l + v_l
+                z.add_(state.v[l].mul_(self.config.settle.momentum).add_(d, alpha=beta))
             self.phi.value(z, out=f)
 
     def feedback(self, l: int) -> Tensor:
@@ -248,13 +245,6 @@ def lateral(f: Tensor, column: int, self_excitation: float, inhibition: float) -
     groups = f.view(len(f), -1, column)
     total = groups.sum(-1, keepdim=True).mul_(inhibition)
     return torch.sub(total, groups, alpha=inhibition + self_excitation).view_as(f)
-
-
-PRIOR_SLOPES = {  # minus the derivative of log p(z), for strength lambda = 1
-    "laplace": torch.sign,  # log p = -|z|
-    "gaussian": lambda z: z,  # log p = -z^2 / 2
-    "cauchy": lambda z: 2 * z / (1 + z * z),  # log p = -log(1 + z^2)
-}
 
 
 def whitening_step(sigma: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ncf.config import MetricsConfig
-from ncf.gncn import State
+from ncf.state import State
 from ncf.streams import stream
 
 CLIP = 1e-7  # probabilities are kept this far from 0 and 1 in BCE

@@ -1,0 +1,21 @@
+"""The state that settling leaves behind, and from which local updates are computed."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass
+class State:
+    """Index l is the layer; z, f: 0..L (z[0] = f[0] is the image); mu, r, e: 0..L-1. All are (B, J_l).
+
+    ``e[l] is r[l]`` where layer l has no precision.
+    """
+
+    z: list[Tensor]
+    f: list[Tensor]
+    mu: list[Tensor]
+    r: list[Tensor]
+    e: list[Tensor]
+    observed: Tensor | None = None  # 1 where a pixel is seen, 0 where not, (J_0,) or (B, J_0); None: all seen
+    v: list[Tensor] | None = None  # velocities of the momentum solver
