@@ -121,6 +121,11 @@ class MetricsConfig:
     batch_size: int = key(500, "images settled together when measuring", least=1)
 
 
+@dataclass
+class ComputeConfig:
+    precision: str = key("float32", "type of settling's matrix products; states and synapses are always float32", choices=("float32", "bf16"))
+
+
 # --- the two commands -------------------------------------------------------------------------------------------------
 
 PLACE = {"place": True}  # where and how a run is carried out; no part of what is computed
@@ -138,6 +143,7 @@ class TrainConfig:
     dataset: DatasetConfig = section(DatasetConfig, "the images: see group dataset")
     optimizer: OptimizerConfig = section(OptimizerConfig, "how updates are applied: see group optimizer")
     metrics: MetricsConfig = section(MetricsConfig, "what the final report measures: see group metrics")
+    compute: ComputeConfig = section(ComputeConfig, "arithmetic")
     epochs: int = key(50, "passes over the training images", least=1)
     batch_size: int = key(200, "images per update", least=1)
     seed: int = key(0, "seed of weights, data order and sampling", least=0)

@@ -70,7 +70,7 @@ def evaluate(config: EvalConfig) -> dict:
             f"the checkpoint was trained on {content['data']['image_shape'][0]} x {content['data']['image_shape'][1]}"
         )
     data = data.to(device)
-    network = build_model(trained.model, data, stream(0, "synapses"), device)
+    network = build_model(trained, data, stream(0, "synapses"), device)
     try:
         network.load_tensors(content["weights"])
     except ValueError as error:

@@ -133,8 +133,6 @@ class Rows:
 
     def settle(self, steps: int) -> None:
         silent = not {self.config.activation, self.config.prediction} & {"sigmoid"}  # phi(0) = g(0) = 0
-        if not silent:
-            activate(self.config.activation, self.z_flat, self.f_flat.copy_(self.z_flat))
         for k in range(1, steps + 1):
             awake = min(self.depth, k - 1) if silent else self.depth  # layers 1..awake have moved, or do so now
             if k > 1 or not silent:

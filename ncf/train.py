@@ -42,7 +42,7 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
     """Train (or go on training) the run in `folder` to its end; returns its summary. Raises UserError or Stopped."""
     device = choose_device(config.device, config.threads)
     data = datasets.load(config.dataset, config.data_dir).to(device)
-    network = build_model(config.model, data, stream(config.seed, "synapses"), device)
+    network = build_model(config, data, stream(config.seed, "synapses"), device)
     optimizer = Optimizer(config.optimizer, network.parameters)
     run = Run.open(folder, config, named)
     try:

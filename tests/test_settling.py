@@ -1,0 +1,99 @@
+"""The fast settling against the plain equations, for every term a network can have."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from ncf.config import GNCNConfig, LateralConfig, PrecisionConfig, PriorConfig, SettleConfig
+from ncf.gncn import GNCN
+from ncf.settling import packing_works
+
+T1 = dict(prediction="identity", target="state", error_synapses="tied", derivative=True)
+LATERAL = LateralConfig(enabled=True, columns=[3, 4, 4])
+VARIANTS = {
+    "t1": GNCNConfig(activation="tanh", prior=PriorConfig("laplace", 0.05), **T1),
+    "t1_sigma": GNCNConfig(activation="relu", prior=PriorConfig("laplace", 0.05), precision=PrecisionConfig("whitened"), **T1),
+    "t2_l_sigma": GNCNConfig(lateral=LATERAL, precision=PrecisionConfig("whitened")),
+    "pdh": GNCNConfig(lateral=LATERAL, precision=PrecisionConfig("whitened"), skips=True),
+    "published precision": GNCNConfig(precision=PrecisionConfig("published"), skips=True),
+    "sigmoid activity": GNCNConfig(activation="sigmoid", derivative=True, lateral=LATERAL, skips=True, precision=PrecisionConfig("whitened")),
+    "sigmoid prediction": GNCNConfig(prediction="sigmoid", target="state"),
+    "identity, gaussian": GNCNConfig(activation="identity", likelihood="gaussian", derivative=True, prior=PriorConfig("gaussian", 0.1)),
+    "cauchy": GNCNConfig(activation="tanh", prediction="tanh", prior=PriorConfig("cauchy", 0.1)),
+    "momentum": GNCNConfig(skips=True, lateral=LATERAL, settle=SettleConfig(solver="momentum", momentum=0.6)),
+}
+
+
+def pair(config: GNCNConfig, layers: list[int], n_pixels: int, batch: int, dtype: torch.dtype) -> tuple[GNCN, torch.Tensor]:
+    config = dataclasses.replace(config, layers=layers, init_sd=0.3)
+    rng = np.random.default_rng(4)
+    network = GNCN(config, n_pixels, rng)
+    for name in network.parameters:
+        network.parameters[name] = network.parameters[name].to(dtype)
+    network.q = {l: q.to(dtype) for l, q in network.q.items()}
+    return network, torch.from_numpy((rng.random((batch, n_pixels)) < 0.4).astype(np.float64)).to(dtype)
+
+
+def require_same(one, other, atol: float, rtol: float) -> None:
+    for name in ("z", "f", "mu", "r", "e"):
+        for l, (a, b) in enumerate(zip(getattr(one, name), getattr(other, name), strict=True)):
+            torch.testing.assert_close(a, b, atol=atol, rtol=rtol, msg=lambda text: f"{name}[{l}]: {text}")
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 25])
+@pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS)
+def test_fast_settling_is_the_plain_one(config, steps):
+    network, x = pair(config, [12, 8, 16], 10, 37, torch.float64)
+    require_same(network.settle(x, steps=steps), network.settle_plainly(x, steps=steps), 1e-11, 1e-9)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5])
+def test_at_any_depth(depth):
+    config = dataclasses.replace(VARIANTS["pdh"], lateral=LateralConfig(enabled=True, columns=[3]))
+    network, x = pair(config, [12] * depth, 10, 5, torch.float64)
+    require_same(network.settle(x, steps=9), network.settle_plainly(x, steps=9), 1e-11, 1e-9)
+
+
+@pytest.mark.parametrize("shape", [(10,), (37, 10)], ids=["one mask", "a mask per image"])
+def test_masks(shape):
+    network, x = pair(VARIANTS["pdh"], [12, 8, 16], 10, 37, torch.float64)
+    observed = torch.from_numpy((np.random.default_rng(0).random(shape) < 0.5).astype(np.float64))
+    require_same(network.settle(x, observed, steps=9), network.settle_plainly(x, observed, steps=9), 1e-11, 1e-9)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_rows_split_over_threads_and_packed_products(threads):
+    """Sizes from which synapses are packed, and row counts that no number of threads divides."""
+    network, x = pair(VARIANTS["pdh"], [96, 64, 64], 80, 101, torch.float32)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        require_same(network.settle(x, steps=12), network.settle_plainly(x, steps=12), 2e-5, 1e-4)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_packed_products_are_used_on_x86():
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip("this torch has no oneDNN")
+    assert packing_works()
+
+
+@pytest.mark.parametrize("name", ["t1", "t1_sigma", "pdh"])
+def test_bfloat16_products_stay_near_float32(name):
+    network, x = pair(VARIANTS[name], [96, 64, 64], 80, 64, torch.float32)
+    exact = network.settle(x)
+    network.product_dtype = torch.bfloat16
+    rounded = network.settle(x)
+    assert all(t.dtype == torch.float32 for t in (*rounded.z, *rounded.mu, *rounded.r, *rounded.e))
+    error = (rounded.mu[0] - exact.mu[0]).abs()
+    assert 0 < error.mean() < 0.01 and error.max() < 0.2
+
+
+def test_what_diverges_shows_in_the_state():
+    network, x = pair(VARIANTS["pdh"], [12, 8, 16], 10, 20, torch.float32)
+    network.config.settle.beta = 1e20
+    assert not torch.isfinite(network.settle(x).z[3]).all()
