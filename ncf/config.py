@@ -56,7 +56,7 @@ class PrecisionConfig:
     kind: str = key("none", "precision on e_1.. (the Sigma in a name)", choices=("none", "whitened", "published"))
     rate: float = key(0.01, "published: step of Sigma toward the batch's mean outer product", above=0, most=1)
     shrinkage: float = key(0.1, "published: share of that outer product kept on its diagonal alone", least=0, most=1)
-    floor: float = key(0.5, "published: least variance; beta / floor must stay below 2", above=0)
+    floor: float = key(1.0, "published: least variance; beta / floor must stay below 2", above=0)
 
 
 @dataclass
