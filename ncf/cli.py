@@ -68,10 +68,10 @@ def train_job(cfg: DictConfig) -> float:
 
 @contextmanager
 def past_hydra():
-    """In a single run, a user's error leaves the job as `Abort`, on which Hydra does not comment."""
+    """In a single run, an error leaves the job as `Abort`, on which Hydra does not comment."""
     try:
         yield
-    except UserError as error:
+    except Exception as error:
         raise Abort(error) from error
 
 
@@ -146,5 +146,5 @@ def report_error(name: str, error: BaseException) -> int:
     if line is None:
         traceback.print_exception(error)
         return 1
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {' '.join(line.split())}", file=sys.stderr)
     return 1

@@ -134,8 +134,8 @@ def read_idx_set(config: DatasetConfig, folder: Path) -> Arrays:
     splits = {}
     for split, stem in (("train", "train"), ("test", "t10k")):
         images_path = download.find(config, folder, f"{stem}-images-idx3-ubyte.gz")
-        labels_path = download.find(config, folder, f"{stem}-labels-idx1-ubyte.gz")
         images = read_idx(images_path, 2051, config.name)
+        labels_path = download.find(config, folder, f"{stem}-labels-idx1-ubyte.gz")
         labels = read_idx(labels_path, 2049, config.name)
         if len(images) != len(labels):
             raise download.damaged(images_path, config, f"{len(images)} images but {len(labels)} labels in {labels_path.name}")

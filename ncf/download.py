@@ -77,7 +77,7 @@ def fetch(config: DatasetConfig, home: Path, file: str) -> Path:
     remedy = f"put the file there by hand, or set data_dir (or NCF_DATA) to a folder that has {config.folder or config.name}/{file}"
     pooch.get_logger().setLevel(logging.WARNING)
     created = [folder for folder in (home, *home.parents) if not folder.exists()]
-    print(f"downloading {address}{file}", file=sys.stderr)
+    print(f"downloading {address}{file}", flush=True)
     try:
         downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30)
         pooch.retrieve(address + file, known_hash="md5:" + checksums[file], fname=file, path=home, downloader=downloader)

@@ -9,9 +9,9 @@ class UserError(Exception):
 
 
 class Abort(BaseException):
-    """Carries a UserError past Hydra, which would print a line of its own; for single runs only."""
+    """Carries an error past Hydra, which would print a line of its own; for single runs only."""
 
-    def __init__(self, error: UserError):
+    def __init__(self, error: Exception):
         super().__init__(str(error))
         self.error = error
 

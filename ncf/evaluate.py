@@ -101,4 +101,5 @@ def write_json(target: Path, content: dict) -> None:
         temporary.write_text(json.dumps(content, indent=2) + "\n")
         os.replace(temporary, target)
     except OSError as error:
+        temporary.unlink(missing_ok=True)
         raise UserError(f"{target}: cannot be written ({error.strerror}); give output=FILE") from error

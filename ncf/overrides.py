@@ -8,6 +8,7 @@ from pathlib import Path
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from ncf.config import MODEL_FAMILIES, DatasetConfig, EvalConfig, MetricsConfig, TrainConfig, flat_keys
 from ncf.errors import UserError, nearest
@@ -49,6 +50,8 @@ def explain(error: BaseException, name: str, configs: str) -> str | None:
         return str(error)
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return " ".join(explain_hydra(error, name, configs).split())
+    if isinstance(error, YAMLError):  # a config file of the user's own
+        return str(error)
     if isinstance(error, OSError):
         return f"{error.strerror or error}: {error.filename}" if error.filename else str(error.strerror or error)
     if isinstance(error, ValueError) and raised_in(error) in ("hydra", "omegaconf"):  # e.g. model=null
@@ -99,8 +102,10 @@ def explain_hydra(error: Exception, name: str, configs: str) -> str:
     full_key = getattr(cause, "full_key", None)
     if type(cause).__name__ in ("ConfigKeyError", "ConfigAttributeError") or (unmatched and cause is error):
         key = (unmatched[1] if unmatched else full_key or "").split("@")[0].replace("/", ".")
-        return f"unknown key {key!r}: {nearest(key, [*known_keys(name), *groups(name, configs)])}"
-    detail = str(getattr(cause, "msg", None) or cause).splitlines()[0]
+        known = [*known_keys(name), *groups(name, configs)]
+        return text if key in known else f"unknown key {key!r}: {nearest(key, known)}"
+    lines = str(getattr(cause, "msg", None) or cause).splitlines()
+    detail = " ".join(line for line in lines if line.split("=")[0].split(":")[0].strip() not in ("full_key", "object_type", "reference_type"))
     return f"{full_key}: {detail}" if full_key else detail
 
 

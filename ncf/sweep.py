@@ -72,7 +72,8 @@ def prepare(name: str, arguments: list[str], configs: str) -> Path:
     else:
         folder = sweep_folder(Path(config.output_dir) / "sweeps", config.name)
         sys.argv.append(f"hydra.sweep.dir={json.dumps(str(folder))}")
-    exclude = ",".join(json.dumps(o.get_key_element().lstrip("+~")) for o in fixed)
+    swept = {o.key_or_group for o in overrides if o.is_sweep_override()}
+    exclude = ",".join(json.dumps(o.get_key_element().lstrip("+~")) for o in fixed if o.key_or_group not in swept)
     sys.argv.append(f"hydra.job.config.override_dirname.exclude_keys=[{exclude}]")
     return folder
 
