@@ -10,9 +10,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from ncf.config import MODEL_FAMILIES, DatasetConfig, EvalConfig, MetricsConfig, TrainConfig, flat_keys
+from ncf.config import MODEL_FAMILIES, DatasetConfig, EvalConfig, MetricsConfig, TrainConfig, build, flat_keys, register_schemas
 from ncf.errors import UserError, nearest
 
+register_schemas()
 SCHEMAS = {"train": TrainConfig, "eval": EvalConfig}
 USAGE = {
     "train": """ncf-train: train a network by settling and local updates, and report.
@@ -39,6 +40,21 @@ def groups(name: str, configs: str) -> dict[str, list[str]]:
     """Config groups of a command and their options."""
     wanted = ("model", "dataset", "optimizer", "metrics", "experiment") if name == "train" else ("dataset", "metrics")
     return {group: sorted(path.stem for path in (Path(configs) / group).glob("*.yaml")) for group in wanted}
+
+
+def compose_model(name: str, *overrides: str):
+    """The checked config of a model by its name in configs/model, e.g. ``compose_model("gncn_pdh", "model.settle.steps=20")``."""
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(config_dir=configs_folder(), version_base="1.3"):
+        return build(compose("train", overrides=[f"model={name}", *overrides]), TrainConfig).model
+
+
+def configs_folder() -> str:
+    """The configs: inside the installed package, else beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / "configs"
+    return str(inside if inside.is_dir() else package.parent / "configs")
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------
