@@ -22,7 +22,6 @@ from ncf.priors import PRIOR_SLOPES
 from ncf.state import State
 
 ROWS_PER_THREAD = 16  # fewer are not worth a thread
-BELOW_ZERO = -1e-45  # the first float32 below zero: "z <= BELOW_ZERO" is "z < 0", so that relu'(0) = 1
 
 
 def settle(network, x: Tensor, observed: Tensor | None, steps: int, dtype: torch.dtype = torch.float32) -> State:
@@ -118,7 +117,9 @@ class Rows:
         self.z_flat, self.z = lay(hidden)
         self.f_flat, self.f = lay(hidden)
         self.r_flat, self.r = lay(below)
-        self.scratch_flat, self.scratch = lay(hidden)
+        self.scratch_flat, _ = lay(hidden)
+        self.slope_flat, self.slope = lay(hidden)
+        self.one = x.new_ones(())
         self.v_flat = torch.zeros_like(self.z_flat) if self.config.settle.solver == "momentum" else None
         self.e0 = torch.zeros_like(x)
         self.mu0 = network.g0.value(torch.zeros_like(x), out=torch.empty_like(x))
@@ -127,6 +128,7 @@ class Rows:
         # what the products read: the arrays themselves, or their bfloat16 copies
         self.f_in_flat, self.f_in = lay(hidden, factors.dtype) if self.half else (self.f_flat, self.f)
         self.r_in_flat, self.r_in = lay(below, factors.dtype) if self.half else (self.r_flat, self.r)
+        self.slope_in_flat, self.slope_in = lay(hidden, factors.dtype) if self.half else (self.slope_flat, self.slope)
         self.e0_in = torch.zeros_like(x, dtype=factors.dtype) if self.half else self.e0
         self.e = [None, *(torch.zeros_like(r) for r in self.r_in[1:])] if network.q else self.r_in
         self.columns = joined_columns(network.columns, [n * size for size in network.sizes]) if network.columns else []
@@ -144,7 +146,7 @@ class Rows:
         """A. z_l += beta ( feedback_l [* phi'(z_l)] - [e_l] - [lateral_l] - gamma z_l - [prior_l] ), f_l = phi(z_l)."""
         config, z, f = self.config, self.z_flat, self.f_flat
         beta, gamma = config.settle.beta, config.settle.gamma
-        drives = [self.drive(l) for l in range(1, awake + 1)]
+        drives = self.drives(awake)
         prior = PRIOR_SLOPES[config.prior.kind](z, out=self.scratch_flat) if config.prior.kind != "none" else None
         if self.v_flat is None:
             change = z.mul_(1 - beta * gamma)
@@ -168,18 +170,21 @@ class Rows:
         if self.half:
             self.f_in_flat.copy_(f)
 
-    def drive(self, l: int) -> Tensor:
-        """feedback_l [* phi'(z_l)], (rows, J_l)."""
-        d = self.factors.feedback[l].after(self.e0_in if l == 1 else self.e[l - 1])
+    def drives(self, awake: int) -> list[Tensor]:
+        """feedback_l [* phi'(z_l)] of layers 1..awake, (rows, J_l) each."""
+        errors = [None, self.e0_in, *self.e[1:]]
         if not self.config.derivative or self.config.activation == "identity":
-            return d
-        z, f = self.z[l], self.f[l]
-        d = d.to(z.dtype)
+            return [self.factors.feedback[l].after(errors[l]) for l in range(1, awake + 1)]
+        f = self.f_flat
         if self.config.activation == "relu":
-            return torch.ops.aten.threshold_backward.grad_input(d, z, BELOW_ZERO, grad_input=d)
-        if self.config.activation == "tanh":
-            return d.addcmul_(d, torch.mul(f, f, out=self.scratch[l]), value=-1)  # d (1 - f^2)
-        return d.mul_(self.network.phi.slope(z, f))
+            torch.ge(self.z_flat, 0, out=self.slope_flat)  # relu'(0) = 1
+        elif self.config.activation == "tanh":
+            torch.addcmul(self.one, f, f, value=-1, out=self.slope_flat)  # 1 - f^2
+        else:
+            self.slope_flat.copy_(self.network.phi.slope(self.z_flat, f))
+        if self.half:
+            self.slope_in_flat.copy_(self.slope_flat)
+        return [self.factors.feedback[l].after(errors[l]).mul_(self.slope_in[l]) for l in range(1, awake + 1)]
 
     def compete(self, change: Tensor, f: Tensor, column: int, beta: float) -> None:
         """change -= beta * lateral, lateral = alpha_h (column's sum - f) - alpha_e f."""
