@@ -4,6 +4,7 @@ A single run makes nothing on disk before its config, data and device are known 
 job; a job that fails raises, so that Hydra goes on with the others, and only the command as a whole turns that into exit code 1.
 """
 
+import argparse
 import os
 import sys
 import traceback
@@ -17,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ncf import __version__, overrides, sweep
 from ncf.config import EvalConfig, TrainConfig, build
+from ncf.defaults import configs_folder
 from ncf.errors import Abort, UserError
 
 OmegaConf.register_new_resolver("ncf.job_name", sweep.job_name, replace=True)
@@ -30,6 +32,41 @@ def train() -> None:
 def evaluate() -> None:
     """ncf-eval"""
     run_command("eval", eval_job)
+
+
+def report() -> None:
+    """ncf-report: no Hydra behind it, only paths."""
+    status = 0
+    try:
+        report_pages(report_arguments())
+    except KeyboardInterrupt:
+        status = 130
+    except BaseException as error:
+        status = report_error("report", error)
+    sys.exit(status)
+
+
+def report_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("ncf-report", description="Write the page of a run: RUN/report.html, from whatever the run has left so far.")
+    parser.add_argument("paths", nargs="+", type=Path, metavar="RUN", help="folder of a run")
+    parser.add_argument("--output", type=Path, help="the file to write instead")
+    parser.add_argument("--version", action="version", version=f"ncf {__version__}")
+
+    def error(message: str) -> None:
+        raise UserError(f"{message}; ncf-report --help tells the usage")
+
+    parser.error = error
+    return parser.parse_args()
+
+
+def report_pages(given: argparse.Namespace) -> None:
+    from ncf import record, run_report
+
+    for folder in (run for path in given.paths for run in record.find(path)):
+        page, missing = run_report.write(folder, target=given.output)
+        for line in missing:
+            print(f"warning: {folder}: {line}", file=sys.stderr)
+        print(f"written: {page}", flush=True)
 
 
 def train_job(cfg: DictConfig) -> float:

@@ -334,6 +334,10 @@ def science(config: TrainConfig) -> dict:
             if not f.metadata.get("place")
         }
 
-    plain = keep(config)
-    plain.pop("checkpoint")
-    return plain
+    return without_place(keep(config))
+
+
+def without_place(plain: dict) -> dict:
+    """A run's stored config without its keys marked `place`."""
+    place = {f.name for f in fields(TrainConfig) if f.metadata.get("place")} | {"checkpoint"}
+    return {name: value for name, value in plain.items() if name not in place}

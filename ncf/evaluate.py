@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 
-from ncf import checkpoint, datasets
+from ncf import checkpoint, datasets, run_report
 from ncf.config import EvalConfig, TrainConfig, build, check_metrics
 from ncf.errors import UserError
 from ncf.metrics import measure
@@ -49,7 +49,19 @@ def final_report(run: Run, data: datasets.Dataset, network, progress: dict) -> d
     run.say(metric_table(figures, f"{config.model.name} on {config.dataset.name}, best epoch {progress['best_epoch']} of {progress['epoch']}"))
     run.say(f"checkpoint:      {run.checkpoints / 'best.pt'}\nreconstructions: {run.folder / 'reconstructions.png'}\nsummary:         {run.folder / 'summary.json'}")
     run.write_summary(summary)
+    write_report(run, data, network)
     return summary
+
+
+def write_report(run: Run, data: datasets.Dataset, network) -> None:
+    """The pages that people look at, once the result is safe: whatever fails here is a warning."""
+    try:
+        path, missing = run_report.write(run.folder, network, data)
+        for line in missing:
+            run.say(f"warning: {path}: {line}")
+        run.say(f"report:          {path}")
+    except Exception as error:
+        run.say(f"warning: report.html could not be written ({error}); the run is complete, ncf-report {run.folder} tries again")
 
 
 def evaluate(config: EvalConfig) -> dict:

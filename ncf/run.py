@@ -3,9 +3,10 @@
     config.yaml               the resolved config
     metrics.jsonl             a line per epoch
     checkpoints/last.pt       the newest state, previous.pt the one before, best.pt the one with the best validation BCE
-    summary.json              status, final metrics; written last
+    summary.json              status, final metrics; written when all of them are measured
     run.log                   what was printed
     reconstructions.png       images and what the network makes of them
+    report.html, samples.png  the run for people to look at: see ncf/run_report.py
 """
 
 import fcntl

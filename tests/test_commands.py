@@ -42,7 +42,7 @@ def test_a_run_folder_holds_what_the_readme_promises(tiny):
     assert done.stderr == ""
     found = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
     assert found == {
-        *("config.yaml", "metrics.jsonl", "summary.json", "run.log", "reconstructions.png", ".lock"),
+        *("config.yaml", "metrics.jsonl", "summary.json", "run.log", "reconstructions.png", "report.html", "samples.png", ".lock"),
         *("checkpoints/last.pt", "checkpoints/previous.pt", "checkpoints/best.pt"),
     }
     assert [set(row) for row in rows(run)] == [
@@ -370,3 +370,4 @@ def test_a_wheel_in_an_environment_of_its_own_trains_and_evaluates(tmp_path):
         assert done.returncode == 0, done.stderr
     run = empty / "outputs/runs/run"
     assert json.loads((run / "checkpoints/eval-digits-all.json").read_text())["metrics"] == summary(run)["metrics"]
+    assert (run / "report.html").stat().st_size > 10_000  # its style and script are in the wheel

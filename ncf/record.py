@@ -1,0 +1,109 @@
+"""What a run folder holds, read without touching it: any part of it may be missing, half written or damaged."""
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import yaml
+
+from ncf.config import without_place
+from ncf.errors import UserError
+
+MARKS = {"config.yaml", "metrics.jsonl", "summary.json"}  # a folder with one of them is a run
+
+
+@dataclass
+class Record:
+    folder: Path
+    config: dict  # the science of config.yaml, nested; empty when it cannot be read
+    place: dict  # the rest of it: where and how
+    rows: list[dict]
+    summary: dict
+
+    @property
+    def name(self) -> str:
+        return self.folder.resolve().name
+
+    @property
+    def status(self) -> str:
+        """complete, stopped, failed; unfinished while it runs, or after a death that left no word."""
+        return self.summary.get("status", "unfinished")
+
+    @cached_property
+    def best(self) -> tuple[float, int] | None:
+        """The best validation BCE so far (nats per image) and its epoch."""
+        figures = [(row["validation_bce"], row["epoch"]) for row in self.rows if math.isfinite(row.get("validation_bce", math.nan))]
+        return min(figures, default=None)
+
+    @property
+    def seconds(self) -> float:
+        return sum(row.get("seconds", 0) for row in self.rows)
+
+    @property
+    def title(self) -> str:
+        """What was trained on what."""
+        return " on ".join(str(name) for name in (self.value("model", "name"), self.value("dataset", "name")) if name)
+
+    def value(self, *path: str):
+        """A value of the config, None where there is none: ``value("model", "settle", "steps")``."""
+        node = self.config
+        for name in path:
+            node = node.get(name) if isinstance(node, dict) else None
+        return node
+
+
+def read(folder: Path) -> Record:
+    text = read_text(folder / "config.yaml")
+    try:
+        config = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) if text else {}
+    except yaml.YAMLError:
+        config = {}
+    config = config if isinstance(config, dict) else {}
+    science = without_place(config)
+    summary = read_json(read_text(folder / "summary.json"))
+    place = {name: value for name, value in config.items() if name not in science}
+    return Record(folder, science, place, read_rows(read_text(folder / "metrics.jsonl")), summary)
+
+
+def read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def read_json(text: str) -> dict:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    return value if isinstance(value, dict) else {}
+
+
+def read_rows(text: str) -> list[dict]:
+    """The rows of metrics.jsonl up to the first that is not whole: a run that is being written may show half a line."""
+    rows = []
+    for line in text.splitlines():
+        row = read_json(line)
+        if "epoch" not in row:
+            break
+        rows.append(row)
+    return rows
+
+
+def find(path: Path) -> list[Path]:
+    """The runs at or below a path, by name. Raises UserError where there is none."""
+    if not path.exists():
+        raise UserError(f"{path}: no such folder; give the folder of a run or of a sweep")
+    runs = []
+    for folder, inner, files in os.walk(path):
+        if MARKS & set(files) or "checkpoints" in inner:
+            runs.append(Path(folder))
+            inner.clear()
+        inner.sort()
+    if not runs:
+        raise UserError(f"{path}: no run is there (no config.yaml, metrics.jsonl or summary.json); give the folder of a run or of a sweep")
+    return runs
