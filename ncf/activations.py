@@ -1,4 +1,4 @@
-"""Activations phi and g by name: `value` writes phi(z) into `out` (which may be z), `slope` gives phi'(z)."""
+"""Activations phi and g by name: `value` writes phi(z) into `out` (which may be z, or None: a new tensor), `slope` gives phi'(z)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ class Activation:
     slope: Callable[[Tensor, Tensor], Tensor]  # slope(z, f) with f = phi(z) already known
 
 
-def identity(z: Tensor, out: Tensor) -> Tensor:
-    return out if out is z else out.copy_(z)
+def identity(z: Tensor, out: Tensor | None) -> Tensor:
+    return z if out is None or out is z else out.copy_(z)
 
 
-def relu(z: Tensor, out: Tensor) -> Tensor:
+def relu(z: Tensor, out: Tensor | None) -> Tensor:
     return torch.clamp(z, min=0, out=out)
 
 

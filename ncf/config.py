@@ -113,12 +113,32 @@ class OptimizerConfig:
 
 
 @dataclass
+class MixtureConfig:
+    components: int = key(75, "most components; fewer where the latents are too few (240 each, as in the released recipe)", least=1)
+    latents: int = key(18000, "training images, the first ones, whose settled top activities it is fitted to", least=1)
+    floor: float = key(1e-6, "added to every variance", above=0)
+
+
+@dataclass
+class AnnealingConfig:
+    images: int = key(20, "first images of the split; the bidirectional check takes as many images drawn from the model", least=1)
+    chains: int = key(8, "chains per image", least=1)
+    steps: int = key(1000, "temperatures from prior to posterior", least=1)
+    leapfrogs: int = key(5, "leapfrogs per move", least=1)
+
+
+@dataclass
 class MetricsConfig:
-    names: list[str] = key(["bce", "tod"], "which metrics (bce, tod, m_mse)")
+    names: list[str] = key(["bce", "tod"], "which metrics: see ncf/metrics.py, or the options of group metrics")
     mask: str = key("right", "m_mse: the half (or pixels) that settling does not see", choices=("left", "right", "top", "bottom", "random"))
     mask_fraction: float = key(0.5, "m_mse: share of unseen pixels", above=0, most=0.99)
     n_images: Optional[int] = key(None, "first images of the split to measure on; null: all", least=1)
     batch_size: int = key(500, "images settled together when measuring", least=1)
+    samples: int = key(5000, "log_p: S, draws from the prior", least=2)
+    encoder_samples: int = key(200, "log_p_encoder: draws from the encoder per image", least=1)
+    prior: MixtureConfig = section(MixtureConfig, "the Gaussian mixture over top activities")
+    annealing: AnnealingConfig = section(AnnealingConfig, "log_p_annealed: annealed importance sampling")
+    cache: bool = key(True, "keep the training images' latents and the fitted mixture beside the checkpoint", place=True)
 
 
 @dataclass

@@ -8,7 +8,8 @@ from pathlib import Path
 from ncf import checkpoint, datasets, run_report
 from ncf.config import EvalConfig, TrainConfig, build, check_metrics
 from ncf.errors import UserError
-from ncf.metrics import measure
+from ncf.latents import TrainingLatents
+from ncf.metrics import METRICS, left_out, measure
 from ncf.models import build_model
 from ncf.provenance import choose_device, hardware, versions
 from ncf.report import draw_reconstructions, metric_table
@@ -16,17 +17,21 @@ from ncf.run import Run, speak
 from ncf.streams import stream
 
 
-def measure_splits(network, data: datasets.Dataset, config, splits: list[str]) -> dict[str, dict]:
-    """split -> metric -> value, unit, n, stderr."""
-    return {split: measure(network, data.splits[split].x, data.image_shape, config) for split in splits}
+def measure_splits(network, data: datasets.Dataset, config, splits: list[str], path: Path, say) -> dict[str, dict]:
+    """split -> metric -> value, unit, n, stderr, for the weights of the checkpoint at `path`; says which metrics do not apply."""
+    for name, reason in left_out(network, data, config.names).items():
+        say(f"{METRICS[name].label} is left out: {reason}")
+    training = TrainingLatents(network, data, config, path)
+    return {split: measure(network, data, split, config, training) for split in splits}
 
 
 def final_report(run: Run, data: datasets.Dataset, network, progress: dict) -> dict:
     """Measure best.pt on validation and test, draw, and write summary.json last; returns the summary."""
     config = run.config
-    network.load_tensors(checkpoint.load(run.checkpoints / "best.pt")["weights"])
+    best = run.checkpoints / "best.pt"
+    network.load_tensors(checkpoint.load(best)["weights"])
     device = data.splits["test"].x.device
-    figures = measure_splits(network, data, config.metrics, ["validation", "test"])
+    figures = measure_splits(network, data, config.metrics, ["validation", "test"], best, run.say)
     rows = run.rows()
     try:
         draw_reconstructions(network, data, run.folder / "reconstructions.png")
@@ -88,7 +93,7 @@ def evaluate(config: EvalConfig) -> dict:
     except ValueError as error:
         raise UserError(f"checkpoint {path}: {error}") from error
     splits = ["validation", "test"] if config.split == "all" else [config.split]
-    figures = measure_splits(network, data, metrics, splits)
+    figures = measure_splits(network, data, metrics, splits, path, speak)
     result = {
         "checkpoint": str(path),
         "model": trained.model.name,

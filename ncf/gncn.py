@@ -207,16 +207,24 @@ class GNCN:
     def project(self, f_top: Tensor) -> Tensor:
         """Ancestral projection (section 7): images mu_0 (S, J_0) from activities f_L (S, J_L), without noise.
 
-        f_l = phi( f_{l+1} W_{l+1} + [f_{l+2} M_{l+2}] ) for l = L-1 .. 1, then mu_0 with g_0. The argument is an activity: phi is
-        not applied to it again.
+        The argument is an activity: phi is not applied to it again.
         """
+        return self.g0.value(self.drive(f_top), out=None)
+
+    def drive(self, f_top: Tensor) -> Tensor:
+        """What stands before g_0 in the projection: f_l = phi( f_{l+1} W_{l+1} + [f_{l+2} M_{l+2}] ) for l = L-1 .. 1, then the same
+        sum for l = 0, (S, J_0). Autograd may pass through it: estimates of log p(x) follow its slope."""
         f: list[Tensor | None] = [None] * self.depth + [f_top]
         for l in range(self.depth - 1, -1, -1):
             drive = f[l + 1] @ self.parameters[f"W{l + 1}"]
             if self.config.skips and l + 2 <= self.depth:
-                drive.addmm_(f[l + 2], self.parameters[f"M{l + 2}"])
-            f[l] = (self.phi if l else self.g0).value(drive, out=drive)
+                drive = drive.addmm(f[l + 2], self.parameters[f"M{l + 2}"])
+            f[l] = self.phi.value(drive, out=None) if l else drive
         return f[0]
+
+    @property
+    def likelihood(self) -> str:
+        return self.config.likelihood
 
     # --- what a checkpoint holds --------------------------------------------------------------------------------------
 

@@ -126,9 +126,8 @@ def learn(run: Run, data: datasets.Dataset, network, optimizer: Optimizer, progr
 
 
 def validate(network, data: datasets.Dataset, config: TrainConfig) -> dict[str, float]:
-    split = data.splits["validation"]
     basic = type(config.metrics)(names=["bce", "tod"], batch_size=config.metrics.batch_size)
-    figures = measure(network, split.x, data.image_shape, basic)
+    figures = measure(network, data, "validation", basic)
     return {f"validation_{name}": figure["value"] for name, figure in figures.items()}
 
 
