@@ -17,8 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from ncf import __version__, overrides, sweep
-from ncf.config import EvalConfig, TrainConfig, build
-from ncf.defaults import configs_folder
+from ncf.config import EvalConfig, TrainConfig, build, configs_folder
 from ncf.errors import Abort, UserError
 
 OmegaConf.register_new_resolver("ncf.job_name", sweep.job_name, replace=True)
@@ -137,11 +136,11 @@ def run_command(name: str, job) -> None:
     try:
         overrides.require_known_flags(arguments)
         if {"-h", "--help"} & set(arguments):
-            print(overrides.help_text(name, arguments, overrides.configs_folder()))
+            print(overrides.help_text(name, arguments, configs_folder()))
         elif "--version" in arguments:
             print(f"ncf {__version__}")
         elif {"-m", "--multirun"} & set(arguments):
-            status = sweep.run_sweep(name, arguments, overrides.configs_folder(), lambda: start(name, job))
+            status = sweep.run_sweep(name, arguments, configs_folder(), lambda: start(name, job))
         else:
             start(name, job)
     except KeyboardInterrupt:
@@ -158,7 +157,7 @@ def run_command(name: str, job) -> None:
 
 
 def start(name: str, job) -> None:
-    hydra.main(version_base="1.3", config_path=overrides.configs_folder(), config_name=name)(job)()
+    hydra.main(version_base="1.3", config_path=configs_folder(), config_name=name)(job)()
 
 
 def report_error(name: str, error: BaseException) -> int:
@@ -171,7 +170,7 @@ def report_error(name: str, error: BaseException) -> int:
         return 128 + 13
     if hasattr(error, "exit_code"):  # run.Stopped, which has said so itself
         return error.exit_code
-    line = overrides.explain(error, name, overrides.configs_folder())
+    line = overrides.explain(error, name, configs_folder())
     if line is None:
         traceback.print_exception(error)
         return 1

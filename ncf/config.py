@@ -4,7 +4,8 @@ The dataclasses are at once Hydra's schema, the text of ``--help`` and the recor
 fields (``least``, ``above``, ``most``, ``choices``); what relates several keys stands in `check_gncn` and `check_train`.
 """
 
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
 from typing import Any, Optional
 
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -21,8 +22,8 @@ def key(default, help: str, **range_) -> Any:
     return field(default=default, metadata=metadata)
 
 
-def section(cls, help: str) -> Any:
-    return field(default_factory=cls, metadata={"help": help})
+def section(cls, help: str, **range_) -> Any:
+    return field(default_factory=cls, metadata={"help": help, **range_})
 
 
 # --- the networks -----------------------------------------------------------------------------------------------------
@@ -177,7 +178,7 @@ class TrainConfig:
     run_dir: Optional[str] = key(None, "the run folder itself, in place of output_dir and name", **PLACE)
     resume: str = key("auto", "auto: a named run or sweep job goes on where it stopped; never: refuse; or the folder of any run", **PLACE)
     progress: str = key("auto", "bar, plain (lines), off, or auto: a bar when a person watches", choices=("auto", "bar", "plain", "off"), **PLACE)
-    checkpoint: CheckpointConfig = section(CheckpointConfig, "when to save")
+    checkpoint: CheckpointConfig = section(CheckpointConfig, "when to save", **PLACE)
 
 
 @dataclass
@@ -346,18 +347,23 @@ def columns_per_layer(config: GNCNConfig) -> list[int]:
 
 def science(config: TrainConfig) -> dict:
     """The part of a config that determines the result, as plain dicts: everything but keys marked `place`."""
-
-    def keep(node: Any) -> dict:
-        return {
-            f.name: keep(getattr(node, f.name)) if is_dataclass(getattr(node, f.name)) else getattr(node, f.name)
-            for f in fields(node)
-            if not f.metadata.get("place")
-        }
-
-    return without_place(keep(config))
+    return without_place(asdict(config))
 
 
-def without_place(plain: dict) -> dict:
-    """A run's stored config without its keys marked `place`."""
-    place = {f.name for f in fields(TrainConfig) if f.metadata.get("place")} | {"checkpoint"}
-    return {name: value for name, value in plain.items() if name not in place}
+def without_place(plain: dict, schema: type = TrainConfig) -> dict:
+    """A config as plain dicts, without its keys marked `place`."""
+    known = {f.name: f for f in fields(schema)}
+    kept = {}
+    for name, value in plain.items():
+        if name in known and known[name].metadata.get("place"):
+            continue
+        inner = known[name].default_factory if name in known else None
+        kept[name] = without_place(value, inner) if is_dataclass(inner) and isinstance(value, dict) else value
+    return kept
+
+
+def configs_folder() -> str:
+    """The YAML configs: inside the installed package, else beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / "configs"
+    return str(inside if inside.is_dir() else package.parent / "configs")

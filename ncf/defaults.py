@@ -7,15 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from ncf.config import MODEL_FAMILIES, TrainConfig, build_node, science
+from ncf.config import MODEL_FAMILIES, TrainConfig, build_node, configs_folder, science
 from ncf.run import flatten
-
-
-def configs_folder() -> str:
-    """The configs: inside the installed package, else beside it in a checkout."""
-    package = Path(__file__).resolve().parent
-    inside = package / "configs"
-    return str(inside if inside.is_dir() else package.parent / "configs")
 
 
 @cache

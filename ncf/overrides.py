@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from ncf.config import MODEL_FAMILIES, DatasetConfig, EvalConfig, MetricsConfig, TrainConfig, build, flat_keys, register_schemas
+from ncf.config import MODEL_FAMILIES, DatasetConfig, EvalConfig, MetricsConfig, TrainConfig, build, configs_folder, flat_keys, register_schemas
 from ncf.errors import UserError, nearest
 
 register_schemas()
@@ -48,13 +48,6 @@ def compose_model(name: str, *overrides: str):
 
     with initialize_config_dir(config_dir=configs_folder(), version_base="1.3"):
         return build(compose("train", overrides=[f"model={name}", *overrides]), TrainConfig).model
-
-
-def configs_folder() -> str:
-    """The configs: inside the installed package, else beside it in a checkout."""
-    package = Path(__file__).resolve().parent
-    inside = package / "configs"
-    return str(inside if inside.is_dir() else package.parent / "configs")
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------
