@@ -110,11 +110,16 @@ def stored_config(cfg: DictConfig, folder: Path, given: list[str]) -> TrainConfi
         raise UserError(f"resume={folder}: no run is there (no config.yaml); expected auto, never or the folder of a run")
     stored = OmegaConf.load(path)
     for override in given:
-        key = override.lstrip("+~").split("=", 1)[0].split("@")[0].replace("/", ".")
+        key = dotted(override)
         if key != "experiment":
             OmegaConf.update(stored, key, OmegaConf.select(cfg, key))
     stored.run_dir, stored.resume = str(folder), "auto"
     return build(stored, TrainConfig)
+
+
+def dotted(override: str) -> str:
+    """The key that an override sets: ``+model/x@y=1`` -> ``model.x``."""
+    return override.lstrip("+~").split("=", 1)[0].split("@")[0].replace("/", ".")
 
 
 def eval_job(cfg: DictConfig) -> float:
@@ -122,7 +127,7 @@ def eval_job(cfg: DictConfig) -> float:
     from ncf.evaluate import evaluate as evaluate_checkpoint
 
     with past_hydra():
-        figures = evaluate_checkpoint(build(cfg, EvalConfig))["metrics"]
+        figures = evaluate_checkpoint(build(cfg, EvalConfig), {dotted(o) for o in HydraConfig.get().overrides.task})["metrics"]
     return list(figures.values())[-1].get("bce", {}).get("value", float("nan"))
 
 

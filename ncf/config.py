@@ -186,6 +186,8 @@ class EvalConfig:
     checkpoint: str = key(MISSING, "path of a checkpoint (best.pt), or its run folder")
     dataset: Any = key(None, "other images of the same shape; null: those of the checkpoint")
     metrics: Any = key(None, "what to measure; null: what the training report measured")
+    steps: Optional[int] = key(None, "K, settling steps; null: those of training", least=1)
+    beta: Optional[float] = key(None, "beta, step size of the states; null: that of training", above=0)
     split: str = key("all", "train, validation, test, or all (validation and test)", choices=("train", "validation", "test", "all"))
     threads: Optional[int] = key(None, "processor threads; null: all cores", least=1)
     device: str = key("auto", "auto (CUDA when there), cpu, cuda or cuda:N")

@@ -2,8 +2,8 @@
 
 import json
 import os
+from dataclasses import asdict, replace
 from pathlib import Path
-
 
 from ncf import checkpoint, datasets, run_report
 from ncf.config import EvalConfig, TrainConfig, build, check_metrics
@@ -42,6 +42,7 @@ def final_report(run: Run, data: datasets.Dataset, network, progress: dict) -> d
         "model": config.model.name,
         "dataset": config.dataset.name,
         "seed": config.seed,
+        **budget(config),
         "epochs": config.epochs,
         "epochs_trained": progress["epoch"],
         "best_epoch": progress["best_epoch"],
@@ -51,7 +52,7 @@ def final_report(run: Run, data: datasets.Dataset, network, progress: dict) -> d
         "versions": versions(),
         "hardware": hardware(device),
     }
-    run.say(metric_table(figures, f"{config.model.name} on {config.dataset.name}, best epoch {progress['best_epoch']} of {progress['epoch']}"))
+    run.say(metric_table(figures, f"{config.model.name}{budget_words(config)} on {config.dataset.name}, best epoch {progress['best_epoch']} of {progress['epoch']}"))
     run.say(f"checkpoint:      {run.checkpoints / 'best.pt'}\nreconstructions: {run.folder / 'reconstructions.png'}\nsummary:         {run.folder / 'summary.json'}")
     run.write_summary(summary)
     write_report(run, data, network)
@@ -69,8 +70,12 @@ def write_report(run: Run, data: datasets.Dataset, network) -> None:
         run.say(f"warning: report.html could not be written ({error}); the run is complete, ncf-report {run.folder} tries again")
 
 
-def evaluate(config: EvalConfig) -> dict:
-    """Measure a checkpoint and write eval-DATASET-SPLIT.json beside it (or to `output`); returns what was written."""
+def evaluate(config: EvalConfig, given: set[str] = frozenset()) -> dict:
+    """Measure a checkpoint and write eval-DATASET-SPLIT.json beside it (or to `output`); returns what was written.
+
+    `given` are the keys of the command line. Other images are treated as those of training were (binarisation, splits), but for
+    the ``dataset.*`` keys among them.
+    """
     path = Path(config.checkpoint)
     if path.is_dir():
         path = path / "checkpoints" / "best.pt"
@@ -79,7 +84,12 @@ def evaluate(config: EvalConfig) -> dict:
     device = choose_device(config.device, config.threads)
     metrics = config.metrics or trained.metrics
     check_metrics(metrics)
-    dataset = config.dataset or trained.dataset
+    dataset = trained.dataset
+    if config.dataset:
+        named = ("name", "folder", "path", "mirror")
+        changed = {f: getattr(config.dataset, f) for f in vars(dataset) if f in named or f"dataset.{f}" in given}
+        dataset = replace(dataset, **({"n_train": None} | changed))
+    settle_anew(trained, config)
     data = datasets.load(dataset, config.data_dir)
     if list(data.image_shape) != list(content["data"]["image_shape"]):
         raise UserError(
@@ -101,15 +111,36 @@ def evaluate(config: EvalConfig) -> dict:
         "epoch": content["progress"]["epoch"],
         "seed": trained.seed,
         "dataset": dataset.name,
+        **budget(trained),
         "metrics": figures,
         "versions": versions(),
         "hardware": hardware(device),
     }
     target = Path(config.output) if config.output else path.with_name(f"eval-{dataset.name}-{config.split}.json")
     write_json(target, result)
-    speak(metric_table(figures, f"{trained.model.name}, epoch {result['epoch']}, trained on {trained.dataset.name}, measured on {dataset.name}"))
+    speak(metric_table(figures, f"{trained.model.name}{budget_words(trained)}, epoch {result['epoch']}, trained on {trained.dataset.name}, measured on {dataset.name}"))
     speak(f"written: {target}")
     return result
+
+
+def settle_anew(trained: TrainConfig, config: EvalConfig) -> None:
+    """Put the evaluation's own K and beta in place of those of training."""
+    changed = {name: getattr(config, name) for name in ("steps", "beta") if getattr(config, name) is not None}
+    if changed and not hasattr(trained.model, "settle"):
+        raise UserError(f"{', '.join(changed)}: {trained.model.name} does not settle; leave it out")
+    for name, value in changed.items():
+        setattr(trained.model.settle, name, value)
+    build(asdict(trained), TrainConfig)  # checks what relates them to other keys
+
+
+def budget(config: TrainConfig) -> dict:
+    """K and beta, which every figure of a settling network depends on."""
+    settle = getattr(config.model, "settle", None)
+    return {"settle": {"steps": settle.steps, "beta": settle.beta}} if settle else {}
+
+
+def budget_words(config: TrainConfig) -> str:
+    return "".join(f" (K = {b['steps']}, beta = {b['beta']:g})" for b in budget(config).values())
 
 
 def write_json(target: Path, content: dict) -> None:

@@ -112,7 +112,9 @@ def explain_hydra(error: Exception, name: str, configs: str) -> str:
     if type(cause).__name__ in ("ConfigKeyError", "ConfigAttributeError") or (unmatched and cause is error):
         key = (unmatched[1] if unmatched else full_key or "").split("@")[0].replace("/", ".")
         known = [*known_keys(name), *groups(name, configs)]
-        return text if key in known else f"unknown key {key!r}: {nearest(key, known)}"
+        if key in known:  # ncf-eval: a key of a group that was not chosen
+            return f"{key} needs {key.split('.')[0]}=NAME beside it"
+        return f"unknown key {key!r}: {nearest(key, known)}"
     lines = str(getattr(cause, "msg", None) or cause).splitlines()
     detail = " ".join(line for line in lines if line.split("=")[0].split(":")[0].strip() not in ("full_key", "object_type", "reference_type"))
     return f"{full_key}: {detail}" if full_key else detail

@@ -1,0 +1,63 @@
+"""What an evaluation takes from the checkpoint and what from its own command line."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from ncf.config import DatasetConfig, EvalConfig, MetricsConfig, TrainConfig
+from ncf.errors import UserError
+from ncf.evaluate import evaluate
+from ncf.overrides import compose_model
+from ncf.train import train
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A tiny run on grey images that were not binarised, from an .npz."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    rng = np.random.default_rng(0)
+    np.savez(folder / "grey.npz", x_train=rng.random((60, 4, 4)).astype(np.float32), x_test=rng.random((20, 4, 4)).astype(np.float32))
+    np.savez(folder / "other.npz", x_train=rng.random((60, 4, 4)).astype(np.float32), x_test=rng.random((20, 4, 4)).astype(np.float32))
+    model = compose_model("gncn_pdh", "model.layers=[12,12,12]", "model.lateral.columns=[6]", "model.settle.steps=6")
+    dataset = DatasetConfig(name="npz", path=str(folder / "grey.npz"), binarize="none", n_train=30)
+    config = TrainConfig(model=model, dataset=dataset, metrics=MetricsConfig(names=["bce", "tod"]), epochs=1, threads=1, progress="off")
+    train(config, folder / "run", named=True)
+    return folder
+
+
+def measured(run, given=(), **changes) -> dict:
+    result = evaluate(EvalConfig(checkpoint=str(run / "run"), threads=1, output=str(run / "eval.json"), **changes), set(given))
+    assert json.loads((run / "eval.json").read_text()) == result
+    return result
+
+
+def test_it_repeats_the_report(run):
+    summary = json.loads((run / "run" / "summary.json").read_text())
+    result = measured(run)
+    assert result["metrics"] == summary["metrics"] and result["settle"] == summary["settle"] == {"steps": 6, "beta": 0.1}
+
+
+def test_other_steps_and_beta_settle_anew(run):
+    base = measured(run)["metrics"]["test"]["bce"]["value"]
+    longer = measured(run, steps=30)
+    assert longer["settle"] == {"steps": 30, "beta": 0.1} and longer["metrics"]["test"]["bce"]["value"] != base
+    # from rest, the same integrated time in half the steps is near, but not the same
+    assert measured(run, steps=3, beta=0.2)["settle"] == {"steps": 3, "beta": 0.2}
+    assert measured(run, steps=6, beta=0.1)["metrics"]["test"]["bce"]["value"] == base
+
+
+def test_other_images_are_treated_as_those_of_training(run):
+    """Another file under the same reader: grey stays grey unless the command line says otherwise, and n_train does not follow."""
+    other = DatasetConfig(name="npz", path=str(run / "other.npz"))
+    kept = measured(run, dataset=other)["metrics"]["test"]["bce"]["value"]
+    explicit = dataclasses.replace(other, binarize="none")
+    assert kept == measured(run, {"dataset.binarize"}, dataset=explicit)["metrics"]["test"]["bce"]["value"]
+    assert kept != measured(run, {"dataset.binarize"}, dataset=other)["metrics"]["test"]["bce"]["value"]
+    assert measured(run, dataset=other, split="train")["metrics"]["train"]["bce"]["n"] == 50
+
+
+def test_a_shape_that_does_not_fit_is_refused(run):
+    with pytest.raises(UserError, match="8 x 8, the checkpoint was trained on 4 x 4"):
+        measured(run, dataset=DatasetConfig(name="digits"))
