@@ -14,19 +14,19 @@ LEFT, RIGHT, TOP, BOTTOM = 58, 12, 10, 44  # margins of the plot inside the pict
 
 @dataclass
 class Line:
-    """One curve. Points that are not finite break it; `low` and `high` draw a band around it."""
+    """One curve. Points that are not finite break it; `low` and `high` draw a band around it; `words` are what a filter searches."""
 
     label: str
     x: list[float]
     y: list[float]
     colour: str = COLOURS[0]
-    dashed: bool = False
     low: list[float] | None = None
     high: list[float] | None = None
+    words: str | None = None
 
 
-def line_chart(title: str, lines: list[Line], x_label: str, y_label: str, mark: tuple[float, str] | None = None) -> Html:
-    """A figure with its legend; `mark` draws an upright line at an x, with a text."""
+def line_chart(title: str, lines: list[Line], x_label: str, y_label: str, mark: tuple[float, str] | None = None, key: bool = True) -> Html:
+    """A figure, with its legend if `key`; `mark` draws an upright line at an x, with a text."""
     xs = [x for line in lines for x in line.x] + ([mark[0]] if mark else [])
     ys = [y for line in lines for part in (line.y, line.low or [], line.high or []) for y in part]
     x_axis, y_axis = Axis(xs, LEFT, WIDTH - RIGHT, whole=True), Axis(ys, HEIGHT - BOTTOM, TOP)
@@ -39,7 +39,7 @@ def line_chart(title: str, lines: list[Line], x_label: str, y_label: str, mark: 
         tag("text", y_label, transform=f"translate(13 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)", text_anchor="middle", class_="axis"),
     ]
     svg = tag("svg", tag("title", title), *drawing, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img")
-    return tag("figure", tag("figcaption", title), svg, legend(lines), class_="chart")
+    return tag("figure", tag("figcaption", title), svg, legend(lines) if key else None, class_="chart")
 
 
 class Axis:
@@ -107,8 +107,8 @@ def drawn(line: Line, x_axis: Axis, y_axis: Axis) -> Html:
             cx, cy = places[0].split()
             shapes.append(tag("circle", cx=cx, cy=cy, r=3, fill=line.colour))
         else:
-            shapes.append(tag("path", d="M" + "L".join(places), stroke=line.colour, class_="line dashed" if line.dashed else "line"))
-    return tag("g", tag("title", line.label), *shapes, data_filter=line.label)
+            shapes.append(tag("path", d="M" + "L".join(places), stroke=line.colour, class_="line pale" if line.colour == PALE else "line"))
+    return tag("g", tag("title", line.label), *shapes, data_filter=line.words)
 
 
 def finite_parts(points: list[tuple[float, float]]) -> list[list[tuple[float, float]]]:
@@ -126,9 +126,8 @@ def legend(lines: list[Line]) -> Html | None:
     if len(lines) < 2:
         return None
     named = [line for line in lines if line.colour != PALE]
-    entries = [(line.label, line.colour, line.dashed) for line in named]
+    entries = [(line.label, line.colour) for line in named]
     if len(named) < len(lines):
-        entries.append((f"{len(lines) - len(named)} others", PALE, False))
-    swatch = '<svg viewBox="0 0 24 8" class="swatch" aria-hidden="true"><path d="M1 4H23" stroke="{}" class="{}"></path></svg>'
-    items = [tag("li", Html(swatch.format(colour, "line dashed" if dashed else "line")), label) for label, colour, dashed in entries]
-    return tag("ul", *items, class_="legend")
+        entries.append((f"{len(lines) - len(named)} more", PALE))
+    swatch = '<svg viewBox="0 0 24 8" class="swatch" aria-hidden="true"><path d="M1 4H23" stroke="{}" class="line"></path></svg>'
+    return tag("ul", *(tag("li", Html(swatch.format(colour)), label) for label, colour in entries), class_="legend")

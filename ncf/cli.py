@@ -46,9 +46,13 @@ def report() -> None:
 
 
 def report_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser("ncf-report", description="Write the page of a run: RUN/report.html, from whatever the run has left so far.")
-    parser.add_argument("paths", nargs="+", type=Path, metavar="RUN", help="folder of a run")
-    parser.add_argument("--output", type=Path, help="the file to write instead")
+    parser = argparse.ArgumentParser(
+        "ncf-report",
+        description="Write the page of a run (RUN/report.html), or the page that compares all runs given or found below a folder "
+        "(comparison.html, .csv and .md), from whatever the runs have left so far.",
+    )
+    parser.add_argument("paths", nargs="+", type=Path, metavar="RUN", help="folder of a run, of a sweep, or of many of them")
+    parser.add_argument("--output", type=Path, help="one run: the file to write; a comparison: the folder")
     parser.add_argument("--version", action="version", version=f"ncf {__version__}")
 
     def error(message: str) -> None:
@@ -59,13 +63,16 @@ def report_arguments() -> argparse.Namespace:
 
 
 def report_pages(given: argparse.Namespace) -> None:
-    from ncf import record, run_report
+    from ncf import comparison_report, record, run_report
 
-    for folder in (run for path in given.paths for run in record.find(path)):
-        page, missing = run_report.write(folder, target=given.output)
+    if len(given.paths) > 1 or record.find(given.paths[0]) != given.paths:
+        written = comparison_report.write(given.paths, given.output)
+    else:
+        page, missing = run_report.write(given.paths[0], target=given.output)
         for line in missing:
-            print(f"warning: {folder}: {line}", file=sys.stderr)
-        print(f"written: {page}", flush=True)
+            print(f"warning: {given.paths[0]}: {line}", file=sys.stderr)
+        written = [page]
+    print("\n".join(f"written: {path}" for path in written), flush=True)
 
 
 def train_job(cfg: DictConfig) -> float:

@@ -73,14 +73,20 @@ def cell(value, shown: str | None = None) -> Html:
     return tag("td", shown or short(value), class_="number", data_value=repr(value), title=repr(value))
 
 
-def table(header: list[str], rows: Iterable[list], sortable: bool = False, filters: list[str] | None = None) -> Html:
+def table(header: list, rows: Iterable[list], sortable: bool = False, filters: list[str] | None = None) -> Html:
     """A table in a box that scrolls sideways. Cells are texts, numbers or ready `td`; `filters` holds each row's words to search."""
     cells = [[c if isinstance(c, Html) and c.startswith("<td") else cell(c) for c in row] for row in rows]
     right = ["number" if any('class="number"' in row[i] for row in cells) else None for i in range(len(header))]
-    heads = [tag("th", tag("button", name, type="button") if sortable else name, scope="col", class_=c) for name, c in zip(header, right)]
+    heads = [tag("th", head(name, sortable), scope="col", class_=c) for name, c in zip(header, right)]
     body = [tag("tr", *row, data_filter=filters[i] if filters else None) for i, row in enumerate(cells)]
     whole = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *body), class_="sortable" if sortable else None)
-    return tag("div", whole, class_="scroll")
+    return tag("div", whole, class_="scroll tall" if len(cells) > 20 else "scroll")
+
+
+def head(name: str | tuple[str, str], sortable: bool) -> Html:
+    """A column's head, with its unit below where it is given as (name, unit)."""
+    name, unit = name if isinstance(name, tuple) else (name, None)
+    return Html((tag("button", name, type="button") if sortable else escaped(name)) + (tag("small", unit) if unit else ""))
 
 
 def details(summary: str, *body) -> Html:

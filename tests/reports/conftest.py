@@ -1,13 +1,18 @@
 """What the tests of the reports share: the commands, one tiny run made by them, a page taken apart, a browser."""
 
+import json
 import os
+import random
 import shutil
 import subprocess
 import sys
+import time
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 
 import pytest
+import yaml
 
 TINY = ["dataset=digits", "model.layers=[12,12,12]", "model.lateral.columns=[6]", "model.settle.steps=8", "threads=1", "progress=off"]
 
@@ -36,6 +41,49 @@ def finished(tmp_path_factory) -> Path:
 def run(finished, tmp_path) -> Path:
     """A copy of that run for a test to change."""
     return Path(shutil.copytree(finished, tmp_path / finished.name))
+
+
+MODELS, RATES, SEEDS = ["gncn_pdh", "gncn_t1"], [0.001, 0.002, 0.005, 0.01, 1e-7], [0, 1, 2, 3]
+TERMS_OF_T1 = {"activation": "tanh", "prediction": "identity", "target": "state", "error_synapses": "tied", "derivative": True, "skips": False}
+
+
+def make_run(source: Path, folder: Path, model: str, rate: float, seed: int, draw: random.Random) -> None:
+    """A run folder like the real one, with other keys and figures, of as many digits as a float has."""
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("*.pt", "report.html", ".lock"))
+    (folder / "report.html").write_text("a report")
+    config, summary = yaml.safe_load((folder / "config.yaml").read_text()), json.loads((folder / "summary.json").read_text())
+    config["model"] |= {"name": model} | (TERMS_OF_T1 if model == "gncn_t1" else {})
+    config["optimizer"]["lr"], config["seed"] = rate, seed
+    for figure in (figure for figures in summary["metrics"].values() for figure in figures.values()):
+        figure["value"], figure["stderr"] = draw.gauss(0, 100), draw.random() * 10 ** draw.randint(-9, 0)
+    rows = [json.loads(line) | {"validation_bce": draw.uniform(10, 90)} for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    summary |= {"model": model, "seed": seed, "validation_bce": min(row["validation_bce"] for row in rows), "seconds": draw.uniform(1, 1e4)}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    (folder / "summary.json").write_text(json.dumps(summary))
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.fixture(scope="session")
+def sweep(finished, tmp_path_factory) -> Path:
+    """Forty runs: two models, five learning rates, four seeds; one of them stopped, one failed."""
+    folder, draw = tmp_path_factory.mktemp("sweeps") / "forty", random.Random(0)
+    for model, rate, seed in product(MODELS, RATES, SEEDS):
+        make_run(finished, folder / f"model={model},optimizer.lr={rate},seed={seed}", model, rate, seed, draw)
+    stopped, failed = (folder / f"model=gncn_t1,optimizer.lr=0.01,seed={seed}" / "summary.json" for seed in (2, 3))
+    stopped.write_text(json.dumps({"status": "stopped", "reason": "stopped by SIGTERM"}))
+    failed.write_text(json.dumps({"status": "failed", "reason": "diverged"}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def compared(sweep) -> Path:
+    """The sweep after ncf-report has been there, and how long that took."""
+    started = time.monotonic()
+    done = command("ncf-report", sweep)
+    (sweep.parent / "seconds").write_text(str(time.monotonic() - started))
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert done.stdout.splitlines() == [f"written: {sweep / f'comparison.{kind}'}" for kind in ("html", "csv", "md")]
+    return sweep
 
 
 @pytest.fixture

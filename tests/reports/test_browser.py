@@ -94,3 +94,91 @@ def test_a_report_prints(browser, finished):
     visit(browser, finished / "report.html")
     pdf = browser.execute_cdp_cmd("Page.printToPDF", {})
     assert len(pdf["data"]) > 50_000
+
+
+# --- the comparison -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_comparison_is_whole_and_quiet(browser, compared, width):
+    visit(browser, compared / "comparison.html", width)
+    layout = browser.execute_script(LAYOUT)
+    expected = {"overflow": 0, "blank": 0, "images": 10, "blurred": 0, "charts": 2, "cut": []}
+    assert {key: layout[key] for key in expected} == expected and (width < 600 or layout["uneven"] == 0)
+    assert_quiet(browser, compared / "comparison.html")
+
+
+def column(browser, table: int, name: str) -> list[str]:
+    """What a column of a table shows from top to bottom, hidden rows left out."""
+    script = """
+      const table = document.querySelectorAll("table")[arguments[0]];
+      const i = [...table.tHead.rows[0].cells].findIndex((cell) => cell.textContent.startsWith(arguments[1]));
+      return [...table.tBodies[0].rows].filter((row) => row.getClientRects().length).map((row) => row.cells[i].dataset.value ?? row.cells[i].textContent);
+    """
+    return browser.execute_script(script, table, name)
+
+
+def click(browser, table: int, name: str) -> None:
+    heads = browser.find_elements("css selector", "table")[table].find_elements("css selector", "th button")
+    next(head for head in heads if head.text.startswith(name)).click()
+
+
+def test_columns_sort_both_ways_by_value_with_the_missing_last(browser, compared):
+    visit(browser, compared / "comparison.html")
+    before = column(browser, 1, "BCE test")
+    numbers = sorted(float(value) for value in before if value != "–")
+    assert len(before) == 40 and len(numbers) == 38 and [float(v) for v in before if v != "–"] != numbers
+    click(browser, 1, "BCE test")
+    after = column(browser, 1, "BCE test")
+    assert [float(value) for value in after[:38]] == numbers and after[38:] == ["–", "–"]
+    click(browser, 1, "BCE test")
+    after = column(browser, 1, "BCE test")
+    assert [float(value) for value in after[:38]] == numbers[::-1] and after[38:] == ["–", "–"]
+    marks = browser.execute_script("return [...document.querySelectorAll('th[aria-sort]')].map((th) => [th.textContent, th.ariaSort])")
+    assert marks == [["BCE testnats per image", "descending"]]
+
+
+def test_small_numbers_sort_as_numbers_and_names_as_names(browser, compared):
+    visit(browser, compared / "comparison.html")
+    click(browser, 1, "optimizer.lr")
+    assert [float(value) for value in column(browser, 1, "optimizer.lr")][::8] == [1e-7, 0.001, 0.002, 0.005, 0.01]
+    click(browser, 1, "run")
+    names = column(browser, 1, "run")
+    assert names[0].startswith("model=gncn_pdh,optimizer.lr=0.001,seed=0") and names[-1].endswith("seed=3") and len(set(names)) == 40
+
+
+def test_the_filter_keeps_what_has_every_word_rows_curves_and_pictures(browser, compared):
+    visit(browser, compared / "comparison.html")
+    box = browser.find_element("css selector", "input[type=search]")
+    curves = lambda: browser.execute_script("return [...document.querySelectorAll('.chart svg g[data-filter]')].filter((g) => getComputedStyle(g).display !== 'none').length")  # noqa: E731
+    pictures = lambda: sum(image.is_displayed() for image in browser.find_elements("css selector", "img"))  # noqa: E731
+    assert (curves(), pictures(), browser.find_element("css selector", "output").text) == (20, 10, "")
+    box.send_keys("GNCN_T1 lr=0.01")
+    assert [len(column(browser, table, "model")) for table in (0, 1)] == [1, 4] and (curves(), pictures()) == (2, 1)
+    assert browser.find_element("css selector", "output").text == "5 of 50 rows"
+    box.send_keys(" failed")
+    assert [len(column(browser, table, "model")) for table in (0, 1)] == [1, 1]
+    box.send_keys(" nonsense")
+    assert [len(column(browser, table, "model")) for table in (0, 1)] == [0, 0] and (curves(), pictures()) == (0, 0)
+    box.send_keys("\ue009a\ue000\ue017")  # control and a, then delete
+    assert [len(column(browser, table, "model")) for table in (0, 1)] == [10, 40]
+
+
+def test_a_runs_name_leads_to_its_report(browser, compared):
+    visit(browser, compared / "comparison.html")
+    browser.find_element("link text", "model=gncn_t1,optimizer.lr=1e-07,seed=2").click()
+    assert browser.find_element("css selector", "body").text == "a report"
+
+
+def test_hostile_names_and_values_are_text_in_a_comparison(browser, finished, tmp_path, ncf_report):
+    for seed in (0, 1):
+        run = shutil.copytree(finished, tmp_path / "javascript:" / f"{seed}{HOSTILE}")
+        config = (run / "config.yaml").read_text().replace("gncn_pdh", "'</table><script>alert(3)</script>'" if seed else "'<b>'")
+        (run / "config.yaml").write_text(config.replace("seed: 0", f"seed: {seed}"))
+    assert ncf_report(tmp_path / "javascript:")[0] == 0
+    visit(browser, tmp_path / "javascript:" / "comparison.html")
+    assert sorted(column(browser, 0, "model")) == ["</table><script>alert(3)</script>", "<b>"]
+    assert column(browser, 1, "run") == [f"{seed}{HOSTILE}" for seed in (0, 1)]
+    assert browser.execute_script("return [document.scripts.length, document.querySelectorAll('b, img[src=x]').length]") == [1, 0]
+    links = [link.get_property("href") for link in browser.find_elements("css selector", "td a")]
+    assert len(links) == 2 and all(link.startswith("file:///") for link in links) and browser.get_log("browser") == []

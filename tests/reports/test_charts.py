@@ -50,4 +50,4 @@ def test_nothing_finite_at_all_still_makes_a_chart():
 def test_legend_names_the_coloured_curves_and_counts_the_pale_ones():
     lines = [Line("first", [1, 2], [1, 2]), Line("x", [1, 2], [1, 2], PALE), Line("y", [1, 2], [1, 2], PALE)]
     legend = line_chart("t", lines, "x", "y").split('class="legend"')[1]
-    assert re.sub("<[^>]*>", "|", legend).count("first") == 1 and "2 others" in legend and ">x<" not in legend
+    assert re.sub("<[^>]*>", "|", legend).count("first") == 1 and "2 more" in legend and ">x<" not in legend
