@@ -36,6 +36,7 @@ class SettleConfig:
     gamma: float = key(0.001, "gamma, leak of the states", least=0)
     solver: str = key("euler", "euler (published) or momentum: v <- m v + beta d, z <- z + v", choices=("euler", "momentum"))
     momentum: float = key(0.5, "m of the momentum solver", least=0, most=0.999)
+    tolerance: float = key(0.0, "stop before K once a step changes every image's states by less than this share of their norm; 0: never", least=0)
 
 
 @dataclass

@@ -23,7 +23,7 @@ from ncf import settling
 from ncf.activations import ACTIVATIONS
 from ncf.config import GNCNConfig, columns_per_layer
 from ncf.priors import PRIOR_SLOPES
-from ncf.state import State
+from ncf.state import State, at_rest
 
 JITTER = 0.00025  # whitened precision: added to every entry of Sigma at each precision step (released)
 
@@ -88,10 +88,15 @@ class GNCN:
     def settle_plainly(self, x: Tensor, observed: Tensor | None = None, steps: int | None = None) -> State:
         """The same by the equations as they stand below, which `ncf.settling` is held to."""
         state = self.rest(x, observed)
-        for _ in range(self.config.settle.steps if steps is None else steps):
+        tolerance = self.config.settle.tolerance
+        for k in range(1, 1 + (self.config.settle.steps if steps is None else steps)):
+            before = torch.cat(state.z[1:], dim=1)
             self.move(state)
             self.predict(state)
             self.compare(state)
+            state.steps = k
+            if tolerance and k > self.depth and at_rest(before, torch.cat(state.z[1:], dim=1), tolerance):
+                break
         return state
 
     def rest(self, x: Tensor, observed: Tensor | None = None) -> State:

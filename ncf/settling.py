@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ncf.priors import PRIOR_SLOPES
-from ncf.state import State
+from ncf.state import State, at_rest
 
 ROWS_PER_THREAD = 16  # fewer are not worth a thread
 
@@ -107,7 +107,7 @@ class Rows:
 
     def __init__(self, network, factors: Factors, x: Tensor, observed: Tensor | None):
         self.network, self.config, self.factors = network, network.config, factors
-        self.x, self.observed, self.depth = x, observed, network.depth
+        self.x, self.observed, self.depth, self.steps = x, observed, network.depth, 0
         n, hidden, below = len(x), network.sizes[1:], network.sizes[1:-1]
 
         def lay(sizes: list[int], dtype: torch.dtype | None = None) -> tuple[Tensor, list]:
@@ -135,12 +135,17 @@ class Rows:
 
     def settle(self, steps: int) -> None:
         silent = not {self.config.activation, self.config.prediction} & {"sigmoid"}  # phi(0) = g(0) = 0
+        tolerance, z = self.config.settle.tolerance, self.z[1:]
         for k in range(1, steps + 1):
+            before = torch.cat(z, dim=1) if tolerance else None
             awake = min(self.depth, k - 1) if silent else self.depth  # layers 1..awake have moved, or do so now
             if k > 1 or not silent:
                 self.move(awake)
             self.predict(awake)
             self.compare(awake)
+            self.steps = k
+            if tolerance and k > self.depth and at_rest(before, torch.cat(z, dim=1), tolerance):
+                break
 
     def move(self, awake: int) -> None:
         """A. z_l += beta ( feedback_l [* phi'(z_l)] - [e_l] - [lateral_l] - gamma z_l - [prior_l] ), f_l = phi(z_l)."""
@@ -222,6 +227,7 @@ class Rows:
 
     def write(self, state: State, rows: slice) -> None:
         """Put these rows into the state of the whole batch."""
+        state.steps = max(state.steps, self.steps)
         for whole, part in ((state.z, self.z), (state.f, self.f), (state.r, self.r), (state.mu, self.mu)):
             for l in range(1, len(whole)):
                 whole[l][rows] = part[l]

@@ -19,3 +19,9 @@ class State:
     e: list[Tensor]
     observed: Tensor | None = None  # 1 where a pixel is seen, 0 where not, (J_0,) or (B, J_0); None: all seen
     v: list[Tensor] | None = None  # velocities of the momentum solver
+    steps: int = 0  # taken; fewer than K where a tolerance was met
+
+
+def at_rest(before: Tensor, z: Tensor, tolerance: float) -> bool:
+    """The stopping rule: |z_k - z_{k-1}| <= tolerance * |z_k| for every image, over all its hidden layers; both (B, J_1 + .. + J_L)."""
+    return bool(((z - before).norm(dim=1) <= tolerance * z.norm(dim=1)).all())

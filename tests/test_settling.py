@@ -97,3 +97,48 @@ def test_what_diverges_shows_in_the_state():
     network, x = pair(VARIANTS["pdh"], [12, 8, 16], 10, 20, torch.float32)
     network.config.settle.beta = 1e20
     assert not torch.isfinite(network.settle(x).z[3]).all()
+
+
+# --- the stopping rule ------------------------------------------------------------------------------------------------
+
+
+def contraction(tolerance: float, steps: int) -> tuple[GNCN, torch.Tensor]:
+    """One linear layer with strong leak: a contraction, whose fixed point is the ridge solution."""
+    settle = SettleConfig(steps=steps, beta=0.2, gamma=0.5, tolerance=tolerance)
+    config = GNCNConfig(activation="identity", prediction="identity", likelihood="gaussian", error_synapses="tied", derivative=True, settle=settle)
+    return pair(config, [6], 9, 20, torch.float64)
+
+
+def test_it_stops_at_the_fixed_point():
+    network, x = contraction(1e-8, 5000)
+    W = network.parameters["W1"]
+    fixed = x @ W.T @ torch.linalg.inv(W @ W.T + 0.5 * torch.eye(6, dtype=torch.float64))
+    for state in (network.settle(x), network.settle_plainly(x)):
+        assert state.steps < 500
+        torch.testing.assert_close(state.z[1], fixed, atol=1e-6, rtol=1e-6)
+
+
+def test_it_does_not_stop_before():
+    """At the step where it stops every image's relative change is within the tolerance; one step earlier some image's is not."""
+    network, x = contraction(1e-3, 5000)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # one part: the rule looks at all images
+    try:
+        K = network.settle(x).steps
+        network.config.settle.tolerance = 0.0
+        z = [network.settle(x, steps=k).z[1] for k in (K - 2, K - 1, K)]
+    finally:
+        torch.set_num_threads(before)
+    change = [((new - old).norm(dim=1) / new.norm(dim=1)).max().item() for old, new in zip(z, z[1:])]
+    assert change[0] > 1e-3 >= change[1]
+
+
+def test_it_gives_up_after_k_where_there_is_no_fixed_point():
+    network, x = contraction(1e-12, 40)
+    network.config.settle.gamma = -0.5  # a leak of the wrong sign: the states grow without bound
+    assert network.settle(x).steps == 40 == network.settle_plainly(x).steps
+
+
+def test_without_a_tolerance_all_steps_are_taken():
+    network, x = contraction(0.0, 300)
+    assert network.settle(x).steps == 300
