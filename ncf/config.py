@@ -58,7 +58,7 @@ class PrecisionConfig:
     kind: str = key("none", "precision on e_1.. (the Sigma in a name)", choices=("none", "whitened", "published"))
     rate: float = key(0.01, "published: step of Sigma toward the batch's mean outer product", above=0, most=1)
     shrinkage: float = key(0.1, "published: share of that outer product kept on its diagonal alone", least=0, most=1)
-    floor: float = key(1.0, "published: least variance; beta / floor must stay below 2", above=0)
+    floor: float = key(1.0, "published: least variance; shrinkage * floor must be above beta / 2", above=0)
 
 
 @dataclass
@@ -76,10 +76,10 @@ class GNCNConfig:
     layers: list[int] = key([360, 360, 360], "units of z_1 .. z_L, from the image up")
     activation: str = key("relu", "phi on z_1 .. z_L", choices=("identity", "relu", "tanh", "sigmoid"))
     prediction: str = key("relu", "g on the predictions mu_1 .. mu_{L-1}", choices=("identity", "relu", "tanh", "sigmoid"))
-    likelihood: str = key("bernoulli", "of the image: bernoulli (g_0 sigmoid, BCE) or gaussian (g_0 identity)", choices=("bernoulli", "gaussian"))
+    likelihood: str = key("bernoulli", "of the image: bernoulli (g_0 sigmoid) or gaussian (g_0 identity; BCE clips its mu_0 to (0, 1))", choices=("bernoulli", "gaussian"))
     target: str = key("activity", "what e_1 .. compare with the prediction: activity phi(z_l) or state z_l", choices=("activity", "state"))
     error_synapses: str = key("learned", "feedback through E_l (learned, t2) or W_l^T (tied, t1)", choices=("learned", "tied"))
-    error_rate: float = key(1.0, "rate of the update of E_l against that of W_l", least=0)
+    error_rate: float = key(1.0, "rate of the update of E_l against that of W_l (adam adapts to it: it matters with sgd)", least=0)
     derivative: bool = key(False, "multiply the feedback by phi'(z_l)")
     skips: bool = key(False, "generative skips M_l from layer l to l-2 (PDH)")
     init_sd: float = key(0.05, "standard deviation of the starting synapses", above=0)
@@ -102,7 +102,7 @@ class DatasetConfig:
     n_train: Optional[int] = key(None, "number of training images; null: all", least=1)
     n_validation: Optional[int] = key(None, "validation images split off the training set; null: a sixth, or the set's own split", least=1)
     split_seed: int = key(0, "seed of that split, apart from the run's seed", least=0)
-    mirror: Optional[str] = key(None, "address to download from instead of the published one")
+    mirror: Optional[str] = key(None, "address to download from instead of the published one", place=True)
 
 
 @dataclass
@@ -185,8 +185,8 @@ class TrainConfig:
 @dataclass
 class EvalConfig:
     checkpoint: str = key(MISSING, "path of a checkpoint (best.pt), or its run folder")
-    dataset: Any = key(None, "other images of the same shape; null: those of the checkpoint")
-    metrics: Any = key(None, "what to measure; null: what the training report measured")
+    dataset: DatasetConfig = section(DatasetConfig, "other images of the same shape; not given: those of the checkpoint")
+    metrics: MetricsConfig = section(MetricsConfig, "what to measure; not given: what the training report measured")
     steps: Optional[int] = key(None, "K, settling steps; null: those of training", least=1)
     beta: Optional[float] = key(None, "beta, step size of the states; null: that of training", above=0)
     split: str = key("all", "train, validation, test, or all (validation and test)", choices=("train", "validation", "test", "all"))
@@ -229,10 +229,6 @@ def build(config: DictConfig | dict, schema: type) -> Any:
         if family not in MODEL_FAMILIES:
             raise UserError(f"model.family={family}: unknown; {nearest(family, MODEL_FAMILIES)}")
         nested["model"] = build_node(plain.pop("model"), MODEL_FAMILIES[family], "model.")
-    if schema is EvalConfig:
-        for name, node in (("dataset", DatasetConfig), ("metrics", MetricsConfig)):
-            if isinstance(plain.get(name), dict):
-                nested[name] = build_node(plain.pop(name), node, f"{name}.")
     result = build_node(plain, schema, "")
     for name, value in nested.items():
         setattr(result, name, value)
@@ -305,14 +301,24 @@ def check_ranges(node: Any, prefix: str = "") -> None:
 def check_train(config: TrainConfig) -> None:
     if isinstance(config.model, GNCNConfig):
         check_gncn(config.model)
-    if config.dataset.name == "npz" and not config.dataset.path:
-        raise UserError("dataset=npz needs dataset.path=FILE.npz, a file with an array x_train")
+    check_dataset(config.dataset)
     check_metrics(config.metrics)
+
+
+def check_dataset(config: DatasetConfig) -> None:
+    """An .npz needs its path, and keeps it absolute: a checkpoint is evaluated from anywhere."""
+    if config.name != "npz":
+        return
+    if not config.path:
+        raise UserError("dataset=npz needs dataset.path=FILE.npz, a file with an array x_train")
+    config.path = str(Path(config.path).expanduser().resolve())
 
 
 def check_metrics(config: MetricsConfig) -> None:
     from ncf.metrics import METRICS
 
+    if not config.names:
+        raise UserError(f"metrics.names=[]: name at least one of {', '.join(METRICS)}")
     for name in config.names:
         if name not in METRICS:
             raise UserError(f"metrics.names: unknown metric {name!r}; {nearest(name, METRICS)}")
@@ -330,11 +336,10 @@ def check_gncn(config: GNCNConfig) -> None:
                     f"model.layers: layer {layer} has {units} units, not divisible by its column size {column}; "
                     f"change model.layers or model.lateral.columns={list(sizes)}"
                 )
-    step = config.settle.beta / config.precision.floor
-    if config.precision.kind == "published" and len(config.layers) > 1 and step >= 2:
+    least = config.precision.shrinkage * config.precision.floor  # no eigenvalue of Sigma falls below it: see move_covariance
+    if config.precision.kind == "published" and len(config.layers) > 1 and config.settle.beta >= 2 * least:
         raise UserError(
-            f"model.precision.floor={config.precision.floor}: beta / floor is {step:g}, and settling diverges from 2 on; "
-            f"raise the floor above {config.settle.beta / 2:g}"
+            f"model.precision: shrinkage * floor is {least:g}; it must be above beta / 2 = {config.settle.beta / 2:g}, or -beta e_l may overshoot"
         )
 
 

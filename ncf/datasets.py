@@ -18,7 +18,7 @@ import torch
 
 from ncf import download
 from ncf.config import DatasetConfig
-from ncf.errors import UserError
+from ncf.errors import UserError, nearest
 from ncf.streams import stream
 
 
@@ -94,12 +94,14 @@ def batches(data: Dataset, batch_size: int, seed: int, epoch: int, start: int = 
 def carve(arrays: Arrays, config: DatasetConfig) -> Arrays:
     """Split validation (and test, where the set has none) off the training images, then keep the first `n_train` of the rest.
 
-    The training images are shuffled by `split_seed` first, so that a smaller `n_train` is a part of every larger one.
+    The training images are shuffled by `split_seed`, so that a smaller `n_train` is a part of every larger one.
     """
     x, y = arrays["train"]
-    order = stream(config.split_seed, "split").permutation(len(x))
+    order = stream(0, "test-split").permutation(len(x))  # a carved test set is the same whatever split_seed is
     parts: Arrays = {}
     for name in ("test", "validation"):
+        if name == "validation":
+            order = stream(config.split_seed, "split").permutation(order)
         own = arrays.get(name)
         wanted = config.n_validation if name == "validation" else None
         if own is not None and len(own[0]) and not (name == "validation" and wanted):
@@ -209,6 +211,9 @@ def read_npz(config: DatasetConfig, folder: Path) -> Arrays:
         raise UserError(f"dataset.path={path}: not a readable .npz of plain arrays ({error})") from error
     if "x_train" not in content:
         raise UserError(f"dataset.path={path}: holds no array x_train; it has {', '.join(content) or 'none'}")
+    known = [f"{kind}_{split}" for split in ("train", "validation", "test") for kind in "xy"]
+    for name in set(content) - set(known):
+        raise UserError(f"dataset.path={path}: holds an array {name!r} that ncf does not know; {nearest(name, known)}")
     splits: Arrays = {}
     for split in ("train", "validation", "test"):
         x, y = content.get(f"x_{split}"), content.get(f"y_{split}")

@@ -2,18 +2,19 @@
 
 import json
 import os
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from ncf import checkpoint, datasets, run_report
-from ncf.config import EvalConfig, TrainConfig, build, check_metrics
+from ncf.config import DatasetConfig, EvalConfig, MetricsConfig, TrainConfig, build, check_dataset, check_metrics
 from ncf.errors import UserError
 from ncf.latents import TrainingLatents
 from ncf.metrics import METRICS, left_out, measure
 from ncf.models import build_model
 from ncf.provenance import choose_device, hardware, versions
 from ncf.report import draw_reconstructions, metric_table
-from ncf.run import Run, speak
+from ncf.run import Run, flatten, speak
 from ncf.streams import stream
 
 
@@ -43,6 +44,7 @@ def final_report(run: Run, data: datasets.Dataset, network, progress: dict) -> d
         "dataset": config.dataset.name,
         "seed": config.seed,
         **budget(config),
+        "measured_with": {"dataset": asdict(config.dataset), "metrics": asdict(config.metrics)},
         "epochs": config.epochs,
         "epochs_trained": progress["epoch"],
         "best_epoch": progress["best_epoch"],
@@ -73,8 +75,7 @@ def write_report(run: Run, data: datasets.Dataset, network) -> None:
 def evaluate(config: EvalConfig, given: set[str] = frozenset()) -> dict:
     """Measure a checkpoint and write eval-DATASET-SPLIT.json beside it (or to `output`); returns what was written.
 
-    `given` are the keys of the command line. Other images are treated as those of training were (binarisation, splits), but for
-    the ``dataset.*`` keys among them.
+    `given` are the keys of the command line: whatever is not among them is as in training.
     """
     path = Path(config.checkpoint)
     if path.is_dir():
@@ -82,13 +83,9 @@ def evaluate(config: EvalConfig, given: set[str] = frozenset()) -> dict:
     content = checkpoint.load(path)
     trained: TrainConfig = build(content["config"], TrainConfig)
     device = choose_device(config.device, config.threads)
-    metrics = config.metrics or trained.metrics
+    dataset, metrics = own_dataset(trained.dataset, config.dataset, given), own_metrics(trained.metrics, config.metrics, given)
+    check_dataset(dataset)
     check_metrics(metrics)
-    dataset = trained.dataset
-    if config.dataset:
-        named = ("name", "folder", "path", "mirror")
-        changed = {f: getattr(config.dataset, f) for f in vars(dataset) if f in named or f"dataset.{f}" in given}
-        dataset = replace(dataset, **({"n_train": None} | changed))
     settle_anew(trained, config)
     data = datasets.load(dataset, config.data_dir)
     if list(data.image_shape) != list(content["data"]["image_shape"]):
@@ -112,15 +109,43 @@ def evaluate(config: EvalConfig, given: set[str] = frozenset()) -> dict:
         "seed": trained.seed,
         "dataset": dataset.name,
         **budget(trained),
+        "measured_with": {"dataset": asdict(dataset), "metrics": asdict(metrics)},
         "metrics": figures,
         "versions": versions(),
         "hardware": hardware(device),
     }
-    target = Path(config.output) if config.output else path.with_name(f"eval-{dataset.name}-{config.split}.json")
+    title = f"{trained.model.name}{budget_words(trained)}, epoch {result['epoch']}, trained on {trained.dataset.name}, measured on {dataset.name}"
+    speak(metric_table(figures, title))
+    target = Path(config.output) if config.output else path.with_name(file_name(path, dataset, config, given))
     write_json(target, result)
-    speak(metric_table(figures, f"{trained.model.name}{budget_words(trained)}, epoch {result['epoch']}, trained on {trained.dataset.name}, measured on {dataset.name}"))
     speak(f"written: {target}")
     return result
+
+
+def file_name(path: Path, dataset: DatasetConfig, config: EvalConfig, given: set[str]) -> str:
+    """``eval-best-mnist-test.json``, with what else was given: another evaluation does not overwrite this one."""
+    parts = ["eval", path.stem, dataset.name, config.split]
+    plain = flatten(asdict(config))
+    for key in sorted(given - {"checkpoint", "dataset", "split", "output", "threads", "device", "data_dir"}):
+        value = "+".join(config.metrics.names) if key == "metrics" else plain.get(key)
+        parts.append(re.sub(r"[^\w.+]+", "_", f"{key}_{value}"))
+    return "-".join(parts) + ".json"
+
+
+def own_dataset(trained: DatasetConfig, composed: DatasetConfig, given: set[str]) -> DatasetConfig:
+    """The images of training, with the given ``dataset.*`` keys; other images (another name) are binarised and split as those were."""
+    keys = {f for f in vars(trained) if f"dataset.{f}" in given}
+    other = {}
+    if "dataset" in given and composed.name != trained.name:
+        keys |= {"name", "folder", "path", "mirror"}
+        other = {"n_train": None, "n_validation": None}
+    return replace(trained, **(other | {f: getattr(composed, f) for f in keys}))
+
+
+def own_metrics(trained: MetricsConfig, composed: MetricsConfig, given: set[str]) -> MetricsConfig:
+    """The metrics of the training report, or the chosen group, with the given ``metrics.*`` keys."""
+    keys = {f for f in vars(trained) if any(g == f"metrics.{f}" or g.startswith(f"metrics.{f}.") for g in given)}
+    return composed if "metrics" in given else replace(trained, **{f: getattr(composed, f) for f in keys})
 
 
 def settle_anew(trained: TrainConfig, config: EvalConfig) -> None:

@@ -22,6 +22,7 @@ from torch import Tensor
 from ncf import settling
 from ncf.activations import ACTIVATIONS
 from ncf.config import GNCNConfig, columns_per_layer
+from ncf.errors import UserError
 from ncf.priors import PRIOR_SLOPES
 from ncf.state import State, at_rest
 
@@ -187,21 +188,27 @@ class GNCN:
         rule = self.config.precision
         for l, sigma in self.sigma.items():
             if rule.kind == "whitened":
-                self.q[l] = whitening_step(sigma)
-            else:
-                if state is not None:
-                    move_covariance(sigma, state.r[l], rule.rate, rule.shrinkage, rule.floor)
-                self.q[l] = torch.cholesky_inverse(torch.linalg.cholesky(sigma))
+                prepare_covariance(sigma)
+            elif state is not None:
+                move_covariance(sigma, state.r[l], rule.rate, rule.shrinkage, rule.floor)
+            factor, failed = torch.linalg.cholesky_ex(sigma)
+            if failed:
+                raise UserError(
+                    f"the covariance of layer {l} is no longer positive definite: learning diverged; lower optimizer.lr or model.settle.beta"
+                )
+            self.q[l] = whitening(factor) if rule.kind == "whitened" else torch.cholesky_inverse(factor)
 
     @torch.no_grad()
     def limit_norms(self) -> None:
-        """Every column (axis 0: all synapses into one destination unit) scaled to the radius: if above (limit) or always (unit)."""
-        kind, radius = self.config.constraint.kind, self.config.constraint.radius
-        if kind == "none":
-            return
+        """Every column (axis 0: all synapses into one destination unit) scaled to the radius: if above (limit) or always (unit).
+
+        Whitened Sigma is limited to 1 whatever is chosen for the synapses: without that its precision step lets it grow for ever.
+        """
+        chosen = self.config.constraint
         for name, synapses in self.parameters.items():
-            if name.startswith("Sigma") and kind == "unit":
-                continue  # a variance is no synapse norm; released, it is only ever limited
+            kind, radius = ("limit", 1.0) if name.startswith("Sigma") else (chosen.kind, chosen.radius)
+            if kind == "none":
+                continue
             norms = torch.linalg.vector_norm(synapses, dim=0)
             scale = radius / norms.clamp_(min=1e-12)
             synapses.mul_(scale.clamp_(max=1.0) if kind == "limit" else scale)
@@ -260,15 +267,15 @@ def lateral(f: Tensor, column: int, self_excitation: float, inhibition: float) -
     return torch.sub(total, groups, alpha=inhibition + self_excitation).view_as(f)
 
 
-def whitening_step(sigma: Tensor) -> Tensor:
-    """Whitened precision (section 6): Q = (R^-1)^T with R the Cholesky factor of Sigma's lower triangle; |r Q|^2 = r^T Sigma^-1 r.
-
-    Sigma (J_l, J_l) is changed in place first: its diagonal raised to at least 1, JITTER added to every entry.
-    """
+def prepare_covariance(sigma: Tensor) -> None:
+    """Whitened precision (section 6), before it is factorised: Sigma's diagonal raised to at least 1, JITTER added to every entry."""
     sigma.diagonal().clamp_(min=1.0)
     sigma.add_(JITTER)
-    factor = torch.linalg.cholesky(sigma)
-    eye = torch.eye(len(sigma), device=sigma.device, dtype=sigma.dtype)
+
+
+def whitening(factor: Tensor) -> Tensor:
+    """Q = (R^-1)^T with R the Cholesky factor of Sigma's lower triangle, (J_l, J_l): |r Q|^2 = r^T Sigma^-1 r."""
+    eye = torch.eye(len(factor), device=factor.device, dtype=factor.dtype)
     return torch.linalg.solve_triangular(factor, eye, upper=False).T.contiguous()
 
 
@@ -276,7 +283,8 @@ def move_covariance(sigma: Tensor, r: Tensor, rate: float, shrinkage: float, flo
     """Published precision (section 6): Sigma <- (1 - rate) Sigma + rate * S, S the batch's mean outer product of r.
 
     S - Sigma is the natural gradient (times two) of the Gaussian log likelihood of r (B, J_l), local to the pair of units. S is
-    shrunk toward its diagonal, which is kept at least at `floor`: a convex mixture of positive definite matrices stays so.
+    shrunk toward its diagonal, which is kept at least at `floor`, so that no eigenvalue of it falls below shrinkage * floor: a convex
+    mixture of positive definite matrices stays so.
     """
     outer = (r.T @ r).div_(len(r))
     variances = outer.diagonal().clone()

@@ -30,7 +30,8 @@ def processor() -> str:
 def choose_device(name: str, threads: int | None) -> torch.device:
     """The device that the config asks for, with its threads set; UserError when it is not there."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(threads or min(cores, int(os.environ.get("OMP_NUM_THREADS") or cores)))
+    wished = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    torch.set_num_threads(threads or min(cores, int(wished) if wished.isdigit() and int(wished) else cores))
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, index = name.partition(":")

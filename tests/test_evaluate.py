@@ -1,6 +1,5 @@
 """What an evaluation takes from the checkpoint and what from its own command line."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 
 from ncf.config import DatasetConfig, EvalConfig, MetricsConfig, TrainConfig
 from ncf.errors import UserError
-from ncf.evaluate import evaluate
+from ncf.evaluate import evaluate, file_name
 from ncf.overrides import compose_model
 from ncf.train import train
 
@@ -48,16 +47,38 @@ def test_other_steps_and_beta_settle_anew(run):
     assert measured(run, steps=6, beta=0.1)["metrics"]["test"]["bce"]["value"] == base
 
 
-def test_other_images_are_treated_as_those_of_training(run):
-    """Another file under the same reader: grey stays grey unless the command line says otherwise, and n_train does not follow."""
-    other = DatasetConfig(name="npz", path=str(run / "other.npz"))
-    kept = measured(run, dataset=other)["metrics"]["test"]["bce"]["value"]
-    explicit = dataclasses.replace(other, binarize="none")
-    assert kept == measured(run, {"dataset.binarize"}, dataset=explicit)["metrics"]["test"]["bce"]["value"]
-    assert kept != measured(run, {"dataset.binarize"}, dataset=other)["metrics"]["test"]["bce"]["value"]
-    assert measured(run, dataset=other, split="train")["metrics"]["train"]["bce"]["n"] == 50
+def test_only_what_the_command_line_gives_departs_from_training(run):
+    """Another file: grey stays grey and the splits as they were, unless the command line says otherwise."""
+    other = DatasetConfig(name="npz", path=str(run / "other.npz"), binarize="threshold")
+    kept = measured(run, {"dataset.path"}, dataset=other)
+    assert kept["measured_with"]["dataset"] == measured(run)["measured_with"]["dataset"] | {"path": str(run / "other.npz")}
+    assert kept["metrics"]["test"] != measured(run)["metrics"]["test"]
+    binary = measured(run, {"dataset.path", "dataset.binarize"}, dataset=other)
+    assert binary["metrics"]["test"]["bce"]["value"] != kept["metrics"]["test"]["bce"]["value"]
+    assert measured(run, {"dataset.path"}, dataset=other, split="train")["metrics"]["train"]["bce"]["n"] == 30
+
+
+def test_naming_the_trained_set_changes_nothing(run):
+    named = DatasetConfig(name="npz", path="elsewhere.npz")
+    assert measured(run, {"dataset"}, dataset=named)["metrics"] == measured(run)["metrics"]
+
+
+def test_single_metric_keys_go_on_top_of_the_report_s(run):
+    fewer = measured(run, {"metrics.n_images"}, metrics=MetricsConfig(names=["m_mse"], n_images=7))
+    assert set(fewer["metrics"]["test"]) == {"bce", "tod"} and fewer["metrics"]["test"]["bce"]["n"] == 7
+    chosen = measured(run, {"metrics"}, metrics=MetricsConfig(names=["m_mse"]))
+    assert set(chosen["metrics"]["test"]) == {"m_mse"}
+
+
+def test_evaluations_do_not_overwrite_each_other(run):
+    path = run / "run" / "checkpoints" / "best.pt"
+    config = EvalConfig(checkpoint=str(path), steps=30, split="test", metrics=MetricsConfig(names=["bce", "tod"]))
+    dataset = DatasetConfig(name="mnist")
+    assert file_name(path, dataset, config, {"checkpoint", "split"}) == "eval-best-mnist-test.json"
+    assert file_name(path, dataset, config, {"steps", "metrics"}) == "eval-best-mnist-test-metrics_bce+tod-steps_30.json"
+    assert file_name(path.with_name("last.pt"), dataset, config, set()) == "eval-last-mnist-test.json"
 
 
 def test_a_shape_that_does_not_fit_is_refused(run):
     with pytest.raises(UserError, match="8 x 8, the checkpoint was trained on 4 x 4"):
-        measured(run, dataset=DatasetConfig(name="digits"))
+        measured(run, {"dataset"}, dataset=DatasetConfig(name="digits"))

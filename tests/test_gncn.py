@@ -6,7 +6,8 @@ import torch
 
 from ncf.activations import ACTIVATIONS
 from ncf.config import ConstraintConfig, GNCNConfig, LateralConfig, PrecisionConfig, PriorConfig, SettleConfig
-from ncf.gncn import GNCN, lateral, move_covariance, whitening_step
+from ncf.errors import UserError
+from ncf.gncn import GNCN, lateral, move_covariance, prepare_covariance, whitening
 from ncf.priors import PRIOR_SLOPES
 from ncf.state import State
 
@@ -161,7 +162,8 @@ def test_whitening_equals_an_explicit_inverse():
     rng = np.random.default_rng(1)
     sigma = torch.from_numpy(np.eye(6) * 0.9 + rng.uniform(-0.1, 0.1, (6, 6)))
     given = sigma.clone()
-    q = whitening_step(sigma)
+    prepare_covariance(sigma)
+    q = whitening(torch.linalg.cholesky(sigma))
     given.diagonal().clamp_(min=1.0)
     torch.testing.assert_close(sigma, given + 0.00025)
     symmetric = sigma.tril() + sigma.tril(-1).T
@@ -283,6 +285,33 @@ def test_norms_of_columns(kind):
         was, now = before[name].norm(dim=0), w.norm(dim=0)
         expected = {"limit": was.clamp(max=0.9), "unit": torch.full_like(was, 0.9), "none": was}[kind]
         torch.testing.assert_close(now, expected)
+
+
+@pytest.mark.parametrize("kind", ["limit", "unit", "none"])
+def test_whitened_sigma_is_limited_to_one_whatever_the_synapses_are(kind):
+    network, _ = network_and_images(t1(precision=PrecisionConfig("whitened"), constraint=ConstraintConfig(kind=kind, radius=0.5)))
+    for _ in range(3):
+        network.adapt_precision()
+        network.limit_norms()
+        assert network.parameters["Sigma1"].norm(dim=0).max() == pytest.approx(1.0)
+
+
+def test_a_covariance_that_cannot_be_factorised_is_named():
+    network, _ = network_and_images(t1(precision=PrecisionConfig("whitened")))
+    network.parameters["Sigma2"].fill_(2.0)
+    with pytest.raises(UserError, match="covariance of layer 2"):
+        network.adapt_precision()
+
+
+@pytest.mark.parametrize("variances", [[0.2, 3.0, 1.0], [0.01, 0.01, 0.01], [5.0, 5.0, 5.0]])
+def test_no_eigenvalue_of_the_published_covariance_falls_below_shrinkage_times_floor(variances):
+    rng = np.random.default_rng(0)
+    common = rng.normal(size=(500, 1))  # residuals in nearly full correlation: the worst case
+    r = torch.from_numpy((common + 1e-3 * rng.normal(size=(500, 3))) * np.sqrt(variances))
+    sigma = torch.eye(3, dtype=torch.float64)
+    for _ in range(300):
+        move_covariance(sigma, r, rate=0.1, shrinkage=0.2, floor=0.6)
+    assert torch.linalg.eigvalsh(sigma).min() >= 0.2 * 0.6 * 0.999
 
 
 def test_settling_leaves_images_synapses_and_other_samples_alone():
