@@ -17,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from ncf import __version__, overrides, sweep
-from ncf.config import EvalConfig, TrainConfig, build, configs_folder
+from ncf.config import EvalConfig, SampleConfig, TrainConfig, build, configs_folder
 from ncf.errors import Abort, UserError
 
 OmegaConf.register_new_resolver("ncf.job_name", sweep.job_name, replace=True)
@@ -73,6 +73,11 @@ def report_pages(given: argparse.Namespace) -> None:
             print(f"warning: {given.paths[0]}: {line}", file=sys.stderr)
         written = [page]
     print("\n".join(f"written: {path}" for path in written), flush=True)
+
+
+def sample() -> None:
+    """ncf-sample"""
+    run_command("sample", sample_job)
 
 
 def train_job(cfg: DictConfig) -> float:
@@ -136,6 +141,14 @@ def eval_job(cfg: DictConfig) -> float:
     with past_hydra():
         figures = evaluate_checkpoint(build(cfg, EvalConfig), {dotted(o) for o in HydraConfig.get().overrides.task})["metrics"]
     return list(figures.values())[-1].get("bce", {}).get("value", float("nan"))
+
+
+def sample_job(cfg: DictConfig) -> None:
+    """Samples and completions of one checkpoint."""
+    from ncf.sample import sample as sample_checkpoint
+
+    with past_hydra():
+        sample_checkpoint(build(cfg, SampleConfig), {dotted(o) for o in HydraConfig.get().overrides.task})
 
 
 def run_command(name: str, job) -> None:

@@ -90,6 +90,44 @@ class GNCNConfig:
     settle: SettleConfig = section(SettleConfig, "settling (inference)")
 
 
+# --- the baselines ----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class AutoencoderConfig:
+    """An autoencoder trained by backpropagation (paper.md, section 10); `code` tells RAE, GVAE, GVAE-CV and GAN-AE apart."""
+
+    family: str = key("autoencoder", "family of models", choices=("autoencoder",))
+    name: str = key("autoencoder", "name shown in reports")
+    layers: list[int] = key([360, 360, 20], "units of the layers from the image up, the last one the latents; the encoder mirrors the decoder")
+    code: str = key("plain", "what the latents are", choices=("plain", "gaussian", "constant", "adversarial"))
+    l2: float = key(0.0, "plain: penalty on the squared synapses, nats per image", least=0)
+    variance: float = key(0.1, "constant: variance of the latents", above=0)
+    adversary: int = key(360, "adversarial: units in each of the adversary's two layers", least=1)
+    deception: float = key(1.0, "adversarial: weight of deceiving it, beside nats per image", least=0)
+    refills: int = key(20, "completion: unseen pixels start as zero and are filled again so often, or never: validation chooses", least=1)
+
+
+@dataclass
+class PixelMixtureConfig:
+    """A Gaussian mixture with diagonal covariances on the pixels, climbing its log likelihood."""
+
+    family: str = key("pixel_mixture", "family of models", choices=("pixel_mixture",))
+    name: str = key("pixel_mixture", "name shown in reports")
+    components: int = key(75, "components", least=1)
+    floor: float = key(0.01, "least variance of a pixel", above=0)
+
+
+@dataclass
+class ClassifierConfig:
+    """A discriminative relu network: image to class and nothing else."""
+
+    family: str = key("classifier", "family of models", choices=("classifier",))
+    name: str = key("classifier", "name shown in reports")
+    layers: list[int] = key([360, 360, 360], "units of the relu layers, from the image up")
+    l2: float = key(0.0, "penalty on the squared synapses, nats per image", least=0)
+
+
 # --- data, optimizer, metrics -----------------------------------------------------------------------------------------
 
 
@@ -196,7 +234,23 @@ class EvalConfig:
     output: Optional[str] = key(None, "file to write; null: eval-DATASET-SPLIT.json beside the checkpoint")
 
 
-MODEL_FAMILIES = {"gncn": GNCNConfig}
+@dataclass
+class SampleConfig:
+    checkpoint: str = key(MISSING, "path of a checkpoint (best.pt), or its run folder")
+    n: int = key(100, "samples to draw", least=1)
+    seed: int = key(0, "seed of the draws", least=0)
+    prior: str = key("auto", "own (the one the model was trained with), fitted (to settled training images), auto: own if there is one", choices=("auto", "own", "fitted"))
+    masks: list[str] = key(["left", "right", "top", "bottom", "random"], "unseen parts, one set of completions each")
+    mask_fraction: float = key(0.5, "share of unseen pixels", above=0, most=0.99)
+    n_completions: int = key(12, "test images to complete", least=1)
+    dataset: DatasetConfig = section(DatasetConfig, "other images of the same shape; not given: those of the checkpoint")
+    threads: Optional[int] = key(None, "processor threads; null: all cores", least=1)
+    device: str = key("auto", "auto (CUDA when there), cpu, cuda or cuda:N")
+    data_dir: Optional[str] = key(None, "folder of the image sets; null: NCF_DATA, else a cache folder in your home")
+    output: Optional[str] = key(None, "folder to write; null: NAME-samples beside the checkpoint")
+
+
+MODEL_FAMILIES = {"gncn": GNCNConfig, "autoencoder": AutoencoderConfig, "pixel_mixture": PixelMixtureConfig, "classifier": ClassifierConfig}
 
 
 def register_schemas() -> None:
@@ -206,6 +260,7 @@ def register_schemas() -> None:
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="eval_schema", node=EvalConfig)
+    store.store(name="sample_schema", node=SampleConfig)
     for group, schemas in {"model": MODEL_FAMILIES, "dataset": {"dataset": DatasetConfig}, "metrics": {"metrics": MetricsConfig}}.items():
         for name, schema in schemas.items():
             store.store(group=group, name=f"{name}_schema", node=schema)
@@ -234,6 +289,8 @@ def build(config: DictConfig | dict, schema: type) -> Any:
         setattr(result, name, value)
     if schema is TrainConfig:
         check_train(result)
+    if schema is SampleConfig:
+        check_masks(result.masks)
     return result
 
 
@@ -299,6 +356,9 @@ def check_ranges(node: Any, prefix: str = "") -> None:
 
 
 def check_train(config: TrainConfig) -> None:
+    layers = getattr(config.model, "layers", None)
+    if layers is not None and (not layers or min(layers) < 1):
+        raise UserError(f"model.layers={layers}: give at least one layer, each with at least one unit, e.g. model.layers=[360,360]")
     if isinstance(config.model, GNCNConfig):
         check_gncn(config.model)
     check_dataset(config.dataset)
@@ -324,10 +384,15 @@ def check_metrics(config: MetricsConfig) -> None:
             raise UserError(f"metrics.names: unknown metric {name!r}; {nearest(name, METRICS)}")
 
 
+def check_masks(masks: list[str]) -> None:
+    known = next(f.metadata["choices"] for f in fields(MetricsConfig) if f.name == "mask")
+    for mask in masks:
+        if mask not in known:
+            raise UserError(f"masks: unknown mask {mask!r}; {nearest(mask, known)}")
+
+
 def check_gncn(config: GNCNConfig) -> None:
     """What relates several keys of a network."""
-    if not config.layers or min(config.layers) < 1:
-        raise UserError(f"model.layers={config.layers}: give at least one layer, each with at least one unit, e.g. model.layers=[360,360]")
     if config.lateral.enabled:
         sizes = columns_per_layer(config)
         for layer, (units, column) in enumerate(zip(config.layers, sizes), start=1):

@@ -138,3 +138,27 @@ def jackknife_stderr(sums: Tensor, sizes: list[int]) -> float:
     top = sums.max(0).values
     left = (kept @ (sums - top).exp()).log() + top - (sum(sizes) - torch.tensor(sizes, device=sums.device).double()).log()[:, None]
     return sqrt((n - 1) / n) * (left.mean(1) - left.mean()).square().sum().sqrt().item()
+
+
+# --- from the encoder -------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def encoder_estimates(network, x: Tensor, samples: int, rng: np.random.Generator) -> tuple[Tensor, Estimate]:
+    """ELBO (N,) and importance-sampled log p(x) under the prior N(0, I), with u from N(0, I) and f = mean + sd u from q(f | x).
+
+    log w = log p(x | f) + log N(f; 0, I) - log q(f | x); the ELBO is the mean of log w, the estimate the log of the mean of w.
+    """
+    mean, log_variance = network.posterior(x)
+    sd = (log_variance / 2).exp()
+    log_w = torch.empty(samples, len(x), dtype=torch.float64, device=x.device)
+    for s in range(samples):
+        u = torch.from_numpy(rng.standard_normal(tuple(mean.shape), dtype=np.float32)).to(mean)
+        f = mean + sd * u
+        a, b = likelihood_terms(network, f)
+        log_w[s] = (x * a).sum(1) + b + (u.square() - f.square() + log_variance).sum(1) / 2
+    log_w += base(network, x)
+    total = log_w.logsumexp(0)
+    effective = (2 * total - (2 * log_w).logsumexp(0)).exp()
+    stderr = ((1 / effective - 1 / samples).clamp(min=0) * samples / max(samples - 1, 1)).sum().sqrt().item() / len(x)
+    return log_w.mean(0), Estimate(total - log(samples), effective, stderr)

@@ -3,11 +3,12 @@
 import json
 import os
 import re
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ncf import checkpoint, datasets, run_report
-from ncf.config import DatasetConfig, EvalConfig, MetricsConfig, TrainConfig, build, check_dataset, check_metrics
+from ncf.config import DatasetConfig, EvalConfig, MetricsConfig, SampleConfig, TrainConfig, build, check_dataset, check_metrics
 from ncf.errors import UserError
 from ncf.latents import TrainingLatents
 from ncf.metrics import METRICS, left_out, measure
@@ -18,10 +19,12 @@ from ncf.run import Run, flatten, speak
 from ncf.streams import stream
 
 
-def measure_splits(network, data: datasets.Dataset, config, splits: list[str], path: Path, say) -> dict[str, dict]:
+def measure_splits(network, data: datasets.Dataset, config: MetricsConfig, splits: list[str], path: Path, say) -> dict[str, dict]:
     """split -> metric -> value, unit, n, stderr, for the weights of the checkpoint at `path`; says which metrics do not apply."""
-    for name, reason in left_out(network, data, config.names).items():
-        say(f"{METRICS[name].label} is left out: {reason}")
+    absent = left_out(network, data, config.names)
+    for reason in dict.fromkeys(absent.values()):
+        say(f"left out, {reason}: {', '.join(METRICS[name].label for name in absent if absent[name] == reason)}")
+    config = replace(config, names=[name for name in config.names if name not in absent])
     training = TrainingLatents(network, data, config, path)
     return {split: measure(network, data, split, config, training) for split in splits}
 
@@ -35,7 +38,8 @@ def final_report(run: Run, data: datasets.Dataset, network, progress: dict) -> d
     figures = measure_splits(network, data, config.metrics, ["validation", "test"], best, run.say)
     rows = run.rows()
     try:
-        draw_reconstructions(network, data, run.folder / "reconstructions.png")
+        if getattr(network, "project", None):  # a classifier has no images to show
+            draw_reconstructions(network, data, run.folder / "reconstructions.png")
     except Exception as error:  # a picture must never cost a result
         run.say(f"warning: reconstructions.png could not be drawn ({error})")
     summary = {
@@ -55,7 +59,8 @@ def final_report(run: Run, data: datasets.Dataset, network, progress: dict) -> d
         "hardware": hardware(device),
     }
     run.say(metric_table(figures, f"{config.model.name}{budget_words(config)} on {config.dataset.name}, best epoch {progress['best_epoch']} of {progress['epoch']}"))
-    run.say(f"checkpoint:      {run.checkpoints / 'best.pt'}\nreconstructions: {run.folder / 'reconstructions.png'}\nsummary:         {run.folder / 'summary.json'}")
+    picture = f"reconstructions: {run.folder / 'reconstructions.png'}\n" if getattr(network, "project", None) else ""
+    run.say(f"checkpoint:      {best}\n{picture}summary:         {run.folder / 'summary.json'}")
     run.write_summary(summary)
     write_report(run, data, network)
     return summary
@@ -72,21 +77,30 @@ def write_report(run: Run, data: datasets.Dataset, network) -> None:
         run.say(f"warning: report.html could not be written ({error}); the run is complete, ncf-report {run.folder} tries again")
 
 
-def evaluate(config: EvalConfig, given: set[str] = frozenset()) -> dict:
-    """Measure a checkpoint and write eval-DATASET-SPLIT.json beside it (or to `output`); returns what was written.
+@dataclass
+class Opened:
+    """A checkpoint with its network restored, on the images asked for (else its own)."""
 
-    `given` are the keys of the command line: whatever is not among them is as in training.
-    """
+    path: Path
+    content: dict
+    trained: TrainConfig
+    dataset: DatasetConfig
+    network: Any
+    data: datasets.Dataset
+
+
+def open_checkpoint(config: EvalConfig | SampleConfig, given: set[str] = frozenset()) -> Opened:
+    """The checkpoint that a config names. `given` are the keys of the command line: whatever is not among them is as in training."""
     path = Path(config.checkpoint)
     if path.is_dir():
         path = path / "checkpoints" / "best.pt"
     content = checkpoint.load(path)
     trained: TrainConfig = build(content["config"], TrainConfig)
     device = choose_device(config.device, config.threads)
-    dataset, metrics = own_dataset(trained.dataset, config.dataset, given), own_metrics(trained.metrics, config.metrics, given)
+    dataset = own_dataset(trained.dataset, config.dataset, given)
     check_dataset(dataset)
-    check_metrics(metrics)
-    settle_anew(trained, config)
+    if isinstance(config, EvalConfig):
+        settle_anew(trained, config)
     data = datasets.load(dataset, config.data_dir)
     if list(data.image_shape) != list(content["data"]["image_shape"]):
         raise UserError(
@@ -99,24 +113,33 @@ def evaluate(config: EvalConfig, given: set[str] = frozenset()) -> dict:
         network.load_tensors(content["weights"])
     except ValueError as error:
         raise UserError(f"checkpoint {path}: {error}") from error
+    return Opened(path, content, trained, dataset, network, data)
+
+
+def evaluate(config: EvalConfig, given: set[str] = frozenset()) -> dict:
+    """Measure a checkpoint and write eval-DATASET-SPLIT.json beside it (or to `output`); returns what was written."""
+    opened = open_checkpoint(config, given)
+    path, trained, data = opened.path, opened.trained, opened.data
+    metrics = own_metrics(trained.metrics, config.metrics, given)
+    check_metrics(metrics)
     splits = ["validation", "test"] if config.split == "all" else [config.split]
-    figures = measure_splits(network, data, metrics, splits, path, speak)
+    figures = measure_splits(opened.network, data, metrics, splits, path, speak)
     result = {
         "checkpoint": str(path),
         "model": trained.model.name,
         "trained_on": trained.dataset.name,
-        "epoch": content["progress"]["epoch"],
+        "epoch": opened.content["progress"]["epoch"],
         "seed": trained.seed,
-        "dataset": dataset.name,
+        "dataset": data.name,
         **budget(trained),
-        "measured_with": {"dataset": asdict(dataset), "metrics": asdict(metrics)},
+        "measured_with": {"dataset": asdict(opened.dataset), "metrics": asdict(metrics)},
         "metrics": figures,
         "versions": versions(),
-        "hardware": hardware(device),
+        "hardware": hardware(data.splits["test"].x.device),
     }
-    title = f"{trained.model.name}{budget_words(trained)}, epoch {result['epoch']}, trained on {trained.dataset.name}, measured on {dataset.name}"
+    title = f"{trained.model.name}{budget_words(trained)}, epoch {result['epoch']}, trained on {trained.dataset.name}, measured on {data.name}"
     speak(metric_table(figures, title))
-    target = Path(config.output) if config.output else path.with_name(file_name(path, dataset, config, given))
+    target = Path(config.output) if config.output else path.with_name(file_name(path, opened.dataset, config, given))
     write_json(target, result)
     speak(f"written: {target}")
     return result

@@ -137,6 +137,7 @@ def settling(run: Record, network, data, x) -> Html:
     )
 
 
+NEEDS = {"Activity": "settle", "Settling": "rest"}  # what else than a decoder a model must have for an exhibit
 EXHIBITS = {
     "Reconstructions": reconstructions,
     "Completions": completions,

@@ -164,8 +164,8 @@ class GNCN:
     # --- learning -----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def local_updates(self, state: State) -> dict[str, Tensor]:
-        """One ascent direction per bundle of synapses, averaged over the batch (section 5).
+    def local_updates(self, state: State, y: Tensor | None = None, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
+        """One ascent direction per bundle of synapses, averaged over the batch (section 5); classes and noise play no part.
 
         dW_l = f_l^T e_{l-1} / B,  dM_l = f_l^T e_{l-2} / B,  dE_l = dW_l^T times `error_rate`,
         dSigma_l = ( e_l^T e_l - Q_l ) / (2B) for whitened precision.

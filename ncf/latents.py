@@ -92,6 +92,7 @@ class TrainingLatents:
     def origin(self) -> dict:
         return {
             "checkpoint": hashlib.sha256(self.checkpoint.read_bytes()).hexdigest(),
+            "model": asdict(self.network.config),  # an evaluation may settle longer than training did
             "images": hashlib.sha256(np.ascontiguousarray(self.images.cpu().numpy())).hexdigest(),
             "batch_size": self.config.batch_size,
             "device": self.images.device.type,

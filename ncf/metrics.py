@@ -11,7 +11,7 @@ from torch import Tensor
 from ncf.annealing import anneal
 from ncf.config import MetricsConfig
 from ncf.datasets import Dataset
-from ncf.density import Estimate, monte_carlo
+from ncf.density import Estimate, encoder_estimates, monte_carlo
 from ncf.latents import TrainingLatents
 from ncf.state import State
 from ncf.streams import stream
@@ -30,9 +30,14 @@ def tod(state: State) -> Tensor:
     return -sum(r.square().sum(1) for r in state.r)
 
 
-def masked_mse(network, x: Tensor, observed: Tensor) -> Tensor:
+def losses(network, state: State, y: Tensor | None) -> tuple[Tensor, Tensor]:
+    """BCE and ToD, (B,) each: what the loop logs and, the first, selects by. A model without a decoder has its own in their place."""
+    return network.losses(state, y) if hasattr(network, "losses") else (bce(state), tod(state))
+
+
+def masked_mse(network, x: Tensor, observed: Tensor, steps: int | None = None) -> Tensor:
     """M-MSE: squared error of mu_0 over the pixels that settling did not see (observed == 0), summed per image, (B,)."""
-    mu = network.settle(x, observed=observed).mu[0]
+    mu = network.settle(x, observed=observed, steps=steps).mu[0]
     return ((x - mu).square() * (1 - observed)).sum(1)
 
 
@@ -66,32 +71,68 @@ class Subject:
     @cached_property
     def settled(self) -> tuple[Tensor, Tensor, Tensor]:
         """BCE (N,), ToD (N,) and the top activities f_L (N, J_L)."""
-        states = (self.network.settle(part) for part in self.x.split(self.config.batch_size))
-        return tuple(torch.cat(parts) for parts in zip(*((bce(state), tod(state), state.f[-1]) for state in states)))
+        parts = []
+        for start in range(0, len(self.x), self.config.batch_size):
+            rows = slice(start, start + self.config.batch_size)
+            state = self.network.settle(self.x[rows])
+            parts.append((*losses(self.network, state, None if self.y is None else self.y[rows]), state.f[-1]))
+        return tuple(torch.cat(part) for part in zip(*parts))
+
+    @cached_property
+    def encoded(self) -> tuple[Tensor, Estimate]:
+        """ELBO (N,) and the importance-sampled estimate, both from the same draws of the encoder."""
+        return encoder_estimates(self.network, self.x, self.config.encoder_samples, stream(0, "log_p_encoder"))
+
+    @cached_property
+    def refills(self) -> int | None:
+        """Of several ways to complete an image, the one that is best on (at most 2,000) validation images; None where there is one."""
+        choices = getattr(self.network, "completion_steps", (None,))
+        seen = self.data.splits["validation"].x[:2000]
+        return choices[0] if len(choices) == 1 else min(choices, key=lambda steps: self.completed(seen, steps).mean().item())
+
+    def completed(self, x: Tensor, steps: int | None) -> Tensor:
+        """M-MSE of images x, (N,)."""
+        config = self.config
+        observed = observed_pixels(config.mask, config.mask_fraction, self.data.image_shape).to(x.device)
+        return torch.cat([masked_mse(self.network, part, observed, steps) for part in x.split(config.batch_size)])
 
 
 def completion(subject: Subject) -> dict:
-    config = subject.config
-    observed = observed_pixels(config.mask, config.mask_fraction, subject.data.image_shape).to(subject.x.device)
-    return summarize(torch.cat([masked_mse(subject.network, part, observed) for part in subject.x.split(config.batch_size)]))
+    """M-MSE, with how the image was completed."""
+    figure = summarize(subject.completed(subject.x, subject.refills)) | {"mask": subject.config.mask, "mask_fraction": subject.config.mask_fraction}
+    return figure if subject.refills is None else figure | {"refills": subject.refills}
 
 
 def class_error(subject: Subject) -> dict:
-    """%Err: share of images whose class a logistic regression on f_L of the training images gets wrong."""
+    """%Err: share of images whose class a logistic regression on f_L of the training images gets wrong; a classifier's own error."""
+    if getattr(subject.network, "classify", None):
+        return summarize(100.0 * (subject.settled[2].argmax(1) != subject.y))
     found = subject.training.classifier.predict(subject.settled[2].double().cpu().numpy())
     return summarize(100.0 * (torch.from_numpy(found) != subject.y.cpu())) | {"training_images": len(subject.training.activities)}
 
 
 def log_p(subject: Subject) -> dict:
-    """log p(x) by Monte Carlo from the fitted mixture; the released recipe adds log S where it should subtract it."""
-    config, prior = subject.config, subject.training.prior
+    """log p(x): exact where the model can tell it, else by Monte Carlo from the fitted mixture."""
+    if getattr(subject.network, "exact_log_p", None):
+        return summarize(subject.network.exact_log_p(subject.x)) | {"exact": True}
+    return sampled_log_p(subject, subject.training.prior) | {"components": len(subject.training.prior.weights)}
+
+
+def sampled_log_p(subject: Subject, prior) -> dict:
+    """Monte Carlo; the released recipe adds log S where it should be subtracted."""
+    config = subject.config
     estimate = monte_carlo(subject.network, prior, subject.x, config.samples, stream(0, "log_p"))
-    figure = summarize(estimate.log_p) | reliability(estimate) | {"samples": config.samples, "components": len(prior.weights)}
+    figure = summarize(estimate.log_p) | reliability(estimate) | {"samples": config.samples}
     return figure | {"as_released": figure["value"] + 2 * log(config.samples)}
 
 
-def log_p_annealed(subject: Subject) -> dict:
-    config, prior = subject.config.annealing, subject.training.prior
+def log_p_encoder(subject: Subject) -> dict:
+    estimate = subject.encoded[1]
+    return summarize(estimate.log_p) | reliability(estimate) | {"samples": subject.config.encoder_samples}
+
+
+def annealed_log_p(subject: Subject, prior) -> dict:
+    config = subject.config.annealing
     estimate, bracket = anneal(subject.network, prior, subject.x[: config.images], config)
     return summarize(estimate.log_p) | reliability(estimate) | asdict(config) | {"simulated": asdict(bracket)}
 
@@ -115,31 +156,46 @@ class Metric:
     label: str
     unit: str
     figure: Callable[[Subject], dict]  # value, n, stderr, and whatever else tells how it came about
-    needs: str | None = None  # what the model (by its method) or the data ("classes") must have
+    needs: str | None = None  # what the model (by its name there) or the data ("classes") must have
+    higher: bool = False  # whether more is better
 
 
 METRICS = {
     "bce": Metric("BCE", "nats per image", lambda subject: summarize(subject.settled[0]), "project"),
-    "tod": Metric("ToD", "per image", lambda subject: summarize(subject.settled[1]), "project"),
+    "tod": Metric("ToD", "per image", lambda subject: summarize(subject.settled[1]), "project", higher=True),
     "m_mse": Metric("M-MSE", "per image", completion, "project"),
     "class_err": Metric("%Err", "%", class_error, "classes"),
-    "log_p": Metric("log p(x), Monte Carlo", "nats per image", log_p, "drive"),
-    "log_p_annealed": Metric("log p(x), annealed", "nats per image", log_p_annealed, "drive"),
+    "log_p": Metric("log p(x)", "nats per image", log_p, "drive", higher=True),
+    "log_p_own": Metric("log p(x), own prior", "nats per image", lambda subject: sampled_log_p(subject, subject.network.own_prior), "own_prior", higher=True),
+    "elbo": Metric("ELBO", "nats per image", lambda subject: summarize(subject.encoded[0]), "posterior", higher=True),
+    "log_p_encoder": Metric("log p(x), encoder", "nats per image", log_p_encoder, "posterior", higher=True),
+    "log_p_annealed": Metric("log p(x), annealed", "nats per image", lambda subject: annealed_log_p(subject, subject.training.prior), "drive", higher=True),
+    "log_p_annealed_own": Metric(
+        "log p(x), annealed, own prior", "nats per image", lambda subject: annealed_log_p(subject, subject.network.own_prior), "own_prior", higher=True
+    ),
+}
+LACKS = {
+    "project": "the model has no decoder",
+    "drive": "the model has no decoder",
+    "own_prior": "the model has no prior of its own over the top activities",
+    "posterior": "the model has no encoder that gives a distribution",
+    "classes": "the images have no classes",
 }
 
 
 def left_out(network, data: Dataset, names: list[str]) -> dict[str, str]:
     """Metrics that do not apply to the model or the data, each with the reason."""
-    reasons = {"project": "the model has no decoder", "drive": "the model has no decoder", "classes": "the images have no classes"}
     labelled = all(split.y is not None for split in data.splits.values())
-    present = {need: labelled if need == "classes" else getattr(network, need, None) is not None for need in reasons}
-    return {name: reasons[METRICS[name].needs] for name in names if METRICS[name].needs and not present[METRICS[name].needs]}
+    has = {need: labelled if need == "classes" else getattr(network, need, None) is not None for need in LACKS}
+    reasons = {name: LACKS[METRICS[name].needs] for name in names if METRICS[name].needs and not has[METRICS[name].needs]}
+    if getattr(network, "exact_log_p", None):
+        reasons |= {name: "log p(x) of the model is exact" for name in names if name.startswith("log_p_") and name not in reasons}
+    return reasons
 
 
 @torch.no_grad()
 def measure(network, data: Dataset, split: str, config: MetricsConfig, training: TrainingLatents | None = None) -> dict[str, dict]:
-    """Every metric of the config that applies: value (mean), unit, n, standard error of the mean, and its particulars."""
+    """Every metric of the config, all of which must apply: value (mean), unit, n, standard error of the mean, and its particulars."""
     subject = Subject(network, data, split, config, training or TrainingLatents(network, data, config))
-    absent = left_out(network, data, config.names)
-    figures = {name: METRICS[name].figure(subject) for name in config.names if name not in absent}
+    figures = {name: METRICS[name].figure(subject) for name in config.names}
     return {name: {"value": figure["value"], "unit": METRICS[name].unit, **figure} for name, figure in figures.items()}

@@ -1,20 +1,31 @@
 """The literal registry of model families: from a checked config to something that settles and learns.
 
-What the loop needs of a model: `parameters`, `settle(x, observed)`, `local_updates(state)`, `adapt_precision(state)`,
-`limit_norms()`, and `tensors()` / `load_tensors()` for its checkpoints.
+What the loop needs of a model: `parameters`, `settle(x, observed, steps)`, `local_updates(state, y, rng)` (ascent directions; y are
+the classes, rng belongs to the batch), `adapt_precision(state)`, `limit_norms()`, and `tensors()` / `load_tensors()` for its
+checkpoints. What metrics may ask for beside, where a model has it: `project(f_L)` and `drive(f_L)` (a decoder), `own_prior`,
+`posterior` (an encoder that gives a distribution), `exact_log_p(x)`, `classify(x)`, `completion_steps`.
 """
 
 import numpy as np
 import torch
 
+from ncf.autoencoders import Autoencoder
+from ncf.classifier import Classifier
 from ncf.config import TrainConfig
 from ncf.datasets import Dataset
 from ncf.gncn import GNCN
+from ncf.pixel_mixture import PixelMixture
 
 
 def build_model(config: TrainConfig, data: Dataset, rng: np.random.Generator, device: torch.device):
     """A fresh model for the images of `data`."""
     n_pixels = data.image_shape[0] * data.image_shape[1]
+    if config.model.family == "autoencoder":
+        return Autoencoder(config.model, n_pixels, rng, device)
+    if config.model.family == "pixel_mixture":
+        return PixelMixture(config.model, data, rng, device)
+    if config.model.family == "classifier":
+        return Classifier(config.model, data, rng, device)
     network = GNCN(config.model, n_pixels, rng, device)
     network.product_dtype = {"float32": torch.float32, "bf16": torch.bfloat16}[config.compute.precision]
     return network

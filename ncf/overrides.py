@@ -10,11 +10,24 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from ncf.config import MODEL_FAMILIES, DatasetConfig, EvalConfig, MetricsConfig, TrainConfig, build, configs_folder, flat_keys, register_schemas
+from ncf.config import (
+    MODEL_FAMILIES,
+    DatasetConfig,
+    EvalConfig,
+    MetricsConfig,
+    SampleConfig,
+    TrainConfig,
+    build,
+    configs_folder,
+    flat_keys,
+    register_schemas,
+)
 from ncf.errors import UserError, nearest
 
 register_schemas()
-SCHEMAS = {"train": TrainConfig, "eval": EvalConfig}
+SCHEMAS = {"train": TrainConfig, "eval": EvalConfig, "sample": SampleConfig}
+GROUPS = {"train": ("model", "dataset", "optimizer", "metrics", "experiment"), "eval": ("dataset", "metrics"), "sample": ("dataset",)}
+NESTED = {"dataset": DatasetConfig, "metrics": MetricsConfig}  # groups that ncf-eval and ncf-sample may leave out
 USAGE = {
     "train": """ncf-train: train a network by settling and local updates, and report.
 
@@ -25,6 +38,9 @@ usage: ncf-train [group=option ...] [key=value ...]
     "eval": """ncf-eval: measure a checkpoint.
 
 usage: ncf-eval checkpoint=PATH [dataset=...] [split=test] [metrics=...]""",
+    "sample": """ncf-sample: draw images from a checkpoint, beside the nearest training images, and complete test images.
+
+usage: ncf-sample checkpoint=PATH [n=100] [prior=own|fitted] [masks=[left,random]]""",
 }
 
 
@@ -33,13 +49,12 @@ def known_keys(name: str) -> list[str]:
     keys = flat_keys(SCHEMAS[name])
     if name == "train":
         return keys + [f"model.{key}" for family in MODEL_FAMILIES.values() for key in flat_keys(family)]
-    return keys + [f"dataset.{key}" for key in flat_keys(DatasetConfig)] + [f"metrics.{key}" for key in flat_keys(MetricsConfig)]
+    return keys + [f"{group}.{key}" for group in GROUPS[name] for key in flat_keys(NESTED[group])]
 
 
 def groups(name: str, configs: str) -> dict[str, list[str]]:
     """Config groups of a command and their options."""
-    wanted = ("model", "dataset", "optimizer", "metrics", "experiment") if name == "train" else ("dataset", "metrics")
-    return {group: sorted(path.stem for path in (Path(configs) / group).glob("*.yaml")) for group in wanted}
+    return {group: sorted(path.stem for path in (Path(configs) / group).glob("*.yaml")) for group in GROUPS[name]}
 
 
 def compose_model(name: str, *overrides: str):
@@ -134,7 +149,7 @@ def help_text(name: str, arguments: list[str], configs: str) -> str:
     lines += [f"  {group + '=':<14}{' | '.join(options) or 'your own, with --config-dir=FOLDER'}" for group, options in groups(name, configs).items()]
     lines += ["", "keys and their values" + (f" under {' '.join(given)}:" if given else ":")]
     schema = SCHEMAS[name]
-    nested = {"model": MODEL_FAMILIES.get((cfg.get("model") or {}).get("family"))} if name == "train" else {"dataset": DatasetConfig, "metrics": MetricsConfig}
+    nested = {"model": MODEL_FAMILIES.get((cfg.get("model") or {}).get("family"))} if name == "train" else NESTED
     lines += key_lines(schema, cfg, nested)
     lines += ["", "flags: --multirun (sweep over comma-separated values), --cfg job (print the config), --config-dir=FOLDER (your own groups),", "       --version"]
     return "\n".join(lines)

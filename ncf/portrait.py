@@ -44,7 +44,10 @@ def receptive_fields(network, n: int) -> np.ndarray:
 
 
 def samples(network, x: Tensor, n: int) -> Tensor:
-    """n ancestral projections (n, J_0) of top activities drawn from a prior that is fitted to those of images x."""
+    """n ancestral projections (n, J_0) of top activities drawn from the model's own prior, else one fitted to those of images x."""
+    own = getattr(network, "own_prior", None)
+    if own is not None:
+        return network.project(own.sample(n, stream(0, "report samples")))
     top = network.settle(x).f[-1]
     drawn = draw_from_mixture(top.double().cpu().numpy(), n)
     return network.project(torch.from_numpy(drawn).to(top))

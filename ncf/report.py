@@ -12,11 +12,15 @@ from ncf.metrics import METRICS
 def metric_table(figures: dict[str, dict], title: str) -> str:
     """split -> metric -> figure, as an aligned table: one row per metric, one column per split, value +- standard error."""
     splits = list(figures)
+    names = list(figures[splits[0]])
+    common = [figures[split][names[0]]["n"] if names else 0 for split in splits]
     rows = [["", *splits, "unit"]]
-    for name in figures[splits[0]]:
-        cells = [f"{figures[split][name]['value']:.2f} +- {figures[split][name]['stderr']:.2f}" for split in splits]
-        rows.append([METRICS[name].label, *cells, figures[splits[0]][name]["unit"]])
-    rows.append(["images", *(str(next(iter(figures[split].values()))["n"]) for split in splits), ""])
+    for name in names:
+        found = [figures[split][name] for split in splits]
+        fewer = "" if [figure["n"] for figure in found] == common else f" ({found[-1]['n']} images)"
+        cells = [f"{figure['value']:.2f} +- {figure['stderr']:.2f}" for figure in found]
+        rows.append([METRICS[name].label + fewer, *cells, found[0]["unit"]])
+    rows.append(["images", *map(str, common), ""])
     return title + "\n" + aligned(rows)
 
 
@@ -45,14 +49,15 @@ def save_picture(path: Path, rows: list[tuple[str, np.ndarray]], height: int, wi
     n = max(len(images) for _, images in rows)
     figure = Figure(figsize=(0.6 * n + 0.9, 0.6 * len(rows) * height / width), dpi=150)
     FigureCanvasAgg(figure)
-    axes = figure.subplots(len(rows), n, squeeze=False, gridspec_kw={"wspace": 0.06, "hspace": 0.06})
+    axes = figure.subplots(len(rows), 1, squeeze=False, gridspec_kw={"hspace": 0.06})[:, 0]
     figure.subplots_adjust(left=0.9 / (0.6 * n + 0.9), right=1, top=1, bottom=0)
-    for (label, images), line in zip(rows, axes):
-        for i, axis in enumerate(line):
-            axis.set_axis_off()
-            if i < len(images):
-                axis.imshow(images[i].reshape(height, width), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        line[0].text(-0.15, 0.5, label, transform=line[0].transAxes, ha="right", va="center", fontsize=9)
+    gap = max(1, width // 16)
+    for (label, images), axis in zip(rows, axes):
+        line = np.ones((height, n, width + gap))  # white between the images, and after the last of a short row
+        line[:, : len(images), :width] = images.reshape(-1, height, width).swapaxes(0, 1)
+        axis.set_axis_off()
+        axis.imshow(line.reshape(height, -1)[:, :-gap], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        axis.text(-0.02 * 10 / n, 0.5, label, transform=axis.transAxes, ha="right", va="center", fontsize=9)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     temporary = path.with_name(path.name + ".tmp")

@@ -8,7 +8,7 @@ from ncf import __version__, checkpoint, datasets, defaults, record
 from ncf.charts import COLOURS, Line, line_chart
 from ncf.config import TrainConfig, build
 from ncf.errors import UserError
-from ncf.exhibits import EXHIBITS
+from ncf.exhibits import EXHIBITS, NEEDS
 from ncf.metrics import METRICS
 from ncf.models import build_model
 from ncf.page import Html, cell, details, document, section, short, table, tag, write_whole
@@ -51,6 +51,8 @@ def write(folder: Path, network=None, data=None, target: Path | None = None) -> 
     if network is not None:
         x = data.splits["test"].x[:N_TEST]
         for title, make in EXHIBITS.items():
+            if getattr(network, NEEDS.get(title, "project"), None) is None:
+                continue  # e.g. a classifier has no pictures, an autoencoder does not settle step by step
             parts.append(shown(title, make, run, network, data, x))
     head = shown("Facts", facts, run, versions)
     page = document(run.name, heading(run, missing), head, *parts, tag("footer", f"Made by ncf {__version__}."))

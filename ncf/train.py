@@ -10,7 +10,7 @@ from ncf import datasets
 from ncf.config import TrainConfig, science
 from ncf.errors import UserError
 from ncf.evaluate import final_report
-from ncf.metrics import bce, measure, tod
+from ncf.metrics import losses, measure
 from ncf.models import build_model
 from ncf.optimizer import Optimizer
 from ncf.progress import Display
@@ -79,14 +79,15 @@ def learn(run: Run, data: datasets.Dataset, network, optimizer: Optimizer, progr
         started = time.monotonic() - progress.seconds
         for step, x, y in datasets.batches(data, config.batch_size, config.seed, epoch, start=progress.step):
             state = network.settle(x)
-            updates = network.local_updates(state)
+            updates = network.local_updates(state, y, stream(config.seed, "noise", epoch, step))
             require_finite(state, updates, epoch, step)
             optimizer.step(updates)
             network.adapt_precision(state)
             network.limit_norms()
 
-            progress.bce_sum += bce(state).sum().item()
-            progress.tod_sum += tod(state).sum().item()
+            batch_bce, batch_tod = losses(network, state, y)
+            progress.bce_sum += batch_bce.sum().item()
+            progress.tod_sum += batch_tod.sum().item()
             progress.images += len(x)
             progress.step = step + 1
             progress.seconds = time.monotonic() - started

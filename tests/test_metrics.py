@@ -9,7 +9,7 @@ import torch
 from test_latents import Counting, dataset, network
 
 from ncf.config import AnnealingConfig, MetricsConfig, MixtureConfig
-from ncf.gncn import State
+from ncf.state import State
 from ncf.metrics import METRICS, left_out, masked_mse, measure, observed_pixels, summarize
 
 CONFIG = MetricsConfig(names=list(METRICS), prior=MixtureConfig(components=2), annealing=AnnealingConfig(images=3, chains=2, steps=5), samples=100)

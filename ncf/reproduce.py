@@ -1,0 +1,175 @@
+"""scripts/reproduce: the whole comparison as a resumable sweep of ncf-train runs, and docs/results.md from what they measured.
+
+A cell of the table is a run folder, OUTPUT/DATASET/ROW/seedN; one that is complete is not run again, one that was stopped goes on. The
+rows stand in configs/table.yaml, what all runs on a dataset share in configs/experiment/table_DATASET.yaml.
+"""
+
+import argparse
+import itertools
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from ncf import results
+from ncf.defaults import configs_folder, override_text
+from ncf.errors import UserError, nearest
+
+DATASETS = ("digits", "mnist", "fashion_mnist", "kmnist", "caltech101_silhouettes")
+CURVE_ROWS = ("gncn_pdh", "gvae")
+CURVE_SIZES = (100, 300, 1000, 3000, 10_000, 30_000)
+CURVE_UPDATES = 2000  # at least so many, however few the images
+BATCH = 200
+
+
+def main() -> None:
+    try:
+        arguments = read_arguments()
+        done = reproduce(arguments)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on", file=sys.stderr)
+        sys.exit(130)
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    sys.exit(0 if done else 1)
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("scripts/reproduce", description=__doc__.splitlines()[0])
+    parser.add_argument("--datasets", nargs="+", default=list(DATASETS), metavar="NAME", help=f"of {', '.join(DATASETS)}")
+    parser.add_argument("--rows", nargs="+", metavar="NAME", help="rows of configs/table.yaml; all by default")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
+    parser.add_argument("--epochs", type=int, help="in place of the experiment's")
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="further overrides for every run, or DATASET:KEY=VALUE, e.g. kmnist:dataset.folder=kmnist_6k"
+    )
+    parser.add_argument("--annealed", action="store_true", help="also annealed importance sampling, for the first seed of every row")
+    parser.add_argument("--curve", action="store_true", help="also the learning curve over the number of training images, for the first seed")
+    parser.add_argument("--tune", action="store_true", help="run the grids of the rows (first seed) instead, and print what validation chooses")
+    parser.add_argument("--report-only", action="store_true", help="run nothing; write the page from what is there")
+    parser.add_argument("--output", type=Path, default=Path("outputs/table"), help="where the runs go")
+    parser.add_argument("--page", type=Path, default=Path("docs/results.md"), help="the page; its rows go beside it, as .jsonl")
+    arguments = parser.parse_args()
+    table = read_table()
+    for name in arguments.rows or []:
+        if name not in table:
+            raise UserError(f"--rows {name}: unknown; {nearest(name, table)}")
+    for name in arguments.datasets:
+        if name not in DATASETS:
+            raise UserError(f"--datasets {name}: unknown; {nearest(name, DATASETS)}")
+    return arguments
+
+
+def read_table() -> dict[str, dict]:
+    """Row name -> model, sets, sets_for, grid, choose_by."""
+    return yaml.safe_load((Path(configs_folder()) / "table.yaml").read_text())["rows"]
+
+
+def reproduce(arguments: argparse.Namespace) -> bool:
+    """Run what is missing, write the page; true if every run is complete."""
+    table = read_table()
+    chosen = {name: table[name] for name in arguments.rows or table}
+    if arguments.tune:
+        return tune(arguments, chosen)
+    complete = True
+    if not arguments.report_only:
+        jobs = planned(arguments, chosen)
+        for number, command in enumerate(jobs, start=1):
+            print(f"\n[{number}/{len(jobs)}] {shlex.join(command)}", flush=True)
+            complete &= run(command)
+    results.write(arguments.output, arguments.page, table)
+    return complete
+
+
+def run(command: list[str]) -> bool:
+    """Run an installed command; false if it failed (it has said why). Stopped by a signal, it stops us too."""
+    status = subprocess.run([Path(sys.executable).with_name(command[0]), *command[1:]]).returncode
+    if status in (130, 143):
+        raise KeyboardInterrupt
+    return status == 0
+
+
+def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[str]]:
+    """The command of every run of the table that is not complete: all rows of a seed before the next, the curve at the end."""
+    jobs = []
+    for dataset, seed in itertools.product(arguments.datasets, arguments.seeds):
+        for name, row in rows.items():
+            folder = arguments.output / dataset / name / f"seed{seed}"
+            if results.status(folder) != "complete":
+                jobs.append(train_command(dataset, row, seed, folder, arguments))
+            if arguments.annealed and seed == arguments.seeds[0] and not (folder / "density.json").exists():
+                jobs.append(eval_command(dataset, folder, arguments))
+    if arguments.curve:
+        for dataset, size, name in itertools.product(arguments.datasets, CURVE_SIZES, CURVE_ROWS):
+            folder = arguments.output / dataset / name / f"seed{arguments.seeds[0]}-n{size}"
+            if name in rows and size < training_images(dataset, arguments) and results.status(folder) != "complete":
+                jobs.append(train_command(dataset, rows[name], arguments.seeds[0], folder, arguments, size))
+    return jobs
+
+
+def train_command(dataset: str, row: dict, seed: int, folder: Path, arguments: argparse.Namespace, n_train: int | None = None) -> list[str]:
+    settings = [*row.get("sets", []), *row.get("sets_for", {}).get(dataset, [])]
+    epochs = [f"epochs={arguments.epochs}"] if arguments.epochs else []
+    if n_train:  # few images make short epochs: more of them, and validation twenty times
+        needed = max(-(-CURVE_UPDATES // -(-n_train // BATCH)), arguments.epochs or 1)
+        epochs = [f"epochs={needed}", f"validate_every={max(1, needed // 20)}", f"dataset.n_train={n_train}"]
+    further = given(dataset, arguments)
+    return ["ncf-train", f"experiment=table_{dataset}", f"model={row['model']}", f"seed={seed}", *settings, *epochs, *further, f"run_dir={folder}"]
+
+
+def eval_command(dataset: str, folder: Path, arguments: argparse.Namespace) -> list[str]:
+    kept = [s for s in given(dataset, arguments) if s.split("=")[0] in ("threads", "device", "data_dir") or s.startswith("metrics.")]
+    return ["ncf-eval", f"checkpoint={folder}", "metrics=density", "metrics.cache=false", "split=test", *kept, f"output={folder / 'density.json'}"]
+
+
+def given(dataset: str, arguments: argparse.Namespace) -> list[str]:
+    """The overrides of --set that are for this dataset: DATASET:KEY=VALUE for one, KEY=VALUE for all."""
+    split = [(s.partition(":") if s.partition(":")[0] in DATASETS else (dataset, "", s)) for s in arguments.set]
+    return [setting for whose, _, setting in split if whose == dataset]
+
+
+def training_images(dataset: str, arguments: argparse.Namespace) -> int:
+    """How many a run on the dataset has beside its validation split."""
+    from hydra import compose, initialize_config_dir
+
+    from ncf import datasets
+    from ncf.config import TrainConfig, build, register_schemas
+
+    register_schemas()
+    with initialize_config_dir(config_dir=configs_folder(), version_base="1.3"):
+        config = build(compose("train", overrides=[f"experiment=table_{dataset}", *given(dataset, arguments)]), TrainConfig)
+    return len(datasets.load(config.dataset, config.data_dir).splits["train"])
+
+
+def tune(arguments: argparse.Namespace, rows: dict[str, dict]) -> bool:
+    """The grid of every row on every dataset, one seed; prints the best setting by the row's validation figure."""
+    from ncf.metrics import METRICS
+
+    complete, seed = True, arguments.seeds[0]
+    for dataset, (name, row) in itertools.product(arguments.datasets, rows.items()):
+        keys, tried = list(row.get("grid", {})), []
+        for values in itertools.product(*row.get("grid", {}).values()) if keys else []:
+            setting = [f"{key}={override_text(value)}" for key, value in zip(keys, values)]
+            folder = arguments.output / "tuning" / dataset / name / ",".join(setting)
+            command = train_command(dataset, {**row, "sets": setting}, seed, folder, arguments)
+            if results.status(folder) != "complete":
+                print(f"\n{shlex.join(command)}", flush=True)
+                complete &= run(command)
+            figure = results.figure(folder, "validation", row["choose_by"])
+            if figure is not None:
+                tried.append((figure, setting))
+        if tried:
+            best = (max if METRICS[row["choose_by"]].higher else min)(tried)
+            print(f"{dataset}, {name}: best validation {row['choose_by']} {best[0]:.3f} of {len(tried)}: {' '.join(best[1])}", flush=True)
+            with open(arguments.output / "tuning.jsonl", "a", encoding="utf-8") as file:
+                choice = {"dataset": dataset, "row": name, "choose_by": row["choose_by"], "best": best[1], "value": best[0]}
+                file.write(json.dumps(choice | {"tried": [[value, setting] for value, setting in tried]}) + "\n")
+    return complete
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,231 @@
+"""docs/results.md and the rows behind it, from the runs that scripts/reproduce made: nothing on the page is written by hand."""
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from statistics import mean, stdev
+
+from omegaconf import OmegaConf
+
+from ncf.defaults import command
+from ncf.metrics import METRICS
+
+NETWORK, RIVAL = "gncn_pdh", "gvae"  # whom the claims compare
+DATASETS = {"digits": "Digits", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "kmnist": "KMNIST", "caltech101_silhouettes": "CalTech-101 Silhouettes"}
+
+
+@dataclass
+class Cell:
+    """One row of one dataset: its runs, seed -> what the run left."""
+
+    dataset: str
+    row: str
+    n_train: int | None
+    runs: dict[int, dict]
+
+    def values(self, metric: str) -> list[float]:
+        found = (run["figures"].get(metric) for _, run in sorted(self.runs.items()))
+        return [figure["value"] for figure in found if figure]
+
+    def spread(self, metric: str) -> float:
+        """Over the seeds; of a single one, the standard error over its images."""
+        values = self.values(metric)
+        if len(values) > 1:
+            return stdev(values)
+        return next(run["figures"][metric]["stderr"] for run in self.runs.values() if metric in run["figures"])
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def read_json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def status(folder: Path) -> str:
+    return read_json(folder / "summary.json").get("status", "not run")
+
+
+def figure(folder: Path, split: str, metric: str) -> float | None:
+    return read_json(folder / "summary.json").get("metrics", {}).get(split, {}).get(metric, {}).get("value")
+
+
+def read_run(folder: Path) -> dict | None:
+    """What a complete run left: test figures (those of density.json with them), config, command, time, versions, hardware."""
+    summary = read_json(folder / "summary.json")
+    if summary.get("status") != "complete":
+        return None
+    config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+    density = read_json(folder / "density.json").get("metrics", {}).get("test", {})
+    new = {name: value for name, value in density.items() if name not in summary["metrics"]["test"]}
+    kept = {name: summary[name] for name in ("seed", "epochs_trained", "best_epoch", "seconds", "versions", "hardware")}
+    return {"figures": summary["metrics"]["test"] | new, "config": config, "command": command_of(config), **kept}
+
+
+def command_of(config: dict) -> str | None:
+    from ncf.config import TrainConfig, build, science
+
+    return command(science(build(config, TrainConfig)))
+
+
+def collect(output: Path) -> list[Cell]:
+    """Every cell that has a complete run, from OUTPUT/DATASET/ROW/seedN[-nSIZE]."""
+    cells: dict[tuple, Cell] = {}
+    for folder in sorted(output.glob("*/*/seed*")):
+        match = re.fullmatch(r"seed(\d+)(?:-n(\d+))?", folder.name)
+        dataset, row = folder.parts[-3:-1]
+        run = read_run(folder) if match and dataset in DATASETS else None
+        if run:
+            n_train = int(match[2]) if match[2] else None
+            cells.setdefault((dataset, row, n_train), Cell(dataset, row, n_train, {})).runs[int(match[1])] = run
+    return list(cells.values())
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+def write(output: Path, page: Path, table: dict[str, dict]) -> None:
+    """The page, and beside it its rows: one JSON line per dataset, row, seed and metric."""
+    cells = collect(output)
+    full = {(cell.dataset, cell.row): cell for cell in cells if cell.n_train is None}
+    parts = [heading(cells)]
+    for dataset, title in DATASETS.items():
+        if any(cell.dataset == dataset for cell in full.values()):
+            parts += [f"## {title}", dataset_table(dataset, table, full, output)]
+    parts += ["## What holds", claims(full), "## Fewer training images", curve(cells), "## Choices", choices(table, output), "## Commands", commands(full)]
+    page.parent.mkdir(parents=True, exist_ok=True)
+    put(page, "\n\n".join(parts) + "\n")
+    put(page.with_suffix(".jsonl"), "".join(json.dumps(line) + "\n" for line in lines(cells)))
+    print(f"written: {page}, {page.with_suffix('.jsonl')}")
+
+
+def put(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def lines(cells: list[Cell]) -> list[dict]:
+    found = []
+    for cell in cells:
+        for seed, run in sorted(cell.runs.items()):
+            shared = {name: run[name] for name in ("epochs_trained", "best_epoch", "seconds", "command", "versions", "hardware")}
+            for metric, measured in run["figures"].items():
+                found.append({"dataset": cell.dataset, "row": cell.row, "n_train": cell.n_train, "seed": seed, "metric": metric, "split": "test", **measured, **shared})
+    return found
+
+
+def heading(cells: list[Cell]) -> str:
+    machines = sorted({f"{run['hardware']['name']}, {run['hardware']['device']}, {run['hardware']['threads']} threads" for cell in cells for run in cell.runs.values()})
+    versions = sorted({", ".join(f"{name} {v}" for name, v in run["versions"].items()) for cell in cells for run in cell.runs.values()})
+    return (
+        "# Results\n\nWritten by `scripts/reproduce`; the rows behind every figure are in `results.jsonl` beside this page. Figures are of test images,\n"
+        "of the checkpoint with the best validation figure: mean ± standard deviation over seeds, or, of a single seed (marked ¹), the value ± its\n"
+        "standard error over images. log p(x) is by Monte Carlo from the fitted mixture unless it says otherwise; \"annealed\" is on few images.\n\n"
+        f"Hardware: {'; '.join(machines) or 'none yet'}. Versions: {'; '.join(versions) or 'none yet'}."
+    )
+
+
+def dataset_table(dataset: str, table: dict[str, dict], full: dict[tuple, Cell], output: Path) -> str:
+    present = [full[dataset, row] for row in table if (dataset, row) in full]
+    metrics = [name for name in METRICS if any(cell.values(name) for cell in present)]
+    head = ["method", *(METRICS[name].label for name in metrics), "settling", "seeds", "epochs", "minutes"]
+    rows = []
+    for row in table:
+        cell = full.get((dataset, row))
+        if cell is None:
+            rows.append([row, *["not run"] * len(metrics), "", "0", "", ""])
+            continue
+        settle = next(iter(cell.runs.values()))["config"]["model"].get("settle")
+        budget = f"K {settle['steps']}, β {settle['beta']}" if settle else "–"
+        epochs = mean(run["best_epoch"] for run in cell.runs.values())
+        minutes = mean(run["seconds"] for run in cell.runs.values()) / 60
+        rows.append([row, *(shown(cell, name) for name in metrics), budget, str(len(cell.runs)), f"{epochs:.0f}", f"{minutes:.1f}"])
+    note = "`epochs`: of the best checkpoint; `minutes`: of training, per seed; –: does not apply to the method."
+    folders = {run["config"]["dataset"]["folder"] for cell in present for run in cell.runs.values()} - {None}
+    if folders:
+        note += f" Images from the folder {', '.join(sorted(folders))} in place of the published set."
+    return f"{markdown(head, rows)}\n\n{note}"
+
+
+def shown(cell: Cell, metric: str) -> str:
+    values = cell.values(metric)
+    if not values:
+        return "–"
+    return f"{mean(values):.2f} ± {cell.spread(metric):.2f}" + ("¹" if len(values) == 1 else "")
+
+
+def markdown(head: list[str], rows: list[list[str]]) -> str:
+    every = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in every)
+
+
+def claims(full: dict[tuple, Cell]) -> str:
+    """The network against the variational autoencoder, figure by figure: ahead beyond the spread, within it, or behind beyond it."""
+    rows = []
+    for dataset, title in DATASETS.items():
+        for name in (NETWORK, f"{NETWORK}_tuned"):
+            one, other = full.get((dataset, name)), full.get((dataset, RIVAL))
+            for metric in METRICS if one and other else ():
+                if metric != "tod" and one.values(metric) and other.values(metric):
+                    rows.append([title, name, METRICS[metric].label, shown(one, metric), shown(other, metric), *verdict(one, other, metric)])
+    if not rows:
+        return "Not run yet."
+    lead = f"The claim is that the network is competitive with the variational autoencoder or better. Ahead and behind mean beyond the joint spread of {RIVAL} and the row."
+    return lead + "\n\n" + markdown(["dataset", "row", "figure", "row's", f"{RIVAL}'s", "by", "the claim is"], rows)
+
+
+def verdict(one: Cell, other: Cell, metric: str) -> tuple[str, str]:
+    lead = mean(one.values(metric)) - mean(other.values(metric))
+    lead = lead if METRICS[metric].higher else -lead
+    spread = sqrt(one.spread(metric) ** 2 + other.spread(metric) ** 2)
+    word = "reproduced (ahead)" if lead > spread else "opposite (behind)" if lead < -spread else "reproduced (level)"
+    return f"{lead:+.2f} ± {spread:.2f}", word
+
+
+def curve(cells: list[Cell]) -> str:
+    """Test figures against the number of training images."""
+    parts = []
+    for dataset, title in DATASETS.items():
+        mine = [cell for cell in cells if cell.dataset == dataset]
+        sizes = sorted({cell.n_train for cell in mine if cell.n_train})
+        if not sizes:
+            continue
+        rows = []
+        for row in sorted({cell.row for cell in mine if cell.n_train}):
+            for metric in ("bce", "m_mse", "class_err", "log_p"):
+                at = {cell.n_train: cell for cell in mine if cell.row == row}
+                rows.append([row, METRICS[metric].label, *(shown(at[n], metric) if n in at else "not run" for n in [*sizes, None])])
+        parts.append(f"{title}\n\n" + markdown(["method", "figure", *(f"{n:,}" for n in sizes), "all"], rows))
+    return "\n\n".join(parts) or "Not run yet."
+
+
+def choices(table: dict[str, dict], output: Path) -> str:
+    """What each row sets, the grid it was chosen from, and what validation said."""
+    rows = []
+    for name, row in table.items():
+        sets = [*row.get("sets", []), *(f"{d}: {' '.join(s)}" for d, s in row.get("sets_for", {}).items())]
+        grid = "; ".join(f"{key} {', '.join(map(str, values))}" for key, values in row.get("grid", {}).items())
+        rows.append([name, f"`model={row['model']}`", ", ".join(f"`{s}`" for s in sets) or "the model's defaults", grid or "none", row.get("choose_by", "–")])
+    text = "Chosen on validation images only.\n\n" + markdown(["row", "model", "sets", "grid tried", "chosen by validation"], rows)
+    path = output / "tuning.jsonl"
+    latest = {}
+    for line in path.read_text().splitlines() if path.exists() else []:
+        tuned = json.loads(line)
+        latest[tuned["dataset"], tuned["row"]] = tuned
+    found = [[t["dataset"], t["row"], t["choose_by"], f"{t['value']:.2f}", f"`{' '.join(t['best'])}`", str(len(t["tried"]))] for t in latest.values()]
+    return text + ("\n\n" + markdown(["dataset", "row", "figure", "best", "setting", "of"], found) if found else "")
+
+
+def commands(full: dict[tuple, Cell]) -> str:
+    rows = []
+    for (dataset, row), cell in sorted(full.items()):
+        seed, run = min(cell.runs.items())
+        rows.append([dataset, row, str(seed), f"`{run['command'] or '-'}`", f"{run['seconds']:.0f}"])
+    return "A cell comes out again with its command; other seeds by `seed=`.\n\n" + markdown(["dataset", "row", "seed", "command", "seconds"], rows)

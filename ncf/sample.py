@@ -1,0 +1,152 @@
+"""Samples and completions of one checkpoint: ncf-sample.
+
+An image is sampled by a draw of top activities from a prior, projected down without noise (paper.md, section 7). Beside each stands
+the training image nearest to it, for a network that only repeats what it was shown. The classes of samples are told by the training
+images around them, and their histogram stands beside the training set's.
+"""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ncf.config import SampleConfig
+from ncf.errors import UserError
+from ncf.evaluate import open_checkpoint, write_json
+from ncf.latents import TrainingLatents
+from ncf.metrics import Subject, observed_pixels
+from ncf.report import save_picture
+from ncf.run import speak
+from ncf.streams import stream
+
+NEIGHBOURS = 5  # training images that vote on a sample's class
+SHOWN = 100  # samples in the picture, however many are drawn
+
+
+def sample(config: SampleConfig, given: set[str] = frozenset()) -> dict:
+    """Write samples.npz, samples.png, completions.png and samples.json into the folder beside the checkpoint (or `output`)."""
+    opened = open_checkpoint(config, given)
+    network, data, path = opened.network, opened.data, opened.path
+    if getattr(network, "project", None) is None:
+        raise UserError(f"checkpoint {path}: {opened.trained.model.name} has no decoder, so there is nothing to sample")
+    training = TrainingLatents(network, data, opened.trained.metrics, path)
+    prior, kind = choose_prior(network, training, config.prior)
+    f_top = prior.sample(config.n, stream(config.seed, "samples"))
+    images = network.project(f_top)
+    distances, neighbours = nearest(images, training.images, NEIGHBOURS)
+    folder = Path(config.output) if config.output else path.with_name(f"{path.stem}-samples")
+    result = {"checkpoint": str(path), "model": opened.trained.model.name, "dataset": data.name, "n": config.n, "seed": config.seed, "prior": kind}
+    result["nearest_training_image"] = {"mean_distance": distances[:, 0].mean().item(), "unit": "Euclidean, pixels in [0, 1]"}
+    arrays = {"samples": images, "latents": f_top, "nearest": training.images[neighbours[:, 0]], "nearest_row": neighbours[:, 0], "distance": distances[:, 0]}
+    if data.splits["train"].y is not None:
+        arrays["class"] = vote(data.splits["train"].y[neighbours])
+        result["classes"] = class_histogram(arrays["class"], data, training.images)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_arrays(folder / "samples.npz", arrays, data.image_shape)
+        draw_samples(folder / "samples.png", images[:SHOWN], arrays["nearest"][:SHOWN], data.image_shape)
+        draw_completions(folder / "completions.png", opened, training, config)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror or error}); give output=FOLDER") from error
+    write_json(folder / "samples.json", result)
+    speak(describe(result, folder))
+    return result
+
+
+def choose_prior(network, training: TrainingLatents, wanted: str):
+    """The prior to draw from, and its name: the model's own where it has one (and unless told otherwise), else the fitted mixture."""
+    own = getattr(network, "own_prior", None)
+    if wanted == "own" and own is None:
+        raise UserError("prior=own: the model has no prior of its own over its top activities; use prior=fitted")
+    if wanted == "own" or (wanted == "auto" and own is not None):
+        return own, "own"
+    return training.prior, "fitted"
+
+
+# --- neighbours and classes -------------------------------------------------------------------------------------------
+
+
+def nearest(images: Tensor, training: Tensor, k: int, block: int = 1000) -> tuple[Tensor, Tensor]:
+    """Distances to, and rows of, the k nearest training images, nearest first, (n, k) each; k is at most their number."""
+    found = []
+    for part in images.split(block):
+        squares = part.square().sum(1, keepdim=True) - 2 * part @ training.T + training.square().sum(1)
+        found.append(squares.topk(min(k, len(training)), largest=False))
+    return torch.cat([f.values for f in found]).clamp(min=0).sqrt(), torch.cat([f.indices for f in found])
+
+
+def vote(classes: Tensor) -> Tensor:
+    """The class that most of the neighbours have, the nearest of the winners where votes are equal; classes (n, k), nearest first."""
+    votes = (classes[:, :, None] == classes[:, None, :]).sum(2)  # (n, k): votes for the class of neighbour i
+    return classes.gather(1, votes.argmax(1, keepdim=True))[:, 0]  # argmax takes the first, hence nearest, of equals
+
+
+def class_histogram(found: Tensor, data, training: Tensor) -> dict:
+    """Share of each class among the samples and the training images, and the vote's own error on (at most 1,000) test images."""
+    train, test = data.splits["train"].y, data.splits["test"].first(1000)
+    wrong = None
+    if test.y is not None:
+        wrong = 100.0 * (vote(train[nearest(test.x, training, NEIGHBOURS)[1]]) != test.y).double().mean().item()
+
+    def shares(y: Tensor) -> list[float]:
+        return (torch.bincount(y, minlength=data.n_classes) / len(y)).tolist()
+
+    difference = (torch.tensor(shares(found)) - torch.tensor(shares(train))).abs().sum().item() / 2
+    return {
+        "told_by": f"vote of the {NEIGHBOURS} nearest training images",
+        "its_test_error_percent": wrong,
+        "samples": shares(found),
+        "training_images": shares(train),
+        "total_variation": difference,
+    }
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def write_arrays(path: Path, arrays: dict[str, Tensor], shape: tuple[int, int]) -> None:
+    """samples and nearest (n, height, width), latents (n, J_L), nearest_row, distance and class (n,)."""
+    plain = {name: value.cpu().numpy() for name, value in arrays.items()}
+    for name in ("samples", "nearest"):
+        plain[name] = plain[name].reshape(-1, *shape)
+    buffer = io.BytesIO()
+    np.savez(buffer, **plain)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(buffer.getvalue())
+    temporary.replace(path)
+
+
+def draw_samples(path: Path, images: Tensor, near: Tensor, shape: tuple[int, int], columns: int = 20) -> None:
+    """Rows of samples, each above the nearest training images."""
+    rows = []
+    for start in range(0, len(images), columns):
+        part = slice(start, start + columns)
+        rows += [("sample", images[part].cpu().numpy()), ("nearest", near[part].cpu().numpy())]
+    save_picture(path, rows, *shape)
+
+
+def draw_completions(path: Path, opened, training: TrainingLatents, config: SampleConfig) -> None:
+    """For every mask: test images, what is seen of them (the rest grey), and their completion (seen pixels as they are)."""
+    rows = []
+    for mask in config.masks:
+        metrics = replace(opened.trained.metrics, mask=mask, mask_fraction=config.mask_fraction, n_images=config.n_completions)
+        subject = Subject(opened.network, opened.data, "test", metrics, training)
+        observed = observed_pixels(mask, config.mask_fraction, opened.data.image_shape).to(subject.x.device)
+        mu = opened.network.settle(subject.x, observed=observed, steps=subject.refills).mu[0]
+        seen = subject.x * observed
+        rows += [("image", subject.x), (mask, seen + 0.5 * (1 - observed)), ("completion", seen + mu * (1 - observed))]
+    save_picture(path, [(label, images.cpu().numpy()) for label, images in rows], *opened.data.image_shape)
+
+
+def describe(result: dict, folder: Path) -> str:
+    lines = [f"{result['n']} samples of {result['model']} ({result['prior']} prior), nearest training images of {result['dataset']} "]
+    lines[0] += f"at a mean distance of {result['nearest_training_image']['mean_distance']:.2f}"
+    if "classes" in result:
+        histogram = result["classes"]
+        lines.append(f"classes told by the {histogram['told_by']}; shares among samples, and among training images:")
+        lines += [f"  {' '.join(f'{100 * share:5.1f}%' for share in histogram[kind])}" for kind in ("samples", "training_images")]
+    lines += [f"written: {folder / name}" for name in ("samples.npz", "samples.png", "completions.png", "samples.json")]
+    return "\n".join(lines)

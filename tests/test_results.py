@@ -1,0 +1,106 @@
+"""scripts/reproduce on the digits with tiny settings: what it runs, that it goes on, and that the page says what was measured."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from installed import rows as epochs_of
+from installed import summary
+
+from ncf import results
+from ncf.defaults import configs_folder
+from ncf.metrics import METRICS
+from ncf.results import Cell
+
+TINY = (
+    "threads=1 model.layers=[12,12] dataset.n_train=100 dataset.n_validation=40 metrics.n_images=40 metrics.samples=20 "
+    "metrics.encoder_samples=2 metrics.annealing.steps=3 metrics.annealing.chains=2 metrics.annealing.images=2"
+).split()
+
+
+def reproduce(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "ncf.reproduce", "--datasets", "digits", "--epochs", "1", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=900)
+
+
+def test_the_table_is_run_once_goes_on_and_is_written(tmp_path):
+    further = ["--rows", "gvae", "--seeds", "0", "1", "--annealed", "--set", *TINY, "kmnist:dataset.folder=elsewhere"]
+    first = reproduce(*further, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "[1/3] ncf-train experiment=table_digits model=gvae seed=0" in first.stdout and "elsewhere" not in first.stdout
+    table = tmp_path / "outputs/table/digits/gvae"
+    assert {path.name for path in table.iterdir()} == {"seed0", "seed1"} and (table / "seed0/density.json").exists()
+    assert not list(table.glob("*/checkpoints/*.npz"))
+
+    page = (tmp_path / "docs/results.md").read_text()
+    lines = [json.loads(line) for line in (tmp_path / "docs/results.jsonl").read_text().splitlines()]
+    by_seed = [summary(table / f"seed{seed}")["metrics"]["test"]["bce"]["value"] for seed in (0, 1)]
+    assert f"{sum(by_seed) / 2:.2f} ± {abs(by_seed[0] - by_seed[1]) / 2**0.5:.2f}" in page
+    assert {line["metric"] for line in lines if line["seed"] == 0} - {line["metric"] for line in lines if line["seed"] == 1} == {"log_p_annealed", "log_p_annealed_own"}
+    for line in lines:
+        assert {"dataset", "row", "seed", "metric", "split", "value", "unit", "n", "stderr", "command", "versions", "hardware", "seconds"} <= set(line)
+    assert "ncf-train model=gvae dataset=digits" in lines[0]["command"] and "not run" in page
+
+    again = reproduce(*further, cwd=tmp_path)
+    assert again.returncode == 0 and "ncf-train" not in again.stdout and len(epochs_of(table / "seed0")) == 1
+    (table / "seed1/summary.json").unlink()
+    third = reproduce(*further, cwd=tmp_path)
+    assert "[1/1] ncf-train" in third.stdout and "seed=1" in third.stdout and third.returncode == 0
+
+
+def test_a_failed_run_does_not_stop_the_others(tmp_path):
+    done = reproduce("--rows", "gvae", "rae", "--seeds", "0", "--set", *TINY, "dataset.n_train=1000000", cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr.count("n_train=1000000") == 2 and (tmp_path / "docs/results.md").exists()
+
+
+@pytest.mark.parametrize("arguments, words", [(["--rows", "gvea"], "'gvae'"), (["--datasets", "minst"], "'mnist'")])
+def test_unknown_names_are_one_line(tmp_path, arguments, words):
+    done = subprocess.run([sys.executable, "-m", "ncf.reproduce", *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and words in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def cell(row: str, *values: float, metric: str = "bce") -> Cell:
+    runs = {seed: {"figures": {metric: {"value": value, "stderr": 0.5}}} for seed, value in enumerate(values)}
+    return Cell("mnist", row, None, runs)
+
+
+@pytest.mark.parametrize(
+    "metric, network, rival, by, word",
+    [
+        ("bce", (50, 51, 52), (60, 61, 62), "+10.00 ± 1.41", "reproduced (ahead)"),  # lower is better
+        ("bce", (60, 61, 62), (50, 51, 52), "-10.00 ± 1.41", "opposite (behind)"),
+        ("bce", (50, 51, 52), (51, 52, 53), "+1.00 ± 1.41", "reproduced (level)"),
+        ("log_p", (-110,), (-130,), "+20.00 ± 0.71", "reproduced (ahead)"),  # higher is better; of one seed, the error over images
+        ("log_p", (-130,), (-110,), "-20.00 ± 0.71", "opposite (behind)"),
+    ],
+)
+def test_claims_are_judged_in_the_direction_of_the_figure(metric, network, rival, by, word):
+    assert results.verdict(cell("gncn_pdh", *network, metric=metric), cell("gvae", *rival, metric=metric), metric) == (by, word)
+
+
+def test_directions_of_all_metrics():
+    lower = {"bce", "m_mse", "class_err"}
+    assert {name for name, metric in METRICS.items() if not metric.higher} == lower
+
+
+def test_rows_of_the_table_are_composable():
+    from hydra import compose, initialize_config_dir
+
+    from ncf.config import TrainConfig, build, register_schemas
+
+    register_schemas()
+    table = yaml.safe_load((Path(configs_folder()) / "table.yaml").read_text())["rows"]
+    assert {"gncn_t1", "gncn_t1_sigma", "gncn_t2_l_sigma", "gncn_pdh", "rae", "gvae", "gvae_cv", "gan_ae", "gmm", "relu_classifier"} <= set(table)
+    with initialize_config_dir(config_dir=configs_folder(), version_base="1.3"):
+        for dataset in results.DATASETS:
+            for row in table.values():
+                settings = [*row.get("sets", []), *row.get("sets_for", {}).get(dataset, [])]
+                for keys in (settings, *([f"{key}={value}"] for key, values in row.get("grid", {}).items() for value in values)):
+                    config = build(compose("train", overrides=[f"experiment=table_{dataset}", f"model={row['model']}", *keys]), TrainConfig)
+                    assert config.dataset.name == dataset and "log_p" in config.metrics.names and not config.metrics.cache
+                if "grid" in row:
+                    assert row["choose_by"] in METRICS

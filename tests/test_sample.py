@@ -1,0 +1,97 @@
+"""ncf-sample: what it draws, whom it finds nearest, how it tells classes, what it writes."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from installed import TINY, command, require_one_line
+from test_latents import dataset
+
+from ncf.sample import class_histogram, nearest, vote
+
+
+def test_nearest_is_by_euclidean_distance():
+    rng = np.random.default_rng(0)
+    images, training = torch.from_numpy(rng.random((7, 9))), torch.from_numpy(rng.random((40, 9)))
+    distances, rows = nearest(images, training, 3, block=2)
+    exact = torch.cdist(images, training).sort(dim=1)
+    assert torch.equal(rows, exact.indices[:, :3])
+    torch.testing.assert_close(distances, exact.values[:, :3])
+    assert nearest(images, training[:2], 5)[1].shape == (7, 2)
+
+
+@pytest.mark.parametrize("classes, winner", [([1, 2, 2, 0, 3], 2), ([4, 4, 1, 1, 0], 4), ([3, 2, 1, 0, 4], 3), ([0, 1, 1, 0, 1], 1), ([5], 5)])
+def test_the_majority_of_neighbours_tells_the_class_and_the_nearest_breaks_ties(classes, winner):
+    assert vote(torch.tensor([classes])).tolist() == [winner]
+
+
+def test_the_histogram_stands_beside_the_training_sets():
+    data = dataset()
+    found = torch.tensor([0] * 6 + [1] * 3 + [2])
+    histogram = class_histogram(found, data, data.splits["train"].x)
+    train = np.bincount(data.splits["train"].y.numpy(), minlength=3) / 600
+    assert histogram["samples"] == pytest.approx([0.6, 0.3, 0.1]) and histogram["training_images"] == pytest.approx(train)
+    assert histogram["total_variation"] == pytest.approx(np.abs(train - [0.6, 0.3, 0.1]).sum() / 2)
+    assert 0 <= histogram["its_test_error_percent"] < 40
+    data.splits["test"].y = None
+    assert class_histogram(found, data, data.splits["train"].x)["its_test_error_percent"] is None
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    cwd = tmp_path_factory.mktemp("sampled")
+    done = command("ncf-train", *TINY, "name=first", "model.settle.steps=20", cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return cwd / "outputs/runs/first"
+
+
+def test_a_checkpoint_is_sampled_and_completed(run, tmp_path):
+    done = command("ncf-sample", f"checkpoint={run}", "n=25", "threads=1", cwd=tmp_path)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    folder = run / "checkpoints/best-samples"
+    assert sorted(path.name for path in folder.iterdir()) == ["completions.png", "samples.json", "samples.npz", "samples.png"]
+    with np.load(folder / "samples.npz") as file:
+        arrays = dict(file)
+    assert arrays["samples"].shape == arrays["nearest"].shape == (25, 8, 8) and arrays["latents"].shape == (25, 24)
+    assert (arrays["samples"] >= 0).all() and (arrays["samples"] <= 1).all() and set(np.unique(arrays["nearest"])) <= {0, 1}
+    assert np.linalg.norm(arrays["samples"] - arrays["nearest"], axis=(1, 2)) == pytest.approx(arrays["distance"], abs=1e-3)
+    result = json.loads((folder / "samples.json").read_text())
+    assert (result["n"], result["prior"], len(result["classes"]["samples"])) == (25, "fitted", 10)
+    assert np.bincount(arrays["class"], minlength=10) / 25 == pytest.approx(result["classes"]["samples"])
+    for name in ("samples.png", "completions.png"):
+        assert (folder / name).read_bytes().startswith(b"\x89PNG") and str(folder / name) in done.stdout
+
+    again = command("ncf-sample", f"checkpoint={run}", "n=25", "threads=1", "masks=[left]", f"output={tmp_path / 'again'}", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    other = command("ncf-sample", f"checkpoint={run}", "n=25", "threads=1", "seed=1", "masks=[left]", f"output={tmp_path / 'other'}", cwd=tmp_path)
+    assert other.returncode == 0, other.stderr
+    with np.load(tmp_path / "again/samples.npz") as same, np.load(tmp_path / "other/samples.npz") as different:
+        assert np.array_equal(same["samples"], arrays["samples"]) and not np.array_equal(different["latents"], arrays["latents"])
+
+
+@pytest.mark.parametrize(
+    "overrides, words",
+    [
+        (["masks=[middle]"], ["masks", "'middle'", "left"]),
+        (["prior=own"], ["no prior of its own", "prior=fitted"]),
+        (["n=0"], ["n=0", "at least 1"]),
+        (["checkpint=x"], ["unknown key 'checkpint'", "checkpoint"]),
+        (["output=/proc/nowhere"], ["cannot be written"]),
+    ],
+)
+def test_wrong_input_is_one_line(run, tmp_path, overrides, words):
+    require_one_line(command("ncf-sample", f"checkpoint={run}", "threads=1", *overrides, cwd=tmp_path), *words)
+
+
+def test_what_has_no_decoder_has_no_samples(tmp_path):
+    small = "model=relu_classifier model.layers=[8] dataset.n_train=100 epochs=1 threads=1 name=c".split()
+    assert command("ncf-train", *small, cwd=tmp_path).returncode == 0
+    require_one_line(command("ncf-sample", "checkpoint=outputs/runs/c", cwd=tmp_path), "no decoder")
+
+
+def test_help_lists_every_key(tmp_path):
+    done = command("ncf-sample", "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    for word in ("checkpoint=", "n=100", "prior=auto", "masks=", "mask_fraction=0.5", "usage: ncf-sample"):
+        assert word in done.stdout
