@@ -19,15 +19,16 @@ def require(logger: str) -> None:
             raise UserError("logger=tensorboard: the package tensorboard is not installed; pip install tensorboard, or leave logger=none") from None
 
 
-class TensorBoard:
-    """Event files in RUN/tensorboard; the step is the epoch. What fails here is said once and costs the run nothing.
+class Events:
+    """Event files in RUN/tensorboard, if the config asks for them; the step is the epoch. What fails here is said once and costs the run nothing.
 
     Events from epoch `first` on that an earlier life of the run left behind are marked as void.
     """
 
     def __init__(self, run: Run, first: int):
         self.run, self.writer = run, None
-        self.attempt(self.open, first)
+        if run.config.logger == "tensorboard":
+            self.attempt(self.open, first)
 
     def attempt(self, action, *arguments) -> None:
         try:

@@ -70,7 +70,7 @@ def learn(run: Run, data: datasets.Dataset, network, optimizer: Optimizer, progr
     config = run.config
     n_steps = -(-len(data.splits["train"]) // config.batch_size)
     display = Display(config.progress, config.epochs, n_steps)
-    board = live.TensorBoard(run, progress.epoch + 1) if config.logger == "tensorboard" else None
+    events = live.Events(run, progress.epoch + 1)
     saved_at = time.monotonic()
 
     def content() -> dict:
@@ -121,14 +121,12 @@ def learn(run: Run, data: datasets.Dataset, network, optimizer: Optimizer, progr
             progress.best_bce, progress.best_epoch = row["validation_bce"], epoch
             run.save_best(content())
         run.add_row(row | speed)
-        if board:
-            board.epoch(row | speed, network, data.splits["validation"].x, data.image_shape)
+        events.epoch(row | speed, network, data.splits["validation"].x, data.image_shape)
         run.save_last(content())
         saved_at = time.monotonic()
         display.epoch(run, row | speed)
     display.close()
-    if board:
-        board.close()
+    events.close()
 
 
 def validate(network, data: datasets.Dataset, config: TrainConfig) -> dict[str, float]:

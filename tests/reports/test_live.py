@@ -11,9 +11,10 @@ from conftest import train
 from PIL import Image
 
 from ncf import live
+from ncf.config import TrainConfig
 
 
-def events(folder: Path):
+def read(folder: Path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator").EventAccumulator(str(folder / "tensorboard"))
     return accumulator.Reload()
 
@@ -22,7 +23,7 @@ def test_the_events_are_the_rows_and_the_run_is_the_same_bit_for_bit(finished, t
     folder = tmp_path / "run"
     done = train(folder, "epochs=3", "logger=tensorboard")
     assert done.returncode == 0, done.stderr
-    rows, found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()], events(folder)
+    rows, found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()], read(folder)
     assert set(found.Tags()["scalars"]) == set(rows[0]) - {"epoch"}
     for name in found.Tags()["scalars"]:
         assert [(e.step, e.value) for e in found.Scalars(name)] == [(row["epoch"], np.float32(row[name])) for row in rows]
@@ -35,7 +36,7 @@ def test_the_events_are_the_rows_and_the_run_is_the_same_bit_for_bit(finished, t
 
 class FakeRun:
     def __init__(self, folder: Path):
-        self.folder, self.said = folder, []
+        self.folder, self.said, self.config = folder, [], TrainConfig(model=None, logger="tensorboard")
 
     def say(self, line: str) -> None:
         self.said.append(line)
@@ -48,22 +49,22 @@ def row(epoch: int, value: float) -> dict:
 def test_epochs_that_a_resume_repeats_are_there_once(tmp_path):
     pytest.importorskip("tensorboard")
     for first, values in ((1, {1: 10.0, 2: 20.0, 3: 30.0}), (3, {3: 33.0, 4: 40.0})):
-        board = live.TensorBoard(FakeRun(tmp_path), first)
+        events = live.Events(FakeRun(tmp_path), first)
         for epoch, value in values.items():
-            board.epoch(row(epoch, value), None, np.zeros((0, 4)), (2, 2))
-        board.close()
-        assert board.run.said == []
-    assert [(e.step, e.value) for e in events(tmp_path).Scalars("train_bce")] == [(1, 10.0), (2, 20.0), (3, 33.0), (4, 40.0)]
+            events.epoch(row(epoch, value), None, np.zeros((0, 4)), (2, 2))
+        events.close()
+        assert events.run.said == []
+    assert [(e.step, e.value) for e in read(tmp_path).Scalars("train_bce")] == [(1, 10.0), (2, 20.0), (3, 33.0), (4, 40.0)]
 
 
 def test_events_that_cannot_be_written_are_one_warning(tmp_path):
     pytest.importorskip("tensorboard")
     (tmp_path / "tensorboard").write_text("in the way")
-    board = live.TensorBoard(FakeRun(tmp_path), 1)
+    events = live.Events(FakeRun(tmp_path), 1)
     for epoch in (1, 2):
-        board.epoch(row(epoch, 1.0), None, np.zeros((0, 4)), (2, 2))
-    board.close()
-    assert len(board.run.said) == 1 and board.run.said[0].startswith("warning: no more events for TensorBoard")
+        events.epoch(row(epoch, 1.0), None, np.zeros((0, 4)), (2, 2))
+    events.close()
+    assert len(events.run.said) == 1 and events.run.said[0].startswith("warning: no more events for TensorBoard")
 
 
 def test_a_missing_package_is_one_line_before_anything_is_made(tmp_path):
