@@ -217,6 +217,7 @@ class TrainConfig:
     run_dir: Optional[str] = key(None, "the run folder itself, in place of output_dir and name", **PLACE)
     resume: str = key("auto", "auto: a named run or sweep job goes on where it stopped; never: refuse; or the folder of any run", **PLACE)
     progress: str = key("auto", "bar, plain (lines), off, or auto: a bar when a person watches", choices=("auto", "bar", "plain", "off"), **PLACE)
+    logger: str = key("none", "also write RUN/tensorboard while training: none or tensorboard", choices=("none", "tensorboard"), **PLACE)
     checkpoint: CheckpointConfig = section(CheckpointConfig, "when to save", **PLACE)
 
 

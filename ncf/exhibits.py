@@ -6,8 +6,9 @@ import numpy as np
 
 from ncf import portrait
 from ncf.charts import Line, line_chart
-from ncf.config import MetricsConfig
+from ncf.config import MetricsConfig, build_node
 from ncf.errors import UserError
+from ncf.latents import TrainingLatents
 from ncf.metrics import METRICS, observed_pixels
 from ncf.page import Html, details, picture, png, section, table, tag, write_whole
 from ncf.record import Record
@@ -15,7 +16,10 @@ from ncf.record import Record
 N_PICTURES = 16  # reconstructions and completions
 N_SAMPLES = 32
 N_FIELDS = 48
-N_LATENTS = 500  # training images whose top activities the prior of the samples is fitted to
+
+
+def metric_settings(run: Record) -> MetricsConfig:
+    return build_node(run.value("metrics") or {}, MetricsConfig, "metrics.")
 
 
 def grey(images) -> np.ndarray:
@@ -47,7 +51,7 @@ def reconstructions(run: Record, network, data, x) -> Html:
 
 def completions(run: Record, network, data, x) -> Html:
     x = x[:N_PICTURES]
-    settings = MetricsConfig(**(run.value("metrics") or {}))
+    settings = metric_settings(run)
     observed = observed_pixels(settings.mask, settings.mask_fraction, data.image_shape).to(x.device)
     seen = np.repeat(grey(x)[..., None], 3, axis=2)
     seen[:, observed.cpu().numpy() == 0] = (86, 180, 233)  # a colour that no image has
@@ -61,16 +65,16 @@ def completions(run: Record, network, data, x) -> Html:
 
 
 def sample_pictures(run: Record, network, data, x) -> Html:
-    train = data.splits["train"].x
-    drawn = portrait.samples(network, train[:N_LATENTS], N_SAMPLES)
-    rows = [grey(drawn), grey(portrait.nearest(drawn, train))]
+    training = TrainingLatents(network, data, metric_settings(run), run.checkpoint)
+    drawn, fitted = portrait.samples(network, training, N_SAMPLES)
+    rows = [grey(drawn), grey(portrait.nearest(drawn, training.images))]
     with suppress(UserError):  # for the comparison page; this page holds them itself
         write_whole(run.folder / "samples.png", png(mosaic(rows[0], data.image_shape)))
     return section(
         "Samples",
         stacks(data.image_shape, rows, "sample", "nearest training image"),
-        note="Above, projections of top activities drawn from a Gaussian mixture that was fitted to those of "
-        f"{min(N_LATENTS, len(train)):,} training images; below each, the training image nearest to it (squared error over pixels).",
+        note=f"Above, projections of top activities drawn from {fitted}; below each, the training image nearest "
+        "to it (squared error over pixels).",
     )
 
 
@@ -137,12 +141,11 @@ def settling(run: Record, network, data, x) -> Html:
     )
 
 
-NEEDS = {"Activity": "settle", "Settling": "rest"}  # what else than a decoder a model must have for an exhibit
-EXHIBITS = {
-    "Reconstructions": reconstructions,
-    "Completions": completions,
-    "Samples": sample_pictures,
-    "Receptive fields": fields,
-    "Settling": settling,
-    "Activity": activity,
+EXHIBITS = {  # title -> the section, and the method that a model must have for it
+    "Reconstructions": (reconstructions, "project"),
+    "Completions": (completions, "project"),
+    "Samples": (sample_pictures, "project"),
+    "Receptive fields": (fields, "move"),
+    "Settling": (settling, "move"),
+    "Activity": (activity, "settle"),
 }

@@ -80,13 +80,26 @@ class TrainingLatents:
         """The tensors that `make` gives, read from the file beside the checkpoint if it was made from the same things."""
         if self.checkpoint is None or not self.config.cache:
             return make()
-        path = self.checkpoint.with_name(f"{self.checkpoint.stem}-{self.data.name}-{kind}.npz")
-        origin = json.dumps({"kind": kind, "layout": LAYOUT, "settings": settings, **self.origin}, sort_keys=True)
+        path, origin = self.file(kind), self.made_from(kind, settings)
         tensors = read_kept(path, origin)
         if tensors is None:
             tensors = make()
             write_kept(path, origin, tensors)
         return {name: tensor.to(self.images.device) for name, tensor in tensors.items()}
+
+    def file(self, kind: str) -> Path:
+        return self.checkpoint.with_name(f"{self.checkpoint.stem}-{self.data.name}-{kind}.npz")
+
+    def made_from(self, kind: str, settings: dict) -> str:
+        return json.dumps({"kind": kind, "layout": LAYOUT, "settings": settings, **self.origin}, sort_keys=True)
+
+    @property
+    def kept_prior(self) -> Mixture | None:
+        """The prior where a metric has had it fitted and kept; None where it would have to be made."""
+        if self.checkpoint is None or not self.file("prior").exists():
+            return None
+        tensors = read_kept(self.file("prior"), self.made_from("prior", asdict(self.config.prior)))
+        return tensors and Mixture(**{name: tensor.to(self.images.device) for name, tensor in tensors.items()})
 
     @cached_property
     def origin(self) -> dict:

@@ -104,6 +104,10 @@ def short(value: float) -> str:
     return text.replace("-", "\N{MINUS SIGN}") if text.startswith("-") else text
 
 
+def count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
 # --- pictures ---------------------------------------------------------------------------------------------------------
 
 

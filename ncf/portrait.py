@@ -1,14 +1,16 @@
 """What a trained network shows of itself, as arrays: settling curves, activity, receptive fields, samples. Nothing here changes it."""
 
-import warnings
-
 import numpy as np
 import torch
 from torch import Tensor
 
+from ncf.density import fit_mixture
+from ncf.latents import TrainingLatents, quiet_fit
 from ncf.metrics import bce, tod
+from ncf.page import count
 from ncf.streams import stream
 
+N_LATENTS = 500  # training images behind the quick prior of the samples
 ACTIVE = 1e-3  # a unit with |f| above this counts as active
 
 
@@ -43,25 +45,22 @@ def receptive_fields(network, n: int) -> np.ndarray:
     return rows[strongest].numpy()
 
 
-def samples(network, x: Tensor, n: int) -> Tensor:
-    """n ancestral projections (n, J_0) of top activities drawn from the model's own prior, else one fitted to those of images x."""
+def samples(network, training: TrainingLatents, n: int) -> tuple[Tensor, str]:
+    """n ancestral projections (n, J_0) of top activities drawn from a prior, and what that prior is.
+
+    The model's own where it has one; else the mixture of log p(x) where that has been fitted; else a quick one of N_LATENTS training images.
+    """
     own = getattr(network, "own_prior", None)
     if own is not None:
-        return network.project(own.sample(n, stream(0, "report samples")))
-    top = network.settle(x).f[-1]
-    drawn = draw_from_mixture(top.double().cpu().numpy(), n)
-    return network.project(torch.from_numpy(drawn).to(top))
-
-
-def draw_from_mixture(latents: np.ndarray, n: int) -> np.ndarray:
-    """n draws from a Gaussian mixture with full covariances fitted to latents (N, J_L); a component per 100 of them, 10 at most."""
-    from sklearn.mixture import GaussianMixture
-
-    rng = np.random.RandomState(stream(0, "report samples").integers(2**31))
-    mixture = GaussianMixture(max(1, min(10, len(latents) // 100)), reg_covar=1e-4, max_iter=20, random_state=rng)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a rough prior is enough for a picture: it may stop short of convergence
-        return mixture.fit(latents).sample(n)[0][rng.permutation(n)]  # sample() returns them component by component
+        return network.project(own.sample(n, stream(0, "report samples"))), "the model's own prior"
+    prior, images = training.kept_prior, training.images[:N_LATENTS]
+    n_latents = training.config.prior.latents if prior else N_LATENTS
+    if prior is None:
+        with quiet_fit():
+            prior = fit_mixture(network.settle(images).f[-1], most_components=10, floor=training.config.prior.floor, seed=0)
+    components, fitted = count(len(prior.weights), "component"), min(n_latents, len(training.images))
+    words = f"a Gaussian mixture ({components}, fitted to {fitted:,} training images)"
+    return network.project(prior.sample(n, stream(0, "report samples"))), words
 
 
 def nearest(images: Tensor, among: Tensor) -> Tensor:

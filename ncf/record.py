@@ -39,6 +39,12 @@ class Record:
         return min(figures, default=None)
 
     @property
+    def checkpoint(self) -> Path | None:
+        """The best checkpoint, else the last one."""
+        paths = (self.folder / "checkpoints" / name for name in ("best.pt", "last.pt"))
+        return next((path for path in paths if path.exists()), None)
+
+    @property
     def seconds(self) -> float:
         return sum(row.get("seconds", 0) for row in self.rows)
 

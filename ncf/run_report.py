@@ -8,10 +8,10 @@ from ncf import __version__, checkpoint, datasets, defaults, record
 from ncf.charts import COLOURS, Line, line_chart
 from ncf.config import TrainConfig, build
 from ncf.errors import UserError
-from ncf.exhibits import EXHIBITS, NEEDS
+from ncf.exhibits import EXHIBITS
 from ncf.metrics import METRICS
 from ncf.models import build_model
-from ncf.page import Html, cell, details, document, section, short, table, tag, write_whole
+from ncf.page import Html, cell, count, details, document, section, short, table, tag, write_whole
 from ncf.provenance import choose_device
 from ncf.record import Record
 from ncf.streams import stream
@@ -50,10 +50,8 @@ def write(folder: Path, network=None, data=None, target: Path | None = None) -> 
     ]
     if network is not None:
         x = data.splits["test"].x[:N_TEST]
-        for title, make in EXHIBITS.items():
-            if getattr(network, NEEDS.get(title, "project"), None) is None:
-                continue  # e.g. a classifier has no pictures, an autoencoder does not settle step by step
-            parts.append(shown(title, make, run, network, data, x))
+        exhibits = {title: make for title, (make, needed) in EXHIBITS.items() if getattr(network, needed, None)}
+        parts += [shown(title, make, run, network, data, x) for title, make in exhibits.items()]
     head = shown("Facts", facts, run, versions)
     page = document(run.name, heading(run, missing), head, *parts, tag("footer", f"Made by ncf {__version__}."))
     target = target or folder / "report.html"
@@ -63,8 +61,7 @@ def write(folder: Path, network=None, data=None, target: Path | None = None) -> 
 
 def restore(run: Record) -> tuple:
     """The network of the best (else the last) checkpoint, its images, and the checkpoint's content."""
-    paths = [run.folder / "checkpoints" / name for name in ("best.pt", "last.pt")]
-    path = next((p for p in paths if p.exists()), None)
+    path = run.checkpoint
     if path is None:
         raise UserError("there is no checkpoint yet")
     content = checkpoint.load(path)
@@ -108,10 +105,6 @@ def facts(run: Record, versions: dict | None) -> Html:
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()) if versions else None,
     }
     return tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs.items() if value is not None), class_="facts")
-
-
-def count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def duration(seconds: float) -> str:

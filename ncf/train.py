@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from ncf import datasets
+from ncf import datasets, live
 from ncf.config import TrainConfig, science
 from ncf.errors import UserError
 from ncf.evaluate import final_report
@@ -41,6 +41,7 @@ class Progress:
 def train(config: TrainConfig, folder: Path, named: bool) -> dict:
     """Train (or go on training) the run in `folder` to its end; returns its summary. Raises UserError or Stopped."""
     device = choose_device(config.device, config.threads)
+    live.require(config.logger)
     data = datasets.load(config.dataset, config.data_dir).to(device)
     network = build_model(config, data, stream(config.seed, "synapses"), device)
     optimizer = Optimizer(config.optimizer, network.parameters)
@@ -69,6 +70,7 @@ def learn(run: Run, data: datasets.Dataset, network, optimizer: Optimizer, progr
     config = run.config
     n_steps = -(-len(data.splits["train"]) // config.batch_size)
     display = Display(config.progress, config.epochs, n_steps)
+    events = live.Events(run, progress.epoch + 1)
     saved_at = time.monotonic()
 
     def content() -> dict:
@@ -120,10 +122,12 @@ def learn(run: Run, data: datasets.Dataset, network, optimizer: Optimizer, progr
             progress.best_bce, progress.best_epoch = row["validation_bce"], epoch
             run.save_best(content())
         run.add_row(row | speed)
+        events.epoch(row | speed, network, data.splits["validation"].x, data.image_shape)
         run.save_last(content())
         saved_at = time.monotonic()
         display.epoch(run, row | speed)
     display.close()
+    events.close()
 
 
 def validate(network, data: datasets.Dataset, config: TrainConfig) -> dict[str, float]:

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from ncf import portrait
-from ncf.config import GNCNConfig, LateralConfig, PrecisionConfig
+from ncf.config import GNCNConfig, LateralConfig, MetricsConfig, PrecisionConfig
+from ncf.datasets import Dataset, Split
 from ncf.exhibits import diverging, grey, mosaic
 from ncf.gncn import GNCN
+from ncf.latents import TrainingLatents
 from ncf.metrics import bce, tod
 
 CONFIGS = {
@@ -55,23 +57,12 @@ def test_the_nearest_image_is_the_nearest_by_brute_force():
     assert np.array_equal(portrait.nearest(torch.from_numpy(images), torch.from_numpy(among)).numpy(), np.array(expected))
 
 
-def test_draws_have_the_mean_and_covariance_of_the_latents():
-    latents = np.random.default_rng(3).multivariate_normal([3, -1], [[2, 1.2], [1.2, 1]], 900)
-    drawn = portrait.draw_from_mixture(latents, 20_000)
-    assert np.allclose(drawn.mean(0), latents.mean(0), atol=0.05)
-    assert np.allclose(np.cov(drawn.T), np.cov(latents.T), atol=0.1)
-
-
-def test_the_components_are_drawn_by_their_weights_and_come_mixed():
-    latents = np.concatenate([np.full((250, 1), -5.0), np.full((50, 1), 5.0)]) + np.random.default_rng(4).normal(0, 0.1, (300, 1))
-    drawn = portrait.draw_from_mixture(latents, 6000)[:, 0] > 0
-    assert drawn.mean() == pytest.approx(1 / 6, abs=0.02) and drawn[:3000].mean() == pytest.approx(1 / 6, abs=0.03)
-
-
 def test_samples_are_images_drawn_the_same_every_time_from_no_global_stream():
     network, x = network_and_images("pdh")
     before, synapses = (torch.get_rng_state(), np.random.get_state()[1].copy()), {k: v.clone() for k, v in network.tensors().items()}
-    first, second = portrait.samples(network, x, 8), portrait.samples(network, x, 8)
+    data = Dataset("x", (3, 3), 0, {"train": Split(x, None)}, False)
+    (first, fitted), (second, _) = (portrait.samples(network, TrainingLatents(network, data, MetricsConfig()), 8) for _ in range(2))
+    assert fitted == "1 component, fitted to 7 training images"
     assert first.shape == (8, 9) and 0 <= first.min() and first.max() <= 1 and torch.equal(first, second)
     assert torch.equal(before[0], torch.get_rng_state()) and np.array_equal(before[1], np.random.get_state()[1])
     assert all(torch.equal(tensor, synapses[name]) for name, tensor in network.tensors().items())

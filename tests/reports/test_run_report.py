@@ -77,6 +77,17 @@ def test_the_settling_curve_goes_on_to_twice_k_and_meets_the_test_figure_at_k(fi
     assert float(rows[8][1][1]) == pytest.approx(bce(network.settle(data.splits["test"].x[: run_report.N_TEST])).mean().item(), rel=1e-5)
 
 
+def test_samples_come_from_the_prior_of_log_p_where_it_has_been_fitted(run, ncf_report):
+    assert "(2 components, fitted to 500 training images)" in page_of(run).text
+    done = command("ncf-eval", f"checkpoint='{run}'", "metrics=density", "metrics.names=[log_p]", "metrics.samples=10", "metrics.prior.components=3", "split=test")
+    assert done.returncode == 0, done.stderr
+    assert ncf_report(run)[0] == 0 and "(2 components, fitted to 500" in page_of(run).text, "a prior of other settings is not the run's own"
+    content = yaml.safe_load((run / "config.yaml").read_text())
+    content["metrics"]["prior"]["components"] = 3
+    (run / "config.yaml").write_text(yaml.safe_dump(content))
+    assert ncf_report(run)[0] == 0 and "(3 components, fitted to 1,250 training images)" in page_of(run).text
+
+
 def test_the_installed_command_gives_the_same_page_and_leaves_the_run_as_it_was(run):
     before, page = digests(run), (run / "report.html").read_bytes()
     done = command("ncf-report", run)
