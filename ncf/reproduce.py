@@ -15,7 +15,8 @@ from pathlib import Path
 import yaml
 
 from ncf import results
-from ncf.defaults import configs_folder, override_text
+from ncf.config import configs_folder
+from ncf.defaults import override_text
 from ncf.errors import UserError, nearest
 
 DATASETS = ("digits", "mnist", "fashion_mnist", "kmnist", "caltech101_silhouettes")

@@ -76,7 +76,7 @@ def test_what_is_kept_is_read_and_not_made_again(tmp_path, checkpoint):
     assert torch.equal(again.prior.weights, prior.weights) and torch.equal(again.prior.means, prior.means)
 
 
-@pytest.mark.parametrize("change", ["checkpoint", "images", "batch_size"])
+@pytest.mark.parametrize("change", ["checkpoint", "images", "batch_size", "steps"])
 def test_what_was_made_from_something_else_is_made_anew(tmp_path, checkpoint, change):
     net = network()
     made(tmp_path, net).prior
@@ -87,6 +87,8 @@ def test_what_was_made_from_something_else_is_made_anew(tmp_path, checkpoint, ch
             net.parameters[name] *= 1.5
     if change == "images":
         data = dataset(seed=1)
+    if change == "steps":  # ncf-eval steps=30
+        net.config.settle.steps = 30
     if change == "batch_size":
         config.batch_size = 100
     fresh = made(tmp_path, net, data, config)

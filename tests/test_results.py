@@ -11,7 +11,7 @@ from installed import rows as epochs_of
 from installed import summary
 
 from ncf import results
-from ncf.defaults import configs_folder
+from ncf.config import configs_folder
 from ncf.metrics import METRICS
 from ncf.results import Cell
 
@@ -99,7 +99,8 @@ def test_rows_of_the_table_are_composable():
         for dataset in results.DATASETS:
             for row in table.values():
                 settings = [*row.get("sets", []), *row.get("sets_for", {}).get(dataset, [])]
-                for keys in (settings, *([f"{key}={value}"] for key, values in row.get("grid", {}).items() for value in values)):
+                grid = row.get("grid", {}) if dataset == "digits" else {}
+                for keys in (settings, *([f"{key}={value}"] for key, values in grid.items() for value in values)):
                     config = build(compose("train", overrides=[f"experiment=table_{dataset}", f"model={row['model']}", *keys]), TrainConfig)
                     assert config.dataset.name == dataset and "log_p" in config.metrics.names and not config.metrics.cache
                 if "grid" in row:
