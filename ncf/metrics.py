@@ -188,9 +188,16 @@ def left_out(network, data: Dataset, names: list[str]) -> dict[str, str]:
     labelled = all(split.y is not None for split in data.splits.values())
     has = {need: labelled if need == "classes" else getattr(network, need, None) is not None for need in LACKS}
     reasons = {name: LACKS[METRICS[name].needs] for name in names if METRICS[name].needs and not has[METRICS[name].needs]}
+    densities = [name for name in names if name.startswith("log_p") or name == "elbo"]
     if getattr(network, "exact_log_p", None):
-        reasons |= {name: "log p(x) of the model is exact" for name in names if name.startswith("log_p_") and name not in reasons}
+        reasons |= {name: "log p(x) of the model is exact" for name in densities if name != "log_p" and name not in reasons}
+    if getattr(network, "likelihood", None) == "bernoulli" and not all(binary(split.x) for name, split in data.splits.items() if name != "train"):
+        reasons |= {name: "a bernoulli likelihood gives grey images no probability" for name in densities if name not in reasons}
     return reasons
+
+
+def binary(x: Tensor) -> bool:
+    return bool(((x == 0) | (x == 1)).all())
 
 
 @torch.no_grad()

@@ -104,6 +104,11 @@ def test_what_does_not_apply_is_left_out_with_its_reason():
     assert "no decoder" in left_out(Blind(), data, ["bce"])["bce"]
     data.splits["test"].y = None
     assert left_out(network(), data, ["bce", "class_err"]) == {"class_err": "the images have no classes"}
+    data.splits["validation"].x[0, 0] = 0.5
+    assert "grey" in left_out(network(), data, ["bce", "log_p"])["log_p"]
+    gaussian = network()
+    gaussian.config.likelihood = "gaussian"
+    assert not left_out(gaussian, data, ["bce", "log_p"])
 
 
 def test_summaries_are_means_with_their_standard_error():
