@@ -19,7 +19,7 @@ from ncf.config import GNCNConfig, OptimizerConfig
 from ncf.gncn import GNCN
 from ncf.metrics import bce, tod
 from ncf.optimizer import Optimizer
-from ncf.overrides import compose_model
+from ncf.overrides import compose_train
 from ncf.provenance import choose_device, hardware, versions
 
 MODELS = ("gncn_t1", "gncn_t1_sigma", "gncn_t2_l_sigma", "gncn_pdh")
@@ -73,7 +73,7 @@ def now() -> float:
 
 def measure_model(name: str, batch: int, types: list[str], repeats: int, device: torch.device) -> list[dict]:
     """One row per type: medians over interleaved repeats of bare products and training batches."""
-    config: GNCNConfig = compose_model(name)
+    config: GNCNConfig = compose_train(f"model={name}").model
     networks = {}
     for kind in types:
         network = GNCN(config, 784, np.random.default_rng(0), device)

@@ -57,12 +57,12 @@ def groups(name: str, configs: str) -> dict[str, list[str]]:
     return {group: sorted(path.stem for path in (Path(configs) / group).glob("*.yaml")) for group in GROUPS[name]}
 
 
-def compose_model(name: str, *overrides: str):
-    """The checked config of a model by its name in configs/model, e.g. ``compose_model("gncn_pdh", "model.settle.steps=20")``."""
+def compose_train(*overrides: str) -> TrainConfig:
+    """The checked config of ``ncf-train OVERRIDES``."""
     from hydra import compose, initialize_config_dir
 
     with initialize_config_dir(config_dir=configs_folder(), version_base="1.3"):
-        return build(compose("train", overrides=[f"model={name}", *overrides]), TrainConfig).model
+        return build(compose("train", overrides=list(overrides)), TrainConfig)
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------

@@ -14,12 +14,15 @@ from torch.distributions import Bernoulli, MultivariateNormal, Normal, kl_diverg
 from ncf import checkpoint
 from ncf.autoencoders import Autoencoder
 from ncf.classifier import Classifier
-from ncf.config import AutoencoderConfig, ClassifierConfig, MetricsConfig, PixelMixtureConfig
+from ncf.config import AutoencoderConfig, ClassifierConfig, EvalConfig, MetricsConfig, PixelMixtureConfig
 from ncf.density import CLIP, Mixture, encoder_estimates, monte_carlo
 from ncf.errors import UserError
+from ncf.evaluate import evaluate
 from ncf.metrics import losses, measure
+from ncf.overrides import compose_train
 from ncf.pixel_mixture import PixelMixture
 from ncf.streams import stream
+from ncf.train import train
 
 CODES = ["plain", "gaussian", "constant", "adversarial"]
 
@@ -293,22 +296,19 @@ MEASURED = {
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_baseline_trains_resumes_and_is_evaluated_like_a_network(model, tmp_path):
+def test_a_baseline_trains_resumes_and_is_evaluated_like_a_network(model, tmp_path, capsys):
     """One epoch and then another end with the weights of two at once: the noise is a function of seed, epoch and step."""
-    run = tmp_path / "outputs/runs"
     for name, epochs in (("whole", 2), ("parts", 1), ("parts", 2)):
-        done = command("ncf-train", *SMALL, f"model={model}", MODELS[model], f"name={name}", f"epochs={epochs}", cwd=tmp_path)
-        assert done.returncode == 0 and done.stderr.count("\n") <= 2 and "warning" not in done.stdout, (done.stdout, done.stderr)
-    whole, parts = (checkpoint.load(run / name / "checkpoints/last.pt")["weights"] for name in ("whole", "parts"))
+        train(compose_train(*SMALL, f"model={model}", MODELS[model], f"epochs={epochs}"), tmp_path / name, named=True)
+    assert "warning" not in capsys.readouterr().out
+    whole, parts = (checkpoint.load(tmp_path / name / "checkpoints/last.pt")["weights"] for name in ("whole", "parts"))
     assert set(whole) == set(parts) and all(torch.equal(whole[name], parts[name]) for name in whole)
-    figures = summary(run / "whole")["metrics"]["test"]
+    figures = summary(tmp_path / "whole")["metrics"]["test"]
     assert set(figures) == MEASURED[model] and all(np.isfinite(figure["value"]) for figure in figures.values())
-    assert (run / "whole/reconstructions.png").exists() == (model != "relu_classifier")
-    evaluated = command("ncf-eval", f"checkpoint={run / 'whole'}", "threads=1", "split=test", cwd=tmp_path)
-    assert evaluated.returncode == 0, evaluated.stderr
-    assert f"{figures['class_err']['value']:.2f}" in evaluated.stdout
+    assert (tmp_path / "whole/reconstructions.png").exists() == (model != "relu_classifier")
+    assert evaluate(EvalConfig(checkpoint=str(tmp_path / "whole"), threads=1, split="test"))["metrics"]["test"] == figures
     if model == "relu_classifier":
-        assert "left out, the model has no decoder: BCE, ToD, M-MSE, log p(x)" in evaluated.stdout
+        assert "left out, the model has no decoder: BCE, ToD, M-MSE, log p(x)" in capsys.readouterr().out
 
 
 def test_a_layerless_autoencoder_is_refused(tmp_path):

@@ -77,7 +77,7 @@ def test_evaluation_from_another_folder_repeats_the_report_to_the_last_digit(tin
     best = run / "checkpoints/best.pt"
     done = command("ncf-eval", f"checkpoint={best}", "threads=1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    written = json.loads((best.parent / "eval-digits-all.json").read_text())
+    written = json.loads((best.parent / "eval-best-digits-all.json").read_text())
     assert written["metrics"] == summary(run)["metrics"]
     assert list(tmp_path.iterdir()) == []
 
@@ -369,5 +369,5 @@ def test_a_wheel_in_an_environment_of_its_own_trains_and_evaluates(tmp_path):
         done = subprocess.run(words, cwd=empty, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     run = empty / "outputs/runs/run"
-    assert json.loads((run / "checkpoints/eval-digits-all.json").read_text())["metrics"] == summary(run)["metrics"]
+    assert json.loads((run / "checkpoints/eval-best-digits-all.json").read_text())["metrics"] == summary(run)["metrics"]
     assert (run / "report.html").stat().st_size > 10_000  # its style and script are in the wheel

@@ -8,7 +8,7 @@ import pytest
 from ncf.config import DatasetConfig, EvalConfig, MetricsConfig, TrainConfig
 from ncf.errors import UserError
 from ncf.evaluate import evaluate, file_name
-from ncf.overrides import compose_model
+from ncf.overrides import compose_train
 from ncf.train import train
 
 
@@ -19,7 +19,7 @@ def run(tmp_path_factory):
     rng = np.random.default_rng(0)
     np.savez(folder / "grey.npz", x_train=rng.random((60, 4, 4)).astype(np.float32), x_test=rng.random((20, 4, 4)).astype(np.float32))
     np.savez(folder / "other.npz", x_train=rng.random((60, 4, 4)).astype(np.float32), x_test=rng.random((20, 4, 4)).astype(np.float32))
-    model = compose_model("gncn_pdh", "model.layers=[12,12,12]", "model.lateral.columns=[6]", "model.settle.steps=6")
+    model = compose_train("model=gncn_pdh", "model.layers=[12,12,12]", "model.lateral.columns=[6]", "model.settle.steps=6").model
     dataset = DatasetConfig(name="npz", path=str(folder / "grey.npz"), binarize="none", n_train=30)
     config = TrainConfig(model=model, dataset=dataset, metrics=MetricsConfig(names=["bce", "tod"]), epochs=1, threads=1, progress="off")
     train(config, folder / "run", named=True)

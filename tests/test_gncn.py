@@ -11,8 +11,6 @@ from ncf.gncn import GNCN, lateral, move_covariance, prepare_covariance, whiteni
 from ncf.priors import PRIOR_SLOPES
 from ncf.state import State
 
-torch.set_grad_enabled(False)
-
 
 def t1(**changes) -> GNCNConfig:
     base = dict(

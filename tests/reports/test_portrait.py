@@ -62,7 +62,7 @@ def test_samples_are_images_drawn_the_same_every_time_from_no_global_stream():
     before, synapses = (torch.get_rng_state(), np.random.get_state()[1].copy()), {k: v.clone() for k, v in network.tensors().items()}
     data = Dataset("x", (3, 3), 0, {"train": Split(x, None)}, False)
     (first, fitted), (second, _) = (portrait.samples(network, TrainingLatents(network, data, MetricsConfig()), 8) for _ in range(2))
-    assert fitted == "1 component, fitted to 7 training images"
+    assert fitted == "a Gaussian mixture (1 component, fitted to 7 training images)"
     assert first.shape == (8, 9) and 0 <= first.min() and first.max() <= 1 and torch.equal(first, second)
     assert torch.equal(before[0], torch.get_rng_state()) and np.array_equal(before[1], np.random.get_state()[1])
     assert all(torch.equal(tensor, synapses[name]) for name, tensor in network.tensors().items())
