@@ -89,11 +89,13 @@ def train_job(cfg: DictConfig) -> float:
     if job.mode == RunMode.MULTIRUN:
         folder = Path(job.runtime.output_dir)
         print(f"\njob {job.job.num}: {folder.name}", flush=True)
+        sweep.note(folder, "unfinished")
         try:
             summary = train_run(build(cfg, TrainConfig), folder, named=True)
         except UserError as error:
             sweep.note_failure(folder, error)
             raise
+        sweep.note(folder, "complete")
     else:
         with past_hydra():
             config = build(cfg, TrainConfig)
@@ -165,8 +167,11 @@ def run_command(name: str, job) -> None:
         elif "--version" in arguments:
             print(f"ncf {__version__}")
         elif {"-m", "--multirun"} & set(arguments):
+            if name != "train":
+                raise UserError(f"ncf-{name} makes no sweeps; run it once per checkpoint")
             status = sweep.run_sweep(name, arguments, configs_folder(), lambda: start(name, job))
         else:
+            sys.argv[1:] = overrides.quote_paths(arguments)
             start(name, job)
     except KeyboardInterrupt:
         status = 130

@@ -12,6 +12,7 @@ from ncf.annealing import anneal
 from ncf.config import MetricsConfig
 from ncf.datasets import Dataset
 from ncf.density import Estimate, encoder_estimates, monte_carlo
+from ncf.errors import UserError
 from ncf.latents import TrainingLatents
 from ncf.state import State
 from ncf.streams import stream
@@ -44,6 +45,9 @@ def masked_mse(network, x: Tensor, observed: Tensor, steps: int | None = None) -
 def observed_pixels(kind: str, fraction: float, image_shape: tuple[int, int]) -> Tensor:
     """1 where a pixel is seen, (J_0,): the left, right, top or bottom `fraction` is not, or a random one (the same for all images)."""
     height, width = image_shape
+    lines = {"random": height * width, "left": width, "right": width, "top": height, "bottom": height}[kind]
+    if not 0 < round(fraction * lines) < lines:
+        raise UserError(f"mask_fraction={fraction}: {kind} hides {round(fraction * lines)} of {lines} on {height} x {width} images; hide some, not all")
     observed = torch.ones(height, width)
     if kind == "random":
         hidden = stream(0, "mask").permutation(height * width)[: round(fraction * height * width)]
@@ -67,6 +71,8 @@ class Subject:
         part = data.splits[split].first(config.n_images)
         self.network, self.data, self.config, self.training = network, data, config, training
         self.x, self.y = part.x, part.y
+        if split == "train":  # resampled training images are kept grey: one draw of them, as the other splits are
+            self.x = training.images[: len(part)]
 
     @cached_property
     def settled(self) -> tuple[Tensor, Tensor, Tensor]:

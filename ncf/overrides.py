@@ -103,9 +103,25 @@ def require_known_flags(arguments: list[str]) -> None:
         _, unknown = parser.parse_known_args([a for a in arguments if a not in ("-h", "--help", "--version")])
     except (argparse.ArgumentError, SystemExit) as error:
         raise UserError(f"{error}; --help lists the flags") from error
+    if unknown and "=" in unknown[0] and not unknown[0].startswith("-"):
+        raise UserError(f"{unknown[0]!r} stands apart from the other overrides: put the flags before or after all of them")
     if unknown:
         known = [flag for action in parser._actions for flag in action.option_strings]
         raise UserError(f"unknown flag {unknown[0]!r}; {nearest(unknown[0], known)}")
+
+
+PATH_KEYS = ("checkpoint", "resume", "run_dir", "output", "output_dir", "data_dir", "dataset.path")
+
+
+def quote_paths(arguments: list[str]) -> list[str]:
+    """Paths as texts, whatever is in them: a sweep's job folder (``seed=0,model=b``) is no expression of Hydra's override grammar."""
+    quoted = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        plain = key in PATH_KEYS and equals and re.search(r"[^\w./+@%-]", value) and value[0] not in "'\"" and "${" not in value
+        text = re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), value)
+        quoted.append(f"{key}='{text}'" if plain else argument)
+    return quoted
 
 
 def explain_hydra(error: Exception, name: str, configs: str) -> str:

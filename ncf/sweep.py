@@ -5,11 +5,14 @@ import json
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 from ncf.errors import UserError
+
+RECORD = "NCF_SWEEP_RECORD"  # environment variable: the folder in which a sweep's jobs tell how they stand
 
 
 def job_name(override_dirname: str) -> str:
@@ -18,28 +21,40 @@ def job_name(override_dirname: str) -> str:
     return name if len(name) <= 120 else f"{name[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:10]}"
 
 
+def note(job_folder: Path, status: str, reason: str = "") -> None:
+    """Tell the command that runs the sweep how one of its jobs stands; jobs may run in other processes."""
+    if os.environ.get(RECORD):
+        (Path(os.environ[RECORD]) / job_folder.name).write_text(json.dumps({"status": status, "reason": reason}))
+
+
 def note_failure(folder: Path, error: UserError) -> None:
-    """Record a job that failed before its run began; one that had begun has written its own summary."""
+    """A job that failed: told to the person and the sweep; its own summary says so unless a run stands in its folder already."""
     print(f"error: {error}", file=sys.stderr, flush=True)
+    note(folder, "failed", str(error))
     if not (folder / "checkpoints").exists():
         (folder / "summary.json").write_text(json.dumps({"status": "failed", "reason": str(error)}, indent=2) + "\n")
 
 
 def run_sweep(name: str, arguments: list[str], configs: str, start: Callable[[], None]) -> int:
-    """Check that every job composes, run the sweep, print its table; 0 only if every job is complete."""
+    """Check that every job composes, run the sweep, print the table of its jobs; 0 only if every one of them is complete."""
     from ncf.overrides import explain
 
     folder = prepare(name, arguments, configs)
     failure = None
-    try:
-        start()
-    except Exception as error:
-        failure = error
-    jobs = read_jobs(folder)
+    with tempfile.TemporaryDirectory(prefix="ncf-sweep-") as record:
+        os.environ[RECORD] = record
+        try:
+            start()
+        except Exception as error:
+            failure = error
+        except (Stopped, KeyboardInterrupt):
+            print(f"sweep stopped; finish it by the same command with name={json.dumps(folder.name)}: jobs that are complete are not run again")
+            raise
+        jobs = read_jobs(folder, Path(record))
     print(f"\n{table(jobs)}\nsweep folder: {folder}", flush=True)
     failed = {job: summary for job, summary in jobs.items() if summary.get("status") != "complete"}
     for job, summary in failed.items():
-        print(f"{job}: {summary.get('reason', 'not finished')}", file=sys.stderr)
+        print(f"{job}: {summary.get('reason') or 'not finished'}", file=sys.stderr)
     if failure is not None and explain(failure, name, configs) is None:
         raise failure
     if failure is not None or failed:
@@ -91,14 +106,13 @@ def sweep_folder(sweeps: Path, name: str | None) -> Path:
     return sweeps / next(n for n in (stamp, *(f"{stamp}-{i}" for i in range(2, 10_000))) if n not in taken)
 
 
-def read_jobs(folder: Path) -> dict[str, dict]:
-    """Job folder name -> its summary."""
+def read_jobs(folder: Path, record: Path) -> dict[str, dict]:
+    """The jobs of this sweep: job folder name -> its summary where it is complete, else its status and the reason."""
     jobs = {}
-    for path in sorted(p for p in folder.glob("*") if p.is_dir()):
-        try:
-            jobs[path.name] = json.loads((path / "summary.json").read_text())
-        except (OSError, ValueError):
-            jobs[path.name] = {"status": "unfinished"}
+    for told in sorted(record.iterdir()):
+        jobs[told.name] = json.loads(told.read_text())
+        if jobs[told.name]["status"] == "complete":
+            jobs[told.name] = json.loads((folder / told.name / "summary.json").read_text())
     return jobs
 
 

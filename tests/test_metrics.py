@@ -9,6 +9,7 @@ import torch
 from test_latents import Counting, dataset, network
 
 from ncf.config import AnnealingConfig, MetricsConfig, MixtureConfig
+from ncf.errors import UserError
 from ncf.state import State
 from ncf.metrics import METRICS, left_out, masked_mse, measure, observed_pixels, summarize
 
@@ -114,3 +115,9 @@ def test_what_does_not_apply_is_left_out_with_its_reason():
 def test_summaries_are_means_with_their_standard_error():
     assert summarize(torch.tensor([1.0, 2, 3, 6])) == {"value": 3.0, "n": 4, "stderr": pytest.approx(np.std([1, 2, 3, 6], ddof=1) / 2)}
     assert summarize(torch.tensor([5.0]))["stderr"] == 0
+
+
+@pytest.mark.parametrize("kind, fraction", [("left", 0.05), ("random", 0.001), ("top", 0.98)])
+def test_a_mask_that_hides_nothing_or_everything_is_refused(kind, fraction):
+    with pytest.raises(UserError, match="hide some, not all"):
+        observed_pixels(kind, fraction, (8, 8))
