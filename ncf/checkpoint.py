@@ -6,72 +6,64 @@ renames; `load` checks every byte's CRC first, because torch (and safetensors) l
 
 import io
 import os
-import pickle
 import struct
+import sys
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ncf.errors import UserError
+from ncf.files import beside, write_whole
 
 FORMAT = 1  # raised when the layout below changes; `load` names the version that reads an older one
 KIND = "ncf checkpoint"
+ZIP_START = b"PK\x03\x04"
 FIELDS = {"versions": dict, "config": dict, "data": dict, "weights": dict, "optimizer": dict, "progress": dict}
 
 
 def save(path: Path, content: dict) -> None:
     """Put `content` (the FIELDS) at `path`, atomically: at every instant the path holds the old file or the new one, whole."""
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:  # a file object: by path, torch hides a full disk and writes the name into the file
-        torch.save({"kind": KIND, "format": FORMAT, **content}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    sync_folder(path.parent)
+    buffer = io.BytesIO()  # by path, torch hides a full disk and writes the file's name into it
+    torch.save(canonical({"kind": KIND, "format": FORMAT, **content}), buffer)
+    write_whole(path, buffer.getbuffer())
+
+
+def canonical(node: Any) -> Any:
+    """The same content as fresh containers and shared texts: what pickle writes depends on which objects are the same ones."""
+    if isinstance(node, dict):
+        return {canonical(name): canonical(value) for name, value in node.items()}
+    if isinstance(node, list):
+        return [canonical(value) for value in node]
+    return sys.intern(node) if type(node) is str else node
 
 
 def keep_previous(path: Path, previous: Path) -> None:
     """Give the file at `path` the second name `previous` (atomically), so that the next `save` does not remove it."""
-    if not path.exists():
+    if not path.exists() or (previous.exists() and path.samefile(previous)):  # renaming a file to its other name does nothing
         return
-    temporary = previous.with_name(previous.name + ".tmp")
-    temporary.unlink(missing_ok=True)
     try:
-        os.link(path, temporary)
+        os.link(path, beside(previous))
+        os.replace(beside(previous), previous)
     except OSError:  # a file system without hard links
-        temporary.write_bytes(path.read_bytes())
-    os.replace(temporary, previous)
-
-
-def sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError:  # some network file systems cannot; the rename is still atomic
-        pass
-    finally:
-        os.close(descriptor)
+        write_whole(previous, path.read_bytes())
 
 
 def load(path: Path) -> dict:
     """The content of a checkpoint, on the CPU. Raises UserError, naming the file, for anything that is not one, whole and known."""
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"checkpoint {path}: no such file") from None
-    except OSError as error:
-        raise UserError(f"checkpoint {path}: cannot be read ({error.strerror})") from error
+    raw = read(path)
     verify(path, raw)
     try:
         content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, EOFError, IndexError) as error:
+    except Exception as error:  # what torch raises on a stranger's file depends on the file
         raise UserError(f"checkpoint {path}: refused, it holds more than plain numbers, texts and tensors, or is damaged") from error
     if not isinstance(content, dict) or content.get("kind") != KIND:
         raise UserError(f"checkpoint {path}: not a checkpoint of ncf")
     if content.get("format") != FORMAT:
-        version = (content.get("versions") or {}).get("ncf", "unknown")
+        versions = content.get("versions")
+        version = versions.get("ncf") if isinstance(versions, dict) else "of that format"
         age = "newer" if isinstance(content.get("format"), int) and content["format"] > FORMAT else "older"
         raise UserError(
             f"checkpoint {path}: has the {age} format {content.get('format')}, this version of ncf reads format {FORMAT}; use ncf {version}, which wrote it"
@@ -79,16 +71,34 @@ def load(path: Path) -> dict:
     for name, kind in FIELDS.items():
         if not isinstance(content.get(name), kind):
             raise UserError(f"checkpoint {path}: damaged, {name} is missing")
+    for tensors in (content["weights"], content["optimizer"].get("tensors", {})):
+        if not all(torch.is_tensor(value) for value in tensors.values()):
+            raise UserError(f"checkpoint {path}: damaged, a tensor is missing")
     return content
+
+
+def read(path: Path) -> bytes:
+    """The bytes of a file that may be a checkpoint; devices, pipes and files of another kind are not read at all."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"checkpoint {path}: is no file; expected a checkpoint such as best.pt, or a run folder")
+    try:
+        with open(path, "rb") as file:
+            if file.read(len(ZIP_START)) != ZIP_START:
+                raise UserError(f"checkpoint {path}: damaged or not a checkpoint (its first bytes are not those of one)")
+            return ZIP_START + file.read()
+    except FileNotFoundError:
+        raise UserError(f"checkpoint {path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"checkpoint {path}: cannot be read ({error.strerror})") from error
 
 
 def verify(path: Path, raw: bytes) -> None:
     """Refuse anything but an intact zip of stored entries: CRC of every entry, and no entry that would unpack to more than it is."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(raw))
-        for entry in archive.infolist():
-            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > len(raw):
-                raise UserError(f"checkpoint {path}: refused, its entries are compressed; ncf writes them plain")
+        entries = archive.infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries) or sum(entry.file_size for entry in entries) > len(raw):
+            raise UserError(f"checkpoint {path}: refused, it would unpack to more than it is; ncf writes plain entries")
         broken = archive.testzip()
     except (zipfile.BadZipFile, zlib.error, OSError, ValueError, NotImplementedError, RuntimeError, struct.error, EOFError, OverflowError) as error:
         raise UserError(f"checkpoint {path}: damaged or not a checkpoint ({error})") from error

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from ncf.errors import UserError
+from ncf.errors import Stopped, UserError
 
 
 def job_name(override_dirname: str) -> str:
@@ -35,6 +35,9 @@ def run_sweep(name: str, arguments: list[str], configs: str, start: Callable[[],
         start()
     except Exception as error:
         failure = error
+    except (Stopped, KeyboardInterrupt):
+        print(f"sweep stopped; finish it by the same command with name={json.dumps(folder.name)}: jobs that are complete are not run again")
+        raise
     jobs = read_jobs(folder)
     print(f"\n{table(jobs)}\nsweep folder: {folder}", flush=True)
     failed = {job: summary for job, summary in jobs.items() if summary.get("status") != "complete"}
