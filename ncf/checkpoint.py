@@ -1,9 +1,12 @@
 """Checkpoints: written whole or not at all, verified before they are read, and never a source of code.
 
-A file is torch's zip of plain numbers, texts, lists, dicts and tensors. `save` writes beside the target, flushes to the disk and
-renames; `load` checks every byte's CRC first, because torch (and safetensors) load most flipped bits without a word.
+A file is torch's zip of plain numbers, texts, lists, dicts and tensors, with the digest of all of it as the zip's comment. `save`
+writes beside the target, flushes to the disk and renames; `load` checks the digest first. It must be of the whole file: torch (and
+safetensors) load most flipped bits without a word, and the CRCs of a zip do not cover its directory, where one bit makes torch take
+a tensor for a folder and fill it with whatever lies in memory.
 """
 
+import hashlib
 import io
 import os
 import struct
@@ -18,9 +21,12 @@ import torch
 from ncf.errors import UserError
 from ncf.files import beside, write_whole
 
-FORMAT = 1  # raised when the layout below changes; `load` names the version that reads an older one
+FORMAT = 2  # raised when the layout changes; `load` names the version that reads what it cannot
+UNSEALED = 1  # the format before, which has no digest; it still loads
 KIND = "ncf checkpoint"
 ZIP_START = b"PK\x03\x04"
+SEAL = b"ncf sha256 "  # a zip's comment: this and the digest, in hexadecimal, of everything before it
+SEAL_LENGTH = len(SEAL) + 64
 FIELDS = {"versions": dict, "config": dict, "data": dict, "weights": dict, "optimizer": dict, "progress": dict}
 
 
@@ -28,7 +34,13 @@ def save(path: Path, content: dict) -> None:
     """Put `content` (the FIELDS) at `path`, atomically: at every instant the path holds the old file or the new one, whole."""
     buffer = io.BytesIO()  # by path, torch hides a full disk and writes the file's name into it
     torch.save(canonical({"kind": KIND, "format": FORMAT, **content}), buffer)
-    write_whole(path, buffer.getbuffer())
+    write_whole(path, seal(buffer.getvalue()))
+
+
+def seal(raw: bytes) -> bytes:
+    """A zip with its own digest as its comment (its last two bytes are the comment's length)."""
+    raw = raw[:-2] + struct.pack("<H", SEAL_LENGTH)
+    return raw + SEAL + hashlib.sha256(raw).hexdigest().encode()
 
 
 def canonical(node: Any) -> Any:
@@ -54,20 +66,21 @@ def keep_previous(path: Path, previous: Path) -> None:
 def load(path: Path) -> dict:
     """The content of a checkpoint, on the CPU. Raises UserError, naming the file, for anything that is not one, whole and known."""
     raw = read(path)
-    verify(path, raw)
+    sealed = verify(path, raw)
     try:
         content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
     except Exception as error:  # what torch raises on a stranger's file depends on the file
         raise UserError(f"checkpoint {path}: refused, it holds more than plain numbers, texts and tensors, or is damaged") from error
     if not isinstance(content, dict) or content.get("kind") != KIND:
         raise UserError(f"checkpoint {path}: not a checkpoint of ncf")
-    if content.get("format") != FORMAT:
+    written = content.get("format")
+    if written not in (FORMAT, UNSEALED):
         versions = content.get("versions")
         version = versions.get("ncf") if isinstance(versions, dict) else "of that format"
-        age = "newer" if isinstance(content.get("format"), int) and content["format"] > FORMAT else "older"
-        raise UserError(
-            f"checkpoint {path}: has the {age} format {content.get('format')}, this version of ncf reads format {FORMAT}; use ncf {version}, which wrote it"
-        )
+        age = "newer" if isinstance(written, int) and written > FORMAT else "older"
+        raise UserError(f"checkpoint {path}: has the {age} format {written}, this ncf reads {UNSEALED} and {FORMAT}; use ncf {version}, which wrote it")
+    if not sealed and written != UNSEALED:
+        raise UserError(f"checkpoint {path}: damaged, its digest is missing")
     for name, kind in FIELDS.items():
         if not isinstance(content.get(name), kind):
             raise UserError(f"checkpoint {path}: damaged, {name} is missing")
@@ -92,15 +105,21 @@ def read(path: Path) -> bytes:
         raise UserError(f"checkpoint {path}: cannot be read ({error.strerror})") from error
 
 
-def verify(path: Path, raw: bytes) -> None:
-    """Refuse anything but an intact zip of stored entries: CRC of every entry, and no entry that would unpack to more than it is."""
+def verify(path: Path, raw: bytes) -> bool:
+    """Whether the file is sealed. Refused are a digest that does not match, and any zip that is not one of intact, plain entries."""
+    body, mark = raw[:-SEAL_LENGTH], raw[-SEAL_LENGTH:]
+    sealed = mark.startswith(SEAL)
+    if sealed and mark != SEAL + hashlib.sha256(body).hexdigest().encode():
+        raise UserError(f"checkpoint {path}: damaged, its content does not have the digest that it was saved with")
     try:
         archive = zipfile.ZipFile(io.BytesIO(raw))
         entries = archive.infolist()
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries) or sum(entry.file_size for entry in entries) > len(raw):
-            raise UserError(f"checkpoint {path}: refused, it would unpack to more than it is; ncf writes plain entries")
+        plain = all(entry.compress_type == zipfile.ZIP_STORED and entry.external_attr == 0 for entry in entries)
+        if not plain or sum(entry.file_size for entry in entries) > len(raw):
+            raise UserError(f"checkpoint {path}: refused, it would unpack to something else than it is; ncf writes plain entries")
         broken = archive.testzip()
+        if broken or (archive.comment and not sealed):
+            raise UserError(f"checkpoint {path}: damaged, {broken or 'its digest'} is not as it was saved")
     except (zipfile.BadZipFile, zlib.error, OSError, ValueError, NotImplementedError, RuntimeError, struct.error, EOFError, OverflowError) as error:
         raise UserError(f"checkpoint {path}: damaged or not a checkpoint ({error})") from error
-    if broken:
-        raise UserError(f"checkpoint {path}: damaged, the checksum of {broken} does not match")
+    return sealed

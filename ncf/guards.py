@@ -4,8 +4,8 @@ Values that are not finite are the plain case. But tanh and the norm limits keep
 sizes are watched as well; both lie far outside what any of the networks shows at work, and far inside what a diverging one shows.
 """
 
-from collections.abc import Iterable
 from contextlib import contextmanager
+from math import isfinite
 
 import torch
 from torch import Tensor
@@ -23,33 +23,26 @@ LARGEST_STATE = 2.0**16
 LARGEST_GROWTH = 100.0
 
 
-def require_settled(states: Iterable[Tensor], where: str) -> None:
-    """Refuse states z_l (l from 1, (B, J_l)) that are not finite or beyond LARGEST_STATE."""
-    largest = torch.stack([z.abs().amax() for z in states]).tolist()
+def require_settled(network, state, where: str) -> None:
+    """Refuse states z_l, l from 1, (B, J_l), that are not finite or beyond LARGEST_STATE."""
+    largest = torch.stack([z.abs().amax() for z in state.z[1:]]).tolist()
     for layer, value in enumerate(largest, start=1):
         if not value <= LARGEST_STATE:
-            raise UserError(
-                f"settling diverged in {where}: the states of layer {layer} reach {value:.3g}; lower model.settle.beta or model.settle.steps"
-            )
+            raise UserError(f"settling diverged in {where}: the states of layer {layer} reach {value:.3g}; lower {keys(network)}")
 
 
-def require_finite(updates: dict[str, Tensor], where: str) -> None:
+def require_finite(network, updates: dict[str, Tensor], where: str) -> None:
     """Refuse updates that are not finite. One look at each bundle: a sum is finite only if all of it is."""
     for name, total in zip(updates, torch.stack([update.sum() for update in updates.values()]).tolist()):
-        if not abs(total) < float("inf"):
-            raise UserError(f"learning diverged in {where}: the update of {name} is not finite; lower model.settle.beta or optimizer.lr")
+        if not isfinite(total):
+            raise UserError(f"learning diverged in {where}: the update of {name} is not finite; lower {keys(network)}")
 
 
-def require_numbers(figures: dict[str, float], where: str) -> None:
+def require_numbers(network, figures: dict[str, float], where: str) -> None:
     """Refuse measured figures that are not finite: NaN is never better, and would stay the best for ever."""
-    bad = [name for name, value in figures.items() if not abs(value) < float("inf")]
-    if bad:
-        raise UserError(f"settling diverged in {where}: {', '.join(bad)} is not finite; lower model.settle.beta or model.settle.steps")
-
-
-def column_norms(parameters: dict[str, Tensor]) -> list[float]:
-    """The root mean square of the norms of a bundle's columns (all synapses into one unit), for every bundle."""
-    return torch.stack([torch.linalg.vector_norm(p) / p.shape[-1] ** 0.5 for p in parameters.values()]).tolist()
+    for name, value in figures.items():
+        if not isfinite(value):
+            raise UserError(f"settling diverged in {where}: {name} is not finite; lower {keys(network)}")
 
 
 @contextmanager
@@ -67,3 +60,14 @@ def steady(network, where: str):
     if failure:
         bad = [f"Sigma{layer}" for layer, sigma in network.sigma.items() if torch.linalg.cholesky_ex(sigma).info.item()]
         raise UserError(f"learning diverged in {where}: {', '.join(bad)} is not positive definite any more; lower optimizer.lr") from failure
+
+
+def column_norms(parameters: dict[str, Tensor]) -> list[float]:
+    """The root mean square of the norms of a bundle's columns (all synapses into one unit), for every bundle."""
+    return torch.stack([torch.linalg.vector_norm(p) / p.shape[-1] ** 0.5 for p in parameters.values()]).tolist()
+
+
+def keys(network) -> str:
+    """What to lower."""
+    settles = hasattr(network.config, "settle")
+    return "model.settle.beta, model.settle.steps or optimizer.lr" if settles else "optimizer.lr"

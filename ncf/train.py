@@ -91,9 +91,9 @@ def learn(run: Run, data, about: dict, network, optimizer: Optimizer, progress: 
         for step, x, y in datasets.batches(data, config.batch_size, config.seed, epoch, start=progress.step):
             where = f"epoch {epoch}, batch {step + 1}"
             state = network.settle(x)
-            guards.require_settled(state.z[1:], where)
+            guards.require_settled(network, state, where)
             updates = network.local_updates(state)
-            guards.require_finite(updates, where)
+            guards.require_finite(network, updates, where)
             with guards.steady(network, where):
                 optimizer.step(updates)
                 network.adapt_precision(state)
@@ -140,7 +140,7 @@ def learn(run: Run, data, about: dict, network, optimizer: Optimizer, progress: 
 def validate(network, data: datasets.Dataset, config: TrainConfig, epoch: int) -> dict[str, float]:
     basic = type(config.metrics)(names=["bce", "tod"], batch_size=config.metrics.batch_size)
     figures = {f"validation_{name}": figure["value"] for name, figure in measure(network, data, "validation", basic).items()}
-    guards.require_numbers(figures, f"the validation after epoch {epoch}")
+    guards.require_numbers(network, figures, f"the validation after epoch {epoch}")
     return figures
 
 
