@@ -91,7 +91,10 @@ def train_job(cfg: DictConfig) -> float:
         print(f"\njob {job.job.num}: {folder.name}", flush=True)
         sweep.note(folder, "unfinished")
         try:
-            summary = train_run(build(cfg, TrainConfig), folder, named=True)
+            config = build(cfg, TrainConfig)
+            if config.resume not in ("auto", "never"):
+                raise UserError(f"resume={config.resume}: a sweep goes on with the same command and name=; a folder is for a single run")
+            summary = train_run(config, folder, named=True)
         except UserError as error:
             sweep.note_failure(folder, error)
             raise
@@ -100,10 +103,8 @@ def train_job(cfg: DictConfig) -> float:
         with past_hydra():
             config = build(cfg, TrainConfig)
             if config.resume not in ("auto", "never"):
-                config = stored_config(cfg, Path(config.resume), job.overrides.task)
+                config = resumed_config(cfg, Path(config.resume), job.overrides.task)
             folder, named = run_folder(config)
-            if config.resume == "never" and named and folder.exists():
-                raise UserError(f"run {folder} exists; choose another name=, or resume=auto to go on with it")
             summary = train_run(config, folder, named)
     return summary["validation_bce"]
 
@@ -117,12 +118,14 @@ def past_hydra():
         raise Abort(error) from error
 
 
-def stored_config(cfg: DictConfig, folder: Path, given: list[str]) -> TrainConfig:
+def resumed_config(cfg: DictConfig, folder: Path, given: list[str]) -> TrainConfig:
     """The config of an existing run with what the command line gives on top; its science may not change (Run.open checks)."""
-    path = folder / "config.yaml"
-    if not path.is_file():
+    from ncf.run import stored_config
+
+    stored = stored_config(folder)
+    if stored is None:
         raise UserError(f"resume={folder}: no run is there (no config.yaml); expected auto, never or the folder of a run")
-    stored = OmegaConf.load(path)
+    stored = OmegaConf.create(stored)
     for override in given:
         key = dotted(override)
         if key != "experiment":
@@ -180,7 +183,8 @@ def run_command(name: str, job) -> None:
             traceback.print_exc()
         status = report_error(name, error)
     try:
-        sys.stdout.flush()
+        if sys.stdout:
+            sys.stdout.flush()
     except OSError:  # nobody reads any more: nothing to say about it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(status)
@@ -198,7 +202,7 @@ def report_error(name: str, error: BaseException) -> int:
         error = error.error
     if isinstance(error, BrokenPipeError):  # the reader of our output went away
         return 128 + 13
-    if hasattr(error, "exit_code"):  # run.Stopped, which has said so itself
+    if hasattr(error, "exit_code"):  # Stopped, which has said so itself
         return error.exit_code
     line = overrides.explain(error, name, configs_folder())
     if line is None:

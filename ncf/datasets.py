@@ -50,6 +50,10 @@ class Dataset:
         splits = {name: Split(s.x.to(device), None if s.y is None else s.y.to(device)) for name, s in self.splits.items()}
         return Dataset(self.name, self.image_shape, self.n_classes, splits, self.resample)
 
+    def crc32(self) -> int:
+        """A mark of the training images, by which a run that goes on knows its own."""
+        return zlib.crc32(self.splits["train"].x.cpu().contiguous().numpy())
+
 
 Arrays = dict[str, tuple[np.ndarray, np.ndarray | None]]  # split name -> images (N, H, W) in [0, 1], classes (N,)
 

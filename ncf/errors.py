@@ -1,4 +1,6 @@
-"""The one exception for everything a user can cause: its text is the single line that the commands print."""
+"""The one exception for everything a user can cause: its text is the single line that the commands print. And its two kin."""
+
+import signal
 
 
 class UserError(Exception):
@@ -14,6 +16,17 @@ class Abort(BaseException):
     def __init__(self, error: Exception):
         super().__init__(str(error))
         self.error = error
+
+
+class Stopped(BaseException):
+    """A signal ended a run whose state is saved. No Exception: a sweep must end with it, not go on with its next job."""
+
+    def __init__(self, signum: int, how_to_go_on: str):
+        super().__init__(signum, how_to_go_on)
+        self.exit_code = 128 + signum
+
+    def __str__(self) -> str:
+        return f"stopped by {signal.Signals(self.args[0]).name}; {self.args[1]}"
 
 
 def nearest(word: str, known) -> str:

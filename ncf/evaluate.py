@@ -1,7 +1,6 @@
 """Metrics of one checkpoint: used at the end of training and by ncf-eval, on the same path, so that they agree to the last digit."""
 
 import json
-import os
 import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 from ncf import checkpoint, datasets, run_report
 from ncf.config import DatasetConfig, EvalConfig, MetricsConfig, SampleConfig, TrainConfig, build, check_dataset, check_metrics
 from ncf.errors import UserError
+from ncf.files import write_whole
 from ncf.latents import TrainingLatents
 from ncf.metrics import METRICS, left_out, measure
 from ncf.models import build_model
@@ -58,7 +58,7 @@ def final_report(run: Run, data: datasets.Dataset, network, progress: dict) -> d
         "versions": versions(),
         "hardware": hardware(device),
     }
-    run.say(metric_table(figures, f"{config.model.name}{budget_words(config)} on {config.dataset.name}, best epoch {progress['best_epoch']} of {progress['epoch']}"))
+    run.say(metric_table(figures, result_title(summary)))
     picture = f"reconstructions: {run.folder / 'reconstructions.png'}\n" if getattr(network, "project", None) else ""
     run.say(f"checkpoint:      {best}\n{picture}summary:         {run.folder / 'summary.json'}")
     run.write_summary(summary)
@@ -137,7 +137,7 @@ def evaluate(config: EvalConfig, given: set[str] = frozenset()) -> dict:
         "versions": versions(),
         "hardware": hardware(data.splits["test"].x.device),
     }
-    title = f"{trained.model.name}{budget_words(trained)}, epoch {result['epoch']}, trained on {trained.dataset.name}, measured on {data.name}"
+    title = f"{trained.model.name}{budget_words(result)}, epoch {result['epoch']}, trained on {trained.dataset.name}, measured on {data.name}"
     speak(metric_table(figures, title))
     target = Path(config.output) if config.output else path.with_name(file_name(path, opened.dataset, config, given))
     write_json(target, result)
@@ -187,15 +187,16 @@ def budget(config: TrainConfig) -> dict:
     return {"settle": {"steps": settle.steps, "beta": settle.beta}} if settle else {}
 
 
-def budget_words(config: TrainConfig) -> str:
-    return "".join(f" (K = {b['steps']}, beta = {b['beta']:g})" for b in budget(config).values())
+def budget_words(result: dict) -> str:
+    return f" (K = {result['settle']['steps']}, beta = {result['settle']['beta']:g})" if "settle" in result else ""
+
+
+def result_title(summary: dict) -> str:
+    return f"{summary['model']}{budget_words(summary)} on {summary['dataset']}, best epoch {summary['best_epoch']} of {summary['epochs_trained']}"
 
 
 def write_json(target: Path, content: dict) -> None:
-    temporary = target.with_name(target.name + ".tmp")
     try:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
-        os.replace(temporary, target)
+        write_whole(target, (json.dumps(content, indent=2) + "\n").encode())
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise UserError(f"{target}: cannot be written ({error.strerror}); give output=FILE") from error

@@ -22,7 +22,6 @@ from torch import Tensor
 from ncf import settling
 from ncf.activations import ACTIVATIONS
 from ncf.config import GNCNConfig, columns_per_layer
-from ncf.errors import UserError
 from ncf.priors import PRIOR_SLOPES
 from ncf.state import State, at_rest
 
@@ -191,11 +190,7 @@ class GNCN:
                 prepare_covariance(sigma)
             elif state is not None:
                 move_covariance(sigma, state.r[l], rule.rate, rule.shrinkage, rule.floor)
-            factor, failed = torch.linalg.cholesky_ex(sigma)
-            if failed:
-                raise UserError(
-                    f"the covariance of layer {l} is no longer positive definite: learning diverged; lower optimizer.lr or model.settle.beta"
-                )
+            factor = torch.linalg.cholesky(sigma)
             self.q[l] = whitening(factor) if rule.kind == "whitened" else torch.cholesky_inverse(factor)
 
     @torch.no_grad()

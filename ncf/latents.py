@@ -5,8 +5,8 @@ they were made from (the checkpoint's bytes, the images, the settings); one that
 """
 
 import hashlib
+import io
 import json
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +22,7 @@ from ncf.config import MetricsConfig
 from ncf.datasets import Dataset
 from ncf.density import Mixture, fit_mixture
 from ncf.errors import UserError
+from ncf.files import write_whole
 from ncf.streams import stream
 
 LAYOUT = 1  # of the cached files; raise it when what they hold changes its meaning
@@ -125,13 +126,12 @@ def read_kept(path: Path, origin: str) -> dict[str, Tensor] | None:
 
 def write_kept(path: Path, origin: str, tensors: dict[str, Tensor]) -> None:
     """Put the file in place whole; where that is not possible (a read-only folder, a full disk) go on without."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    buffer = io.BytesIO()
+    np.savez(buffer, origin=np.array(origin), **{name: tensor.cpu().numpy() for name, tensor in tensors.items()})
     try:
-        with open(temporary, "wb") as file:
-            np.savez(file, origin=np.array(origin), **{name: tensor.cpu().numpy() for name, tensor in tensors.items()})
-        os.replace(temporary, path)
+        write_whole(path, buffer.getbuffer())
     except OSError:
-        temporary.unlink(missing_ok=True)
+        pass
 
 
 @contextmanager

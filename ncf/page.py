@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import html
-import os
 import struct
 import zlib
 from collections.abc import Iterable
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ncf import files
 from ncf.errors import UserError
 
 STYLE = Path(__file__).with_name("page.css")
@@ -135,10 +135,7 @@ def picture(file: bytes, width: int, height: int, alt: str, scale: int = 1) -> H
 
 def write_whole(target: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
-    temporary = target.with_name(target.name + ".tmp")
     try:
-        temporary.write_bytes(content)
-        os.replace(temporary, target)
+        files.write_whole(target, content)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise UserError(f"{target}: cannot be written ({error.strerror or error})") from error

@@ -6,7 +6,7 @@ import sys
 class Display:
     def __init__(self, kind: str, epochs: int, n_steps: int):
         if kind == "auto":
-            kind = "bar" if sys.stderr.isatty() else "plain"
+            kind = "bar" if sys.stderr and sys.stderr.isatty() else "plain"
         self.kind, self.epochs, self.n_steps = kind, epochs, n_steps
         self.bar = None
 
@@ -35,7 +35,10 @@ class Display:
         )
         run.say(line, show=self.kind == "plain")
 
-    def close(self) -> None:
+    def __enter__(self) -> "Display":
+        return self
+
+    def __exit__(self, *_) -> None:
         if self.bar is not None:
             self.bar.close()
             self.bar = None

@@ -1,11 +1,11 @@
 """Tables for the terminal and pictures for the run folder."""
 
 import io
-import os
 from pathlib import Path
 
 import numpy as np
 
+from ncf.files import write_whole
 from ncf.metrics import METRICS
 
 
@@ -60,6 +60,4 @@ def save_picture(path: Path, rows: list[tuple[str, np.ndarray]], height: int, wi
         axis.text(-0.02 * 10 / n, 0.5, label, transform=axis.transAxes, ha="right", va="center", fontsize=9)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(buffer.getvalue())
-    os.replace(temporary, path)
+    write_whole(path, buffer.getbuffer())

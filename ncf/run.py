@@ -7,14 +7,15 @@
     run.log                   what was printed
     reconstructions.png       images and what the network makes of them
     report.html, samples.png  the run for people to look at: see ncf/run_report.py
+
+The order of writing at the end of an epoch is best.pt, the line of metrics.jsonl, last.pt. Only last.pt decides where a run stands:
+whatever was written after it is cut back or written again, the same, by the run that goes on.
 """
 
 import fcntl
 import json
 import os
-import signal
 import socket
-import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -23,14 +24,9 @@ from omegaconf import OmegaConf
 from ncf import checkpoint
 from ncf.config import TrainConfig, build, science
 from ncf.errors import UserError
+from ncf.files import remove_leftovers, write_whole
 
-
-class Stopped(BaseException):
-    """SIGTERM or SIGINT arrived and the state is saved. No Exception: a sweep must end, not go on with its next job."""
-
-    def __init__(self, signum: int, how_to_go_on: str):
-        super().__init__(f"stopped by {signal.Signals(signum).name}; {how_to_go_on}")
-        self.exit_code = 128 + signum
+UNBEGUN = {".lock", ".hydra", "checkpoints", "run.log", "summary.json"}  # what may lie in a run folder before config.yaml does
 
 
 def run_folder(config: TrainConfig) -> tuple[Path, bool]:
@@ -52,74 +48,55 @@ class Run:
         self.config = config
         self.checkpoints = folder / "checkpoints"
         self.lock = None
-        self.mute = False
 
     # --- opening ------------------------------------------------------------------------------------------------------
 
     @classmethod
     def open(cls, folder: Path, config: TrainConfig, named: bool) -> "Run":
         """Make or reopen the folder. An unnamed run never shares one; a named one goes on if its config is the same."""
-        n = 1
-        original = folder
-        while not named:
-            try:
-                folder.mkdir(parents=True)
-                break
-            except FileExistsError:
-                n += 1
-                folder = original.with_name(f"{original.name}-{n}")
-            except OSError as error:
-                raise unwritable(folder, error) from error
-        run = cls(folder, config)
+        created = [path for path in (folder / "checkpoints", folder, *folder.parents) if not path.exists()]
+        run = None
         try:
+            run = cls(folder if named else new_folder(folder), config)
             run.checkpoints.mkdir(parents=True, exist_ok=True)
             run.take_lock()
-            if run.stored_config() is not None:
-                run.require_same_config()
-            for leftover in (*folder.glob("*.tmp"), *run.checkpoints.glob("*.tmp")):
-                leftover.unlink()
+            require_mine(run.folder, config)  # again: the run that it was looked at for may have begun meanwhile
+            for place in (run.folder, run.checkpoints):
+                remove_leftovers(place)
             run.write_text("config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
         except OSError as error:
-            run.close()
-            raise unwritable(folder, error) from error
+            if run and run.lock and created:
+                (run.folder / ".lock").unlink(missing_ok=True)
+            for path in created:
+                if path.is_dir() and not any(path.iterdir()):
+                    path.rmdir()
+            if run:
+                run.close()
+            raise UserError(f"run {folder}: cannot be written ({error.strerror or error}); choose another output_dir= or make room") from error
         except UserError:
             run.close()
             raise
         return run
 
     def take_lock(self) -> None:
-        self.lock = open(self.folder / ".lock", "a+")
+        """Hold the folder for as long as this process lives, whatever ends it."""
+        lock = open(self.folder / ".lock", "a+")
         try:
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self.lock.seek(0)
-            holder = self.lock.read().strip() or "another process"
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip() or "another process"
+            lock.close()
             raise UserError(f"run {self.folder} is in use by {holder}; wait for it, or choose another name=") from None
-        self.lock.truncate(0)
-        self.lock.write(f"process {os.getpid()} on {socket.gethostname()}")
-        self.lock.flush()
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+        lock.flush()
+        self.lock = lock
 
     def close(self) -> None:
         if self.lock:
             self.lock.close()
             self.lock = None
-
-    def stored_config(self) -> dict | None:
-        path = self.folder / "config.yaml"
-        try:
-            return OmegaConf.to_container(OmegaConf.load(path)) if path.exists() else None
-        except Exception as error:
-            raise UserError(f"run {self.folder}: its config.yaml cannot be read ({error}); choose another name=") from error
-
-    def require_same_config(self) -> None:
-        """Refuse a different config into an existing run; only `epochs` may be raised."""
-        old = flatten(science(build(self.stored_config(), TrainConfig)))
-        new = flatten(science(self.config))
-        changed = [f"{k} ({old.get(k)} there, {v} now)" for k, v in new.items() if old.get(k) != v and k != "epochs"]
-        if new["epochs"] < old["epochs"]:
-            changed.append(f"epochs ({old['epochs']} there, {new['epochs']} now: it can only be raised)")
-        if changed:
-            raise UserError(f"run {self.folder} exists with another config: {', '.join(changed)}; choose another name=")
 
     # --- checkpoints --------------------------------------------------------------------------------------------------
 
@@ -131,24 +108,31 @@ class Run:
         checkpoint.save(self.checkpoints / "best.pt", content)
 
     def newest(self) -> dict | None:
-        """The content of last.pt, or of previous.pt when that one is damaged, or None when there is neither."""
-        names = [name for name in ("last.pt", "previous.pt") if (self.checkpoints / name).exists()]
-        for name in names:
-            try:
-                return checkpoint.load(self.checkpoints / name)
-            except UserError as error:
-                self.say(f"warning: {error}")
-                if name == names[-1]:
-                    raise UserError(f"run {self.folder}: no readable checkpoint is left; remove the folder to start anew") from error
-                self.say("going on from previous.pt")
-        return None
+        """The content of last.pt, or of previous.pt when that one is damaged, or None when there is neither.
+
+        A damaged last.pt is replaced by previous.pt at once: the next save would make it the previous one.
+        """
+        last, previous = self.checkpoints / "last.pt", self.checkpoints / "previous.pt"
+        if not last.exists() and not previous.exists():
+            return None
+        try:
+            return checkpoint.load(last)
+        except UserError as error:
+            self.say(f"warning: {error}")
+        try:
+            content = checkpoint.load(previous)
+        except UserError as error:
+            raise UserError(f"run {self.folder}: no readable checkpoint is left ({error}); remove the folder to start anew") from error
+        os.replace(previous, last)
+        self.say("going on from previous.pt")
+        return content
 
     # --- what people read ---------------------------------------------------------------------------------------------
 
     def say(self, line: str, show: bool = True) -> None:
         """A line for the person (if `show`) and for run.log; a closed terminal or a full log must not end the run."""
         if show:
-            speak(line, self)
+            speak(line)
         try:
             with open(self.folder / "run.log", "a", encoding="utf-8") as log:
                 log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
@@ -163,10 +147,11 @@ class Run:
         """Cut metrics.jsonl back to its first n lines: what a checkpoint does not know did not happen."""
         path = self.folder / "metrics.jsonl"
         lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-        if len(lines) < n:
-            raise UserError(f"run {self.folder}: metrics.jsonl has {len(lines)} lines, the checkpoint knows {n}; it was changed by hand")
-        if len(lines) > n:
-            self.write_text("metrics.jsonl", b"".join(lines[:n]).decode())
+        whole = [line for line in lines if line.endswith(b"\n")]
+        if len(whole) < n:
+            raise UserError(f"run {self.folder}: metrics.jsonl has {len(whole)} lines, the checkpoint knows {n}; it was changed by hand")
+        if len(lines) > n or not path.exists():
+            write_whole(path, b"".join(whole[:n]))
 
     def add_row(self, row: dict) -> None:
         with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
@@ -174,38 +159,99 @@ class Run:
             file.flush()
             os.fsync(file.fileno())
 
-    def summary(self) -> dict | None:
-        try:
-            return json.loads((self.folder / "summary.json").read_text())
-        except (OSError, ValueError):
-            return None
-
     def write_summary(self, summary: dict) -> None:
         self.write_text("summary.json", json.dumps(summary, indent=2) + "\n")
 
+    def end(self, status: str, reason: str) -> None:
+        """Say in summary.json why there is no result; the disk may be the reason, so this may fail."""
+        config = self.config
+        which = {"model": config.model.name, "dataset": config.dataset.name, "seed": config.seed, "epochs": config.epochs}
+        try:
+            self.write_summary({"status": status, "reason": reason, **which})
+        except OSError:
+            pass
+
     def write_text(self, name: str, text: str) -> None:
-        temporary = self.folder / (name + ".tmp")
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self.folder / name)
+        write_whole(self.folder / name, text.encode())
 
 
-def speak(line: str, run: Run | None = None) -> None:
-    """Print, unless nobody is there to read (a closed pipe stays closed)."""
-    if run is not None and run.mute:
-        return
+def new_folder(wanted: Path) -> Path:
+    """Make a folder that nobody else has: the wanted one, or that with a number."""
+    for n in range(1, 10_000):
+        folder = wanted if n == 1 else wanted.with_name(f"{wanted.name}-{n}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            if not folder.is_dir():
+                raise
+    raise FileExistsError(f"{wanted.name} is taken")
+
+
+# --- what an existing folder says -------------------------------------------------------------------------------------
+
+
+def read_summary(folder: Path) -> dict | None:
     try:
-        print(line, flush=True)
+        return json.loads((folder / "summary.json").read_text())
     except (OSError, ValueError):
-        if run is not None:
-            run.mute = True
-        sys.stdout = open(os.devnull, "w")
+        return None
 
 
-def unwritable(folder: Path, error: OSError) -> UserError:
-    return UserError(f"run {folder}: cannot be written ({error.strerror or error}); choose another output_dir= or make room")
+def stored_config(folder: Path) -> dict | None:
+    """The config of the run in `folder`, or None when none has begun there: config.yaml, or what a checkpoint knows of it."""
+    path = folder / "config.yaml"
+    damage: Exception | None = None
+    try:
+        if path.exists():
+            content = OmegaConf.to_container(OmegaConf.load(path))
+            if isinstance(content, dict) and content:
+                return content
+            damage = ValueError("it is empty")
+    except Exception as error:  # any damage that YAML can have
+        damage = error
+    for name in ("last.pt", "previous.pt", "best.pt"):
+        try:
+            return checkpoint.load(folder / "checkpoints" / name)["config"]
+        except UserError:
+            pass
+    if damage:
+        raise UserError(f"run {folder}: its config.yaml cannot be read ({damage}); choose another name=") from damage
+    return None
+
+
+def require_mine(folder: Path, config: TrainConfig) -> None:
+    """Refuse a folder that holds something else than a run, or a run with another config; only `epochs` may be raised."""
+    stored = stored_config(folder)
+    if stored is None:
+        others = [path.name for path in folder.iterdir() if path.name not in UNBEGUN and path.suffix != ".tmp"] if folder.is_dir() else []
+        if others:
+            raise UserError(f"run {folder}: the folder is no run and not empty (it has {others[0]}); choose another name= or run_dir=")
+        return
+    if config.resume == "never":
+        raise UserError(f"run {folder} exists; choose another name=, or resume=auto to go on with it")
+    changed = changes(stored, config)
+    if changed:
+        raise UserError(f"run {folder} exists with another config: {', '.join(changed)}; choose another name=")
+
+
+def changes(stored: dict, config: TrainConfig) -> list[str]:
+    """What of the science differs from a stored config, in words; more epochs are no difference."""
+    try:
+        old = flatten(science(build(stored, TrainConfig)))
+    except UserError as error:
+        return [f"it is of another version of ncf ({error})"]
+    new = flatten(science(config))
+    changed = [f"{k} ({old.get(k)} there, {new.get(k)} now)" for k in {**old, **new} if old.get(k) != new.get(k) and k != "epochs"]
+    if new["epochs"] < old["epochs"]:
+        changed.append(f"epochs ({old['epochs']} there, {new['epochs']} now: it can only be raised)")
+    return changed
+
+
+def stored_result(folder: Path, config: TrainConfig) -> dict | None:
+    """The summary of a run that is complete with this very config."""
+    summary = read_summary(folder)
+    return summary if summary and summary.get("status") == "complete" and summary.get("epochs") == config.epochs else None
 
 
 def flatten(node: dict, prefix: str = "") -> dict:
@@ -216,24 +262,11 @@ def flatten(node: dict, prefix: str = "") -> dict:
     return flat
 
 
-class Interrupts:
-    """SIGTERM and SIGINT as a flag that the loop reads between batches; a second SIGINT stops at once."""
-
-    def __enter__(self) -> "Interrupts":
-        self.signum: int | None = None
-        self.previous = {}
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            try:
-                self.previous[signum] = signal.signal(signum, self.note)
-            except ValueError:  # not the main thread: a launcher's worker, whose owner handles signals
-                pass
-        return self
-
-    def note(self, signum: int, frame) -> None:
-        if signum == signal.SIGINT and self.signum == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.signum = signum
-
-    def __exit__(self, *_) -> None:
-        for signum, handler in self.previous.items():
-            signal.signal(signum, handler)
+def speak(line: str) -> None:
+    """Print, unless nobody is there to read (a closed pipe, a closed terminal, a full disk)."""
+    try:
+        print(line, flush=True)
+    except (OSError, ValueError):
+        silence = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silence, 1)  # what Python still holds back goes there too
+        os.close(silence)

@@ -6,16 +6,18 @@ from pathlib import Path
 
 import torch
 
-from ncf import datasets, live
+from ncf import datasets, guards, live
 from ncf.config import TrainConfig, science
-from ncf.errors import UserError
-from ncf.evaluate import final_report
+from ncf.errors import Stopped, UserError
+from ncf.evaluate import final_report, result_title
+from ncf.interrupts import Interrupts, how_to_go_on
 from ncf.metrics import losses, measure
 from ncf.models import build_model
 from ncf.optimizer import Optimizer
 from ncf.progress import Display
 from ncf.provenance import choose_device, versions
-from ncf.run import Interrupts, Run, Stopped
+from ncf.report import metric_table
+from ncf.run import Run, changes, require_mine, speak, stored_result
 from ncf.streams import stream
 
 
@@ -42,50 +44,59 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
     """Train (or go on training) the run in `folder` to its end; returns its summary. Raises UserError or Stopped."""
     device = choose_device(config.device, config.threads)
     live.require(config.logger)
-    data = datasets.load(config.dataset, config.data_dir).to(device)
+    if named:
+        require_mine(folder, config)
+        summary = stored_result(folder, config)
+        if summary:
+            speak(f"already complete: {folder}\n{metric_table(summary['metrics'], result_title(summary))}")
+            return summary
+    data = datasets.load(config.dataset, config.data_dir)
+    about = {"name": data.name, "image_shape": list(data.image_shape), "n_classes": data.n_classes, "crc32": data.crc32()}
+    data = data.to(device)
     network = build_model(config, data, stream(config.seed, "synapses"), device)
     optimizer = Optimizer(config.optimizer, network.parameters)
     run = Run.open(folder, config, named)
     try:
-        summary = run.summary()
-        if summary and summary["status"] == "complete" and summary["epochs"] == config.epochs:
-            run.say(f"already complete: {run.folder}")
-            return summary
-        progress = restore(run, network, optimizer)
-        with Interrupts() as interrupts:
-            learn(run, data, network, optimizer, progress, interrupts)
-        return final_report(run, data, network, asdict(progress))
-    except (UserError, Stopped) as end:
-        run.say(str(end) if isinstance(end, Stopped) else f"error: {end}")
-        run.write_summary({"status": "stopped" if isinstance(end, Stopped) else "failed", "reason": str(end)})
-        raise
+        with Interrupts(run.folder) as interrupts:
+            (run.folder / "summary.json").unlink(missing_ok=True)  # it would speak of an earlier end
+            progress = restore(run, network, optimizer, about)
+            n_steps = -(-len(data.splits["train"]) // config.batch_size)
+            with interrupts.saving(), Display(config.progress, config.epochs, n_steps) as display:
+                learn(run, data, about, network, optimizer, progress, display, interrupts)
+            return final_report(run, data, network, asdict(progress))
     except OSError as error:
-        raise UserError(f"run {run.folder}: {error.strerror or error} ({error.filename or 'while writing'}); the last checkpoint is intact") from error
+        what = f"{error.strerror or error} ({error.filename or 'while writing'})"
+        run.end("failed", what)
+        raise UserError(f"run {run.folder}: {what}; its last checkpoint is intact: make room, then {how_to_go_on(run.folder)}") from error
+    except BaseException as end:
+        stopped = isinstance(end, (Stopped, KeyboardInterrupt))
+        reason = str(end) or type(end).__name__
+        run.say(f"stopped at once; {how_to_go_on(run.folder)}" if isinstance(end, KeyboardInterrupt) else reason, show=stopped)
+        run.end("stopped" if stopped else "failed", reason)
+        raise
     finally:
         run.close()
 
 
-def learn(run: Run, data: datasets.Dataset, network, optimizer: Optimizer, progress: Progress, interrupts: Interrupts) -> None:
+def learn(run: Run, data, about: dict, network, optimizer: Optimizer, progress: Progress, display: Display, interrupts: Interrupts) -> None:
     """The loop. Everything random in it is a function of (seed, epoch, step)."""
     config = run.config
-    n_steps = -(-len(data.splits["train"]) // config.batch_size)
-    display = Display(config.progress, config.epochs, n_steps)
     events = live.Events(run, progress.epoch + 1)
     saved_at = time.monotonic()
 
     def content() -> dict:
-        return checkpoint_content(config, data, network, optimizer, progress)
+        return checkpoint_content(config, about, network, optimizer, progress)
 
     while progress.epoch < config.epochs and not (config.patience and progress.stale >= config.patience):
         epoch = progress.epoch + 1
         started = time.monotonic() - progress.seconds
         for step, x, y in datasets.batches(data, config.batch_size, config.seed, epoch, start=progress.step):
+            where = f"epoch {epoch}, batch {step + 1}"
             state = network.settle(x)
+            guards.require_settled(network, state, where)
             updates = network.local_updates(state, y, stream(config.seed, "noise", epoch, step))
-            require_finite(state, updates, epoch, step)
-            optimizer.step(updates)
-            network.adapt_precision(state)
-            network.limit_norms()
+            guards.require_finite(network, updates, where)
+            change_synapses(network, optimizer, state, updates, where)
 
             batch_bce, batch_tod = losses(network, state, y)
             progress.bce_sum += batch_bce.sum().item()
@@ -96,12 +107,10 @@ def learn(run: Run, data: datasets.Dataset, network, optimizer: Optimizer, progr
             display.batch(epoch, progress)
             due = time.monotonic() - saved_at > 60 * config.checkpoint.every_minutes > 0
             due = due or (config.checkpoint.every_steps and (step + 1) % config.checkpoint.every_steps == 0)
-            if interrupts.signum or (due and step + 1 < n_steps):
+            if due or interrupts.signum:
                 run.save_last(content())
                 saved_at = time.monotonic()
-            if interrupts.signum:
-                display.close()
-                raise Stopped(interrupts.signum, f"go on with: ncf-train resume={run.folder}")
+            interrupts.stop_if_noted()
 
         row = {
             "epoch": epoch,
@@ -114,7 +123,7 @@ def learn(run: Run, data: datasets.Dataset, network, optimizer: Optimizer, progr
         progress.restart_sums()
         better = False
         if epoch == config.epochs or (config.validate_every and epoch % config.validate_every == 0):
-            figures = validate(network, data, config)
+            figures = validate(network, data, config, epoch)
             row |= figures
             better = progress.best_bce is None or figures["validation_bce"] < progress.best_bce
             progress.stale = 0 if better else progress.stale + 1
@@ -126,50 +135,56 @@ def learn(run: Run, data: datasets.Dataset, network, optimizer: Optimizer, progr
         run.save_last(content())
         saved_at = time.monotonic()
         display.epoch(run, row | speed)
-    display.close()
+        interrupts.stop_if_noted()
     events.close()
 
 
-def validate(network, data: datasets.Dataset, config: TrainConfig) -> dict[str, float]:
+def change_synapses(network, optimizer: Optimizer, state, updates: dict[str, torch.Tensor], where: str) -> None:
+    """All synapses by the updates of one state; then the precision step, then the norm limit (paper.md, section 5)."""
+    with guards.steady(network, where):
+        optimizer.step(updates)
+        network.adapt_precision(state)
+    network.limit_norms()
+
+
+def validate(network, data: datasets.Dataset, config: TrainConfig, epoch: int) -> dict[str, float]:
     basic = type(config.metrics)(names=["bce", "tod"], batch_size=config.metrics.batch_size)
-    figures = measure(network, data, "validation", basic)
-    return {f"validation_{name}": figure["value"] for name, figure in figures.items()}
+    figures = {f"validation_{name}": figure["value"] for name, figure in measure(network, data, "validation", basic).items()}
+    guards.require_numbers(network, figures, f"the validation after epoch {epoch}")
+    return figures
 
 
-def require_finite(state, updates: dict[str, torch.Tensor], epoch: int, step: int) -> None:
-    """Stop before an update that would poison the synapses. One look at each bundle: a sum is finite only if all of it is."""
-    bad = [name for name, update in updates.items() if not torch.isfinite(update.sum())]
-    if bad:
-        raise UserError(
-            f"the update of {', '.join(bad)} is not finite in epoch {epoch}, batch {step + 1}: settling diverged; "
-            "lower model.settle.beta, model.settle.steps or optimizer.lr"
-        )
-
-
-def checkpoint_content(config: TrainConfig, data: datasets.Dataset, network, optimizer: Optimizer, progress: Progress) -> dict:
+def checkpoint_content(config: TrainConfig, about: dict, network, optimizer: Optimizer, progress: Progress) -> dict:
     return {
         "versions": versions(),
         "config": science(config),
-        "data": {"name": data.name, "image_shape": list(data.image_shape), "n_classes": data.n_classes},
+        "data": about,
         "weights": {name: tensor.cpu() for name, tensor in network.tensors().items()},
         "optimizer": {"t": optimizer.t, "tensors": {name: tensor.cpu() for name, tensor in optimizer.tensors().items()}},
         "progress": asdict(progress),
     }
 
 
-def restore(run: Run, network, optimizer: Optimizer) -> Progress:
+def restore(run: Run, network, optimizer: Optimizer, about: dict) -> Progress:
     """Put the newest checkpoint of the run into network and optimizer; a fresh `Progress` when there is none."""
     content = run.newest()
     if content is None:
         run.rewind_rows(0)
         run.say(f"run folder: {run.folder}")
         return Progress()
+    changed = changes(content["config"], run.config)
+    if changed:
+        raise UserError(f"run {run.folder}: its checkpoint is of another config: {', '.join(changed)}; choose another name=")
+    if content["data"] != about:
+        raise UserError(f"run {run.folder}: the training images are not those it began with; give it the same files, or choose another name=")
     try:
         network.load_tensors(content["weights"])
-    except ValueError as error:
-        raise UserError(f"run {run.folder}: its checkpoint {error}") from error
-    optimizer.load(content["optimizer"]["t"], content["optimizer"]["tensors"])
-    progress = Progress(**content["progress"])
+        optimizer.load(content["optimizer"]["t"], content["optimizer"]["tensors"])
+        progress = Progress(**content["progress"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"run {run.folder}: its checkpoint does not fit the network: {error}") from error
     run.rewind_rows(progress.rows)
     run.say(f"run folder: {run.folder}, going on after epoch {progress.epoch}" + (f", batch {progress.step}" if progress.step else ""))
+    if content["versions"] != versions():
+        run.say(f"warning: begun with {content['versions']}, going on with {versions()}: results may differ in the last digits")
     return progress

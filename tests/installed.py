@@ -1,9 +1,18 @@
-"""The installed commands, for tests: ncf-train and ncf-eval as a user starts them, in a process and a folder of their own."""
+"""The installed commands, for tests: ncf-train and ncf-eval as a user starts them, in a process and a folder of their own.
+
+`command` starts them cold. `warm` runs the very same scripts in processes forked from a server that has imported torch already, which
+saves the seconds of a start: for tests that need many.
+"""
 
 import json
+import multiprocessing
 import os
+import runpy
+import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 TINY = (  # a run of about a tenth of a second, once Python has started
@@ -15,9 +24,8 @@ TINY = (  # a run of about a tenth of a second, once Python has started
 def command(name: str, *arguments, cwd: Path, timeout: float = 900, **environment) -> subprocess.CompletedProcess:
     """Run an installed command in `cwd` without a terminal; NCF_DATA is passed on only if given."""
     inherited = {key: value for key, value in os.environ.items() if key != "NCF_DATA"}
-    script = Path(sys.executable).with_name(name)
     return subprocess.run(
-        [script, *map(str, arguments)],
+        [script(name), *map(str, arguments)],
         cwd=cwd,
         env=inherited | environment,
         stdin=subprocess.DEVNULL,
@@ -25,6 +33,85 @@ def command(name: str, *arguments, cwd: Path, timeout: float = 900, **environmen
         text=True,
         timeout=timeout,
     )
+
+
+def script(name: str) -> Path:
+    return Path(sys.executable).with_name(name)
+
+
+# --- warm -------------------------------------------------------------------------------------------------------------
+
+server = multiprocessing.get_context("forkserver")
+server.set_forkserver_preload(
+    "pytest torch._dynamo sklearn.datasets matplotlib.figure matplotlib.backends.backend_agg ncf.cli ncf.train ncf.evaluate".split()
+)
+
+
+class Cold:
+    """An installed command at work, in a process of its own from the start."""
+
+    def __init__(self, name: str, *arguments, cwd: Path):
+        self.process = subprocess.Popen(
+            [script(name), *map(str, arguments)], cwd=cwd, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    def send(self, signum: int) -> None:
+        self.process.send_signal(signum)
+
+    def wait(self, timeout: float = 900) -> subprocess.CompletedProcess:
+        stdout, stderr = self.process.communicate(timeout=timeout)
+        return subprocess.CompletedProcess([], self.process.returncode, stdout, stderr)
+
+
+class Warm:
+    """An installed command at work; `prepare` is called in its process before it begins."""
+
+    def __init__(self, name: str, *arguments, cwd: Path, prepare: Callable[[], None] | None = None):
+        self.printed = tempfile.TemporaryDirectory()
+        self.outputs = [str(Path(self.printed.name, stream)) for stream in ("stdout", "stderr")]
+        self.process = server.Process(target=become, args=(script(name), list(map(str, arguments)), str(cwd), self.outputs, prepare))
+        self.process.start()
+
+    def send(self, signum: int) -> None:
+        """A signal, if it still lives."""
+        try:
+            os.kill(self.process.pid, signum)
+        except ProcessLookupError:
+            pass
+
+    def lives(self) -> bool:
+        return self.process.is_alive()
+
+    def wait(self, timeout: float = 900) -> subprocess.CompletedProcess:
+        """What subprocess.run gives; the return code is minus the signal that killed it."""
+        self.process.join(timeout)
+        assert self.process.exitcode is not None, "the command has not ended"
+        texts = [Path(path).read_text() if os.path.exists(path) else "" for path in self.outputs]
+        self.printed.cleanup()
+        return subprocess.CompletedProcess([], self.process.exitcode, *texts)
+
+
+def warm(name: str, *arguments, cwd: Path, prepare: Callable[[], None] | None = None) -> subprocess.CompletedProcess:
+    return Warm(name, *arguments, cwd=cwd, prepare=prepare).wait()
+
+
+def become(path: Path, arguments: list[str], cwd: str, outputs: list[str], prepare: Callable[[], None] | None) -> None:
+    """In the forked process: the command, as if it had been started from a shell."""
+    for target, output in enumerate([os.devnull, *outputs]):
+        descriptor = os.open(output, os.O_RDWR | os.O_CREAT)
+        os.dup2(descriptor, target)
+        os.close(descriptor)
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL)
+    os.environ.pop("NCF_DATA", None)
+    os.chdir(cwd)
+    sys.argv = [str(path), *arguments]
+    if prepare:
+        prepare()
+    runpy.run_path(str(path), run_name="__main__")
+
+
+# --- what they leave --------------------------------------------------------------------------------------------------
 
 
 def rows(run: Path, *without: str) -> list[dict]:

@@ -14,6 +14,7 @@ from ncf.config import GNCNConfig, LateralConfig, OptimizerConfig, PrecisionConf
 from ncf.gncn import GNCN
 from ncf.metrics import bce, tod
 from ncf.optimizer import Optimizer
+from ncf.train import change_synapses
 
 FOLDER = Path(os.environ.get("NCF_ORACLE", Path(__file__).parent / "golden"))
 FILES = sorted(FOLDER.glob("*.npz"))
@@ -192,9 +193,7 @@ def test_oracle_five_updates(oracle):
         assert tod(state).mean().item() == pytest.approx(oracle.v[oracle.prefix + "tod"][t], rel=rel), f"tod after {t} updates"
         if t == 5:
             break
-        optimizer.step(network.local_updates(state))
-        network.adapt_precision(state)
-        network.limit_norms()
+        change_synapses(network, optimizer, state, network.local_updates(state), "a test")
         if t in (0, 4):
             for name, tensor in network.tensors().items():
                 oracle.matrix_close(tensor, f"{oracle.prefix}step{t + 1}_{oracle.oracle_name(name)}", 5e-3 if oracle.parting else 1e-5)

@@ -1,0 +1,53 @@
+"""Files written whole or not at all: a kill, a crash or a full disk at any instant leaves the old file or the new one."""
+
+import os
+from pathlib import Path
+
+
+def write_whole(path: Path, data: bytes | memoryview) -> None:
+    """Put `data` at `path`: write beside it, flush to the disk, rename, flush the rename. Raises OSError, leaving nothing beside it."""
+    temporary = beside(path)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def beside(path: Path) -> Path:
+    """A name beside `path` that no other process uses: two may write the same file at once."""
+    return path.with_name(f"{path.name}.{os.getpid()}.tmp")
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's list of names: until then, a crash of the machine may undo a rename."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:  # some network file systems cannot; the rename is still atomic
+        pass
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed while they wrote have left beside their files in `folder`."""
+    for path in folder.glob("*.tmp"):
+        process = path.name.split(".")[-2]
+        if process.isdigit() and (int(process) == os.getpid() or not lives(int(process))):
+            path.unlink(missing_ok=True)
+
+
+def lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it lives, and is another user's
+        return True
+    return True

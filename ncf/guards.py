@@ -1,0 +1,73 @@
+"""Guards: a run that diverges stops, before anything of it reaches a checkpoint, with one line that says where and what to lower.
+
+Values that are not finite are the plain case. But tanh and the norm limits keep a run finite that has long stopped to learn, so two
+sizes are watched as well; both lie far outside what any of the networks shows at work, and far inside what a diverging one shows.
+"""
+
+from contextlib import contextmanager
+from math import isfinite
+
+import torch
+from torch import Tensor
+
+from ncf.errors import UserError
+
+# Pixels, errors at the image and norms of synapses are of order one, and float32 has 24 binary digits: a state beyond 2^16 resolves
+# no better than 2^-7, a hundredth of the errors that should move it. At work states stay below some tens; the largest seen, with
+# GNCN-PDH settled for eight times its usual time, was 1,254.
+LARGEST_STATE = 2.0**16
+
+# A step that makes a bundle of synapses a hundred times as large (root mean square of its columns' norms, at least 1) leaves one part
+# in a hundred of what was learned before, whatever the norm limit does to it afterwards. At work a step changes the norm by a few
+# parts in a hundred; with a learning rate of 1, a thousand times the usual one, it is thirtyfold.
+LARGEST_GROWTH = 100.0
+
+
+def require_settled(network, state, where: str) -> None:
+    """Refuse states z_l, l from 1, (B, J_l), that are not finite or beyond LARGEST_STATE."""
+    largest = torch.stack([z.abs().amax() for z in state.z[1:]]).tolist()
+    for layer, value in enumerate(largest, start=1):
+        if not value <= LARGEST_STATE:
+            raise UserError(f"settling diverged in {where}: the states of layer {layer} reach {value:.3g}; lower {keys(network)}")
+
+
+def require_finite(network, updates: dict[str, Tensor], where: str) -> None:
+    """Refuse updates that are not finite. One look at each bundle: a sum is finite only if all of it is."""
+    for name, total in zip(updates, torch.stack([update.sum() for update in updates.values()]).tolist()):
+        if not isfinite(total):
+            raise UserError(f"learning diverged in {where}: the update of {name} is not finite; lower {keys(network)}")
+
+
+def require_numbers(network, figures: dict[str, float], where: str) -> None:
+    """Refuse measured figures that are not finite: NaN is never better, and would stay the best for ever."""
+    for name, value in figures.items():
+        if not isfinite(value):
+            raise UserError(f"settling diverged in {where}: {name} is not finite; lower {keys(network)}")
+
+
+@contextmanager
+def steady(network, where: str):
+    """Refuse a step (the body) after which nothing is left of what synapses had learned, or a covariance is none any more."""
+    before = column_norms(network.parameters)
+    failure = None
+    try:
+        yield
+    except torch.linalg.LinAlgError as error:
+        failure = error
+    for name, old, new in zip(network.parameters, before, column_norms(network.parameters)):
+        if not new <= LARGEST_GROWTH * max(old, 1.0):
+            raise UserError(f"learning diverged in {where}: one step took {name} from column norms of {old:.3g} to {new:.3g}; lower optimizer.lr")
+    if failure:
+        bad = [f"Sigma{layer}" for layer, sigma in network.sigma.items() if torch.linalg.cholesky_ex(sigma).info.item()]
+        raise UserError(f"learning diverged in {where}: {', '.join(bad)} is not positive definite any more; lower optimizer.lr") from failure
+
+
+def column_norms(parameters: dict[str, Tensor]) -> list[float]:
+    """The root mean square of the norms of a bundle's columns (all synapses into one unit), for every bundle."""
+    return torch.stack([torch.linalg.vector_norm(p) / p.shape[-1] ** 0.5 for p in parameters.values()]).tolist()
+
+
+def keys(network) -> str:
+    """What to lower."""
+    settles = hasattr(network.config, "settle")
+    return "model.settle.beta, model.settle.steps or optimizer.lr" if settles else "optimizer.lr"

@@ -1,0 +1,64 @@
+"""Signals: a run that is told to stop saves its state, says how to go on, and exits with 128 + the signal's number."""
+
+import re
+import shlex
+import signal
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+
+from ncf.errors import Stopped
+
+
+class Interrupts:
+    """SIGTERM, SIGINT and SIGHUP, while a run is open.
+
+    While `saving`, a signal is only noted: the loop saves at its next batch boundary and calls `stop_if_noted`. Else nothing would
+    be lost, and the signal stops the run on the spot. A second SIGINT always does.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.only_note = False
+        self.signum: int | None = None
+        self.previous: dict[int, Callable] = {}
+
+    def __enter__(self) -> "Interrupts":
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(signum) == signal.SIG_IGN:  # nohup, or a shell's background job
+                continue
+            try:
+                self.previous[signum] = signal.signal(signum, self.note)
+            except ValueError:  # not the main thread: a launcher's worker, whose owner handles signals
+                pass
+        return self
+
+    def note(self, signum: int, frame) -> None:
+        if signum == signal.SIGINT and self.signum == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signum = signum
+        if not self.only_note:
+            self.stop_if_noted()
+
+    def stop_if_noted(self) -> None:
+        if self.signum:
+            raise Stopped(self.signum, how_to_go_on(self.folder))
+
+    @contextmanager
+    def saving(self):
+        self.only_note = True
+        yield
+        self.only_note = False
+        self.stop_if_noted()
+
+    def __exit__(self, *_) -> None:
+        for signum, handler in self.previous.items():
+            signal.signal(signum, handler)
+
+
+def how_to_go_on(folder: Path) -> str:
+    """The command that goes on with a run, as one types it in a shell."""
+    value = str(folder)
+    if not re.fullmatch(r"[\w./-]+", value):
+        value = '"' + value.replace('"', '\\"') + '"'
+    return f"go on with: ncf-train {shlex.quote(f'resume={value}')}"

@@ -1,0 +1,265 @@
+"""A run killed at any instant and started again with the same command ends with the same weights and metrics, bit for bit."""
+
+import os
+import random
+import shlex
+import signal
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+import torch
+from installed import Cold, Warm, rows, script, summary, warm
+from strikes import KillAtStep, OnCall, without_pictures
+
+from ncf import checkpoint, datasets
+from ncf.config import TrainConfig, build
+from ncf.models import build_model
+from ncf.streams import stream
+
+MODELS = ("gncn_pdh", "gncn_t1_sigma")
+RUN = (  # four epochs of forty batches, saved six times within each; about a second
+    "model.layers=[24,24,24] model.lateral.columns=[6] model.settle.steps=10 dataset.n_train=800 dataset.n_validation=50 epochs=4 "
+    "batch_size=20 metrics=basic metrics.n_images=50 threads=1 checkpoint.every_steps=6 name=run"
+).split()
+TIMES = ("seconds", "images_per_second")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """model -> (the folder of a run that nothing disturbed, seconds it took), made on first use."""
+
+    @lru_cache
+    def make(model: str, start=Warm) -> tuple[Path, float]:
+        cwd = tmp_path_factory.mktemp(model)
+        began = time.monotonic()
+        done = start("ncf-train", *RUN, f"model={model}", cwd=cwd).wait()
+        assert done.returncode == 0, done.stderr
+        return cwd / "outputs/runs/run", time.monotonic() - began
+
+    make("gncn_pdh")  # the server of warm processes has started: the second measures
+    make.cache_clear()
+    return make
+
+
+def require_same_end(run: Path, reference: Path) -> None:
+    for name in ("best.pt", "last.pt"):
+        assert (run / "checkpoints" / name).read_bytes() == (reference / "checkpoints" / name).read_bytes(), name
+    assert rows(run, *TIMES) == rows(reference, *TIMES)
+    assert summary(run)["metrics"] == summary(reference)["metrics"]
+    assert [path for path in run.rglob("*") if path.name.endswith(".tmp")] == []
+
+
+def require_learned(run: Path) -> None:
+    """Everything in the last checkpoint is finite, and nothing is as it was drawn."""
+    content = checkpoint.load(run / "checkpoints/last.pt")
+    config = build(content["config"], TrainConfig)
+    start = build_model(config, datasets.load(config.dataset), stream(config.seed, "synapses"), torch.device("cpu")).tensors()
+    assert start.keys() == content["weights"].keys()
+    for name, tensor in content["weights"].items():
+        assert torch.isfinite(tensor).all() and not torch.equal(tensor, start[name]), name
+
+
+def interrupt_at_random(model: str, n: int, send: int, codes: set[int], uninterrupted, cwd: Path, start=Warm) -> int:
+    """Runs of `model`, each struck by a signal at random instants up to five times and then left to end; returns the strikes, >= n.
+
+    `codes` are the exit codes of a command that the signal ended.
+    """
+    reference, seconds = uninterrupted(model, start)
+    chance = random.Random(f"{model} {send}")
+    strikes = 0
+    for number in range(10 * n):
+        folder = cwd / f"{model}-{send}-{number}"
+        folder.mkdir()
+        for attempt in range(6):
+            job = start("ncf-train", *RUN, f"model={model}", cwd=folder)
+            if attempt < 5:
+                time.sleep(chance.uniform(0, seconds))
+                job.send(send)
+            done = job.wait()
+            if done.returncode == 0:
+                break
+            assert done.returncode in codes, (done.returncode, done.stderr)
+            assert "Traceback" not in done.stderr
+            strikes += 1
+        require_same_end(folder / "outputs/runs/run", reference)
+        if strikes >= n:
+            require_learned(folder / "outputs/runs/run")
+            return strikes
+    raise AssertionError(f"only {strikes} strikes")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_killed_at_random_instants(model, uninterrupted, tmp_path):
+    interrupt_at_random(model, 10, signal.SIGKILL, {-9}, uninterrupted, tmp_path)
+    logs = "".join(path.read_text() for path in tmp_path.rglob("run.log"))
+    assert "going on after epoch" in logs and ", batch " in logs  # some died between two epochs' ends
+
+
+@pytest.mark.parametrize("send, codes", [(signal.SIGTERM, {143, -15}), (signal.SIGINT, {130})], ids=["SIGTERM", "SIGINT"])
+def test_told_to_stop_at_random_instants(send, codes, uninterrupted, tmp_path):
+    """(A signal that arrives while Python still starts ends it in Python's own way: there is nothing to save.)"""
+    interrupt_at_random("gncn_pdh", 5, send, codes, uninterrupted, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "send, codes, n", [(signal.SIGKILL, {-9}, 25), (signal.SIGTERM, {143, -15}, 10)], ids=["SIGKILL", "SIGTERM"]
+)
+def test_struck_at_random_instants_of_a_process_of_its_own(model, send, codes, n, uninterrupted, tmp_path):
+    interrupt_at_random(model, n, send, codes, uninterrupted, tmp_path, start=Cold)
+
+
+def test_suspended_and_continued(uninterrupted, tmp_path):
+    reference, seconds = uninterrupted("gncn_pdh")
+    chance = random.Random(0)
+    job = Warm("ncf-train", *RUN, "model=gncn_pdh", cwd=tmp_path)
+    for _ in range(4):
+        time.sleep(chance.uniform(0, seconds / 4))
+        job.send(signal.SIGSTOP)
+        time.sleep(0.2)
+        job.send(signal.SIGCONT)
+    assert job.wait().returncode == 0
+    require_same_end(tmp_path / "outputs/runs/run", reference)
+
+
+# --- every step of writing --------------------------------------------------------------------------------------------
+
+SHORT = [*RUN, "model=gncn_pdh", "batch_size=300", "checkpoint.every_steps=2"]  # three batches, saved after the second
+
+
+def kill_at_every_step(epochs: int, cwd: Path) -> list[str]:
+    """Kill a run before each single step of writing, and let it end; returns the steps."""
+    arguments = ["ncf-train", *SHORT, f"epochs={epochs}"]
+    for name in ("whole", "counted"):
+        (cwd / name).mkdir()
+    assert warm(*arguments, cwd=cwd / "whole").returncode == 0
+    assert warm(*arguments, cwd=cwd / "counted", prepare=KillAtStep(0, str(cwd / "steps"))).returncode == 0
+    steps = (cwd / "steps").read_text().split()
+
+    def kill_at(n: int) -> None:
+        folder = cwd / str(n)
+        folder.mkdir()
+        log = cwd / f"steps-{n}"
+        killed = warm(*arguments, cwd=folder, prepare=KillAtStep(n, str(log)))
+        assert killed.returncode == -9, (n, steps[n - 1])
+        assert log.read_text().split() == steps[:n]
+        done = warm(*arguments, cwd=folder, prepare=without_pictures)
+        assert done.returncode == 0, (n, steps[n - 1], done.stderr)
+        require_same_end(folder / "outputs/runs/run", cwd / "whole/outputs/runs/run")
+
+    with ThreadPoolExecutor(2) as two_at_a_time:
+        list(two_at_a_time.map(kill_at, range(1, len(steps) + 1)))
+    return steps
+
+
+def test_killed_at_every_step_of_writing(tmp_path):
+    steps = kill_at_every_step(1, tmp_path)
+    for call in ("open", "write", "flush", "fsync", "replace"):
+        assert steps.count(f"write_whole:{call}") >= 6  # config.yaml, metrics.jsonl, last.pt twice, best.pt, summary.json
+    for step in ("keep_previous:link", "keep_previous:replace", "sync_folder:fsync", "add_row:write", "add_row:fsync", "take_lock:flock"):
+        assert step in steps
+
+
+@pytest.mark.slow
+def test_killed_at_every_step_of_writing_over_epochs(tmp_path):
+    kill_at_every_step(3, tmp_path)
+
+
+# --- signals ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["plain", "a folder's name, with = and 'quotes'"])
+def test_a_stopped_run_says_how_to_go_on_in_words_that_work(where, uninterrupted, tmp_path):
+    reference, _ = uninterrupted("gncn_pdh")
+    arguments = [argument for argument in RUN if not argument.startswith("name=")]
+    override = f'output_dir="{where}"'
+    strike = OnCall("ncf.train", "validate", signal.SIGTERM)  # arrives between two batches: the epoch is finished first
+    done = warm("ncf-train", *arguments, "model=gncn_pdh", override, cwd=tmp_path, prepare=strike)
+    assert (done.returncode, done.stderr) == (143, "")
+    (run,) = (tmp_path / where / "runs").iterdir()
+    assert summary(run)["status"] == "stopped" and "SIGTERM" in summary(run)["reason"]
+    assert [row["epoch"] for row in rows(run)] == [1]
+    said = done.stdout.splitlines()[-1].split("go on with: ")[1]
+    shell = f"PATH={shlex.quote(str(script('ncf-train').parent))}:$PATH {said}"
+    done = subprocess.run(shell, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=900)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    require_same_end(run, reference)
+
+
+def test_a_signal_during_the_final_report_stops_at_once_and_the_report_is_made_later(uninterrupted, tmp_path):
+    reference, _ = uninterrupted("gncn_pdh")
+    strike = OnCall("ncf.evaluate", "measure_splits", signal.SIGINT)
+    done = warm("ncf-train", *RUN, "model=gncn_pdh", cwd=tmp_path, prepare=strike)
+    run = tmp_path / "outputs/runs/run"
+    assert (done.returncode, summary(run)["status"]) == (130, "stopped")
+    done = warm("ncf-train", *RUN, "model=gncn_pdh", cwd=tmp_path)
+    assert done.returncode == 0 and "epoch   1/4" not in done.stdout
+    require_same_end(run, reference)
+
+
+def test_a_second_interrupt_stops_at_once(tmp_path):
+    endless = [*RUN, "model=gncn_t1", "model.settle.steps=10000000"]
+    job = Warm("ncf-train", *endless, cwd=tmp_path)
+    log = tmp_path / "outputs/runs/run/run.log"
+    while not log.exists():
+        time.sleep(0.05)
+    time.sleep(0.3)  # it settles, and will for an hour
+    job.send(signal.SIGINT)
+    time.sleep(0.3)
+    assert job.lives()
+    job.send(signal.SIGINT)
+    done = job.wait(timeout=60)
+    assert (done.returncode, done.stderr) == (130, "")
+    assert "go on with" in done.stdout.splitlines()[-1]
+    assert summary(log.parent)["status"] == "stopped"
+    assert os.listdir(log.parent / "checkpoints") == []
+
+
+# --- the end ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_failing_report_never_loses_the_run(uninterrupted, tmp_path):
+    reference, _ = uninterrupted("gncn_pdh")
+    done = warm("ncf-train", *RUN, "model=gncn_pdh", cwd=tmp_path, prepare=OnCall("ncf.evaluate", "measure_splits"))
+    run = tmp_path / "outputs/runs/run"
+    assert done.returncode == 1 and "RuntimeError: struck" in done.stderr  # a bug of ours: a traceback
+    assert (summary(run)["status"], summary(run)["reason"]) == ("failed", "struck")
+    done = warm("ncf-train", *RUN, "model=gncn_pdh", cwd=tmp_path)
+    assert done.returncode == 0 and "epoch   1/4" not in done.stdout
+    require_same_end(run, reference)
+
+
+def test_a_picture_that_cannot_be_drawn_is_a_warning(tmp_path):
+    done = warm("ncf-train", *RUN, "epochs=1", cwd=tmp_path, prepare=OnCall("ncf.evaluate", "draw_reconstructions"))
+    assert done.returncode == 0 and "warning: reconstructions.png" in done.stdout
+    assert summary(tmp_path / "outputs/runs/run")["status"] == "complete"
+
+
+def test_a_finished_run_repeats_its_result_and_touches_nothing(uninterrupted):
+    run, _ = uninterrupted("gncn_pdh")
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in run.rglob("*") if path.is_file()}
+    done = warm("ncf-train", *RUN, "model=gncn_pdh", cwd=run.parents[2])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "already complete" in done.stdout and f"{summary(run)['metrics']['test']['bce']['value']:.2f}" in done.stdout
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_more_epochs_go_on_and_fewer_are_refused(uninterrupted, tmp_path):
+    reference, _ = uninterrupted("gncn_pdh")
+    run = tmp_path / "outputs/runs/run"
+    for epochs in (2, 4):
+        assert warm("ncf-train", *RUN, "model=gncn_pdh", f"epochs={epochs}", cwd=tmp_path).returncode == 0
+    require_same_end(run, reference)
+    done = warm("ncf-train", *RUN, "model=gncn_pdh", "epochs=3", cwd=tmp_path)
+    assert done.returncode == 1 and "epochs (4 there, 3 now: it can only be raised)" in done.stderr
+
+
+def test_resume_never_refuses_a_run_that_exists(uninterrupted):
+    run, _ = uninterrupted("gncn_pdh")
+    done = warm("ncf-train", *RUN, "model=gncn_pdh", "resume=never", cwd=run.parents[2])
+    assert done.returncode == 1 and "resume=auto" in done.stderr
