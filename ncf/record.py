@@ -90,14 +90,9 @@ def read_json(text: str) -> dict:
 
 
 def read_rows(text: str) -> list[dict]:
-    """The rows of metrics.jsonl up to the first that is not whole: a run that is being written may show half a line."""
-    rows = []
-    for line in text.splitlines():
-        row = read_json(line)
-        if "epoch" not in row:
-            break
-        rows.append(row)
-    return rows
+    """The whole rows of metrics.jsonl: of a run that is being written, the last line may be half there."""
+    rows = ({name: value for name, value in read_json(line).items() if isinstance(value, (int, float))} for line in text.splitlines())
+    return [row for row in rows if "epoch" in row]
 
 
 def find(path: Path) -> list[Path]:

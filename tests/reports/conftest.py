@@ -70,7 +70,7 @@ def sweep(finished, tmp_path_factory) -> Path:
     for model, rate, seed in product(MODELS, RATES, SEEDS):
         make_run(finished, folder / f"model={model},optimizer.lr={rate},seed={seed}", model, rate, seed, draw)
     stopped, failed = (folder / f"model=gncn_t1,optimizer.lr=0.01,seed={seed}" / "summary.json" for seed in (2, 3))
-    stopped.write_text(json.dumps({"status": "stopped", "reason": "stopped by SIGTERM"}))
+    stopped.write_text(json.dumps(json.loads(stopped.read_text()) | {"status": "stopped", "reason": "stopped by SIGTERM"}))
     failed.write_text(json.dumps({"status": "failed", "reason": "diverged"}))
     return folder
 

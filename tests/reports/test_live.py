@@ -67,6 +67,19 @@ def test_events_that_cannot_be_written_are_one_warning(tmp_path):
     assert len(events.run.said) == 1 and events.run.said[0].startswith("warning: no more events for TensorBoard")
 
 
+def test_a_disk_that_fills_up_is_one_warning(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard")
+    events = live.Events(FakeRun(tmp_path), 1)
+
+    def full(*_) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(events.writer, "add_scalar", full)
+    for epoch in (1, 2):
+        events.epoch(row(epoch, 1.0), None, np.zeros((0, 4)), (2, 2))
+    assert events.run.said == ["warning: no more events for TensorBoard (no space left)"]
+
+
 def test_a_missing_package_is_one_line_before_anything_is_made(tmp_path):
     (tmp_path / "shadow" / "tensorboard").mkdir(parents=True)
     (tmp_path / "shadow" / "tensorboard" / "__init__.py").write_text("raise ModuleNotFoundError('not installed')\n")

@@ -126,6 +126,7 @@ DAMAGES = {
     "no epoch": (lambda run: (run / "metrics.jsonl").unlink(), None),
     "config unreadable": (lambda run: (run / "config.yaml").write_text("model: [}"), None),
     "config of another kind": (lambda run: (run / "config.yaml").write_text("model: 3\nseed: {a: 1}\n"), "What was run"),
+    "rows damaged": (lambda run: (run / "metrics.jsonl").write_text('{"epoch": 1, "validation_bce": null}\n{"epo\n[2]\n{"epoch": "x"}\n'), None),
     "summary unreadable": (lambda run: (run / "summary.json").write_text('{"status": "comp'), None),
     "a metric that is no number": (lambda run: change_json(run / "summary.json", metrics={"test": {"new": {"value": "?"}}}), None),
     "only a failed summary": (lambda run: [path.unlink() for path in run.rglob("*") if path.is_file() and path.name != "summary.json"], "no checkpoint"),
