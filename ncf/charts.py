@@ -9,7 +9,7 @@ from ncf.page import Html, tag
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 PALE = "#C8C8C8"
 WIDTH, HEIGHT = 440, 270
-LEFT, RIGHT, TOP, BOTTOM = 58, 12, 10, 44  # margins of the plot inside the picture
+LEFT, RIGHT, TOP, BOTTOM = 58, 12, 20, 44  # margins of the plot inside the picture
 
 
 @dataclass
@@ -84,12 +84,8 @@ def upright(x: float, text: str) -> Html:
 
 
 def marked(x: float, text: str) -> Html:
-    right = x > (LEFT + WIDTH - RIGHT) / 2
-    return tag(
-        "g",
-        tag("path", d=f"M{x} {TOP}V{HEIGHT - BOTTOM}", class_="mark"),
-        tag("text", text, x=x + (-5 if right else 5), y=TOP + 12, text_anchor="end" if right else "start"),
-    )
+    anchor = "end" if x > (LEFT + WIDTH - RIGHT) / 2 else "start"
+    return tag("g", tag("path", d=f"M{x} {TOP - 4}V{HEIGHT - BOTTOM}", class_="mark"), tag("text", text, x=x, y=TOP - 7, text_anchor=anchor))
 
 
 def drawn(line: Line, x_axis: Axis, y_axis: Axis) -> Html:
