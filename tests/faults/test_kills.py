@@ -99,6 +99,7 @@ def test_killed_at_random_instants(model, uninterrupted, tmp_path):
     assert "going on after epoch" in logs and ", batch " in logs  # some died between two epochs' ends
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("send, codes", [(signal.SIGTERM, {143, -15}), (signal.SIGINT, {130})], ids=["SIGTERM", "SIGINT"])
 def test_told_to_stop_at_random_instants(send, codes, uninterrupted, tmp_path):
     """(A signal that arrives while Python still starts ends it in Python's own way: there is nothing to save.)"""
@@ -110,10 +111,12 @@ def test_told_to_stop_at_random_instants(send, codes, uninterrupted, tmp_path):
 @pytest.mark.parametrize(
     "send, codes, n", [(signal.SIGKILL, {-9}, 25), (signal.SIGTERM, {143, -15}, 10)], ids=["SIGKILL", "SIGTERM"]
 )
+@pytest.mark.slow
 def test_struck_at_random_instants_of_a_process_of_its_own(model, send, codes, n, uninterrupted, tmp_path):
     interrupt_at_random(model, n, send, codes, uninterrupted, tmp_path, start=Cold)
 
 
+@pytest.mark.slow
 def test_suspended_and_continued(uninterrupted, tmp_path):
     reference, seconds = uninterrupted("gncn_pdh")
     chance = random.Random(0)
@@ -157,6 +160,7 @@ def kill_at_every_step(epochs: int, cwd: Path) -> list[str]:
     return steps
 
 
+@pytest.mark.slow
 def test_killed_at_every_step_of_writing(tmp_path):
     steps = kill_at_every_step(1, tmp_path)
     for call in ("open", "write", "flush", "fsync", "replace"):
@@ -173,6 +177,7 @@ def test_killed_at_every_step_of_writing_over_epochs(tmp_path):
 # --- signals ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["plain", "a folder's name, with = and 'quotes'"])
 def test_a_stopped_run_says_how_to_go_on_in_words_that_work(where, uninterrupted, tmp_path):
     reference, _ = uninterrupted("gncn_pdh")
@@ -191,6 +196,7 @@ def test_a_stopped_run_says_how_to_go_on_in_words_that_work(where, uninterrupted
     require_same_end(run, reference)
 
 
+@pytest.mark.slow
 def test_a_signal_during_the_final_report_stops_at_once_and_the_report_is_made_later(uninterrupted, tmp_path):
     reference, _ = uninterrupted("gncn_pdh")
     strike = OnCall("ncf.evaluate", "measure_splits", signal.SIGINT)
@@ -202,6 +208,7 @@ def test_a_signal_during_the_final_report_stops_at_once_and_the_report_is_made_l
     require_same_end(run, reference)
 
 
+@pytest.mark.slow
 def test_a_second_interrupt_stops_at_once(tmp_path):
     endless = [*RUN, "model=gncn_t1", "model.settle.steps=10000000"]
     job = Warm("ncf-train", *endless, cwd=tmp_path)
@@ -223,6 +230,7 @@ def test_a_second_interrupt_stops_at_once(tmp_path):
 # --- the end ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_failing_report_never_loses_the_run(uninterrupted, tmp_path):
     reference, _ = uninterrupted("gncn_pdh")
     done = warm("ncf-train", *RUN, "model=gncn_pdh", cwd=tmp_path, prepare=OnCall("ncf.evaluate", "measure_splits"))
@@ -234,12 +242,14 @@ def test_a_failing_report_never_loses_the_run(uninterrupted, tmp_path):
     require_same_end(run, reference)
 
 
+@pytest.mark.slow
 def test_a_picture_that_cannot_be_drawn_is_a_warning(tmp_path):
     done = warm("ncf-train", *RUN, "epochs=1", cwd=tmp_path, prepare=OnCall("ncf.evaluate", "draw_reconstructions"))
     assert done.returncode == 0 and "warning: reconstructions.png" in done.stdout
     assert summary(tmp_path / "outputs/runs/run")["status"] == "complete"
 
 
+@pytest.mark.slow
 def test_a_finished_run_repeats_its_result_and_touches_nothing(uninterrupted):
     run, _ = uninterrupted("gncn_pdh")
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in run.rglob("*") if path.is_file()}
@@ -249,6 +259,7 @@ def test_a_finished_run_repeats_its_result_and_touches_nothing(uninterrupted):
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in run.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_more_epochs_go_on_and_fewer_are_refused(uninterrupted, tmp_path):
     reference, _ = uninterrupted("gncn_pdh")
     run = tmp_path / "outputs/runs/run"
@@ -259,6 +270,7 @@ def test_more_epochs_go_on_and_fewer_are_refused(uninterrupted, tmp_path):
     assert done.returncode == 1 and "epochs (4 there, 3 now: it can only be raised)" in done.stderr
 
 
+@pytest.mark.slow
 def test_resume_never_refuses_a_run_that_exists(uninterrupted):
     run, _ = uninterrupted("gncn_pdh")
     done = warm("ncf-train", *RUN, "model=gncn_pdh", "resume=never", cwd=run.parents[2])

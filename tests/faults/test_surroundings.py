@@ -19,6 +19,8 @@ from strikes import LargestFile
 
 from ncf import checkpoint
 
+pytestmark = pytest.mark.slow  # waits for instants of other processes
+
 RUN = [*TINY, "metrics=basic", "name=run"]
 PLACE = "outputs/runs/run"
 TIMES = ("seconds", "images_per_second")

@@ -9,6 +9,8 @@ import pytest
 from installed import TINY, Warm, command, rows, summary, warm
 from strikes import OnCall
 
+pytestmark = pytest.mark.slow  # waits for instants of other processes
+
 SWEEP = ["--multirun", *TINY, "epochs=4", "checkpoint.every_steps=2", "metrics=basic", "model=gncn_t1,gncn_pdh", "seed=0,1", "name=four"]
 FOLDER = "outputs/sweeps/four"
 TIMES = ("seconds", "images_per_second")
