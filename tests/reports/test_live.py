@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import train
+from conftest import command, train
 from PIL import Image
 
 from ncf import live
@@ -92,3 +92,10 @@ def test_counterparts_stand_below_their_images():
     images, others = np.arange(10, dtype=np.uint8)[:, None], 100 + np.arange(10, dtype=np.uint8)[:, None]
     sheet = live.above_below(images, others)[:, 0].reshape(4, 8).tolist()
     assert sheet == [[*range(8)], [*range(100, 108)], [8, 9, *[255] * 6], [108, 109, *[255] * 6]]
+
+
+def test_a_model_without_a_decoder_has_scalars_alone(tmp_path):
+    done = command("ncf-train", "model=relu_classifier", "model.layers=[8]", "dataset.n_train=50", "epochs=1", f"run_dir='{tmp_path / 'run'}'", "logger=tensorboard")
+    assert done.returncode == 0 and "warning" not in done.stdout, done.stderr
+    tags = read(tmp_path / "run").Tags()
+    assert "validation_bce" in tags["scalars"] and tags["images"] == []
