@@ -18,6 +18,7 @@ from ncf import results
 from ncf.config import configs_folder
 from ncf.defaults import override_text
 from ncf.errors import UserError, nearest
+from ncf.metrics import METRICS
 
 DATASETS = ("digits", "mnist", "fashion_mnist", "kmnist", "caltech101_silhouettes")
 CURVE_ROWS = ("gncn_pdh", "gvae")
@@ -147,29 +148,40 @@ def training_images(dataset: str, arguments: argparse.Namespace) -> int:
 
 
 def tune(arguments: argparse.Namespace, rows: dict[str, dict]) -> bool:
-    """The grid of every row on every dataset, one seed; prints the best setting by the row's validation figure."""
-    from ncf.metrics import METRICS
-
-    complete, seed = True, arguments.seeds[0]
+    """Every row's grid on every dataset, one seed: its keys in turn, each left at its best value on validation images before the next."""
+    complete = True
     for dataset, (name, row) in itertools.product(arguments.datasets, rows.items()):
-        keys, tried = list(row.get("grid", {})), []
-        for values in itertools.product(*row.get("grid", {}).values()) if keys else []:
-            setting = [f"{key}={override_text(value)}" for key, value in zip(keys, values)]
-            folder = arguments.output / "tuning" / dataset / name / ",".join(setting)
-            command = train_command(dataset, {**row, "sets": setting}, seed, folder, arguments)
-            if results.status(folder) != "complete":
-                print(f"\n{shlex.join(command)}", flush=True)
-                complete &= run(command)
-            figure = results.figure(folder, "validation", row["choose_by"])
-            if figure is not None:
-                tried.append((figure, setting))
+        chosen = dict(setting.split("=", 1) for setting in [*row.get("sets", []), *row.get("sets_for", {}).get(dataset, [])])
+        tried: dict[str, float] = {}
+        for key, values in row.get("grid", {}).items():
+            for value in values:
+                setting = " ".join(f"{k}={v}" for k, v in sorted({**chosen, key: override_text(value)}.items()))
+                found = try_setting(dataset, name, row, setting, arguments)
+                complete &= found is not None
+                tried |= {} if found is None else {setting: found}
+            if tried:
+                chosen = dict(pair.split("=", 1) for pair in best_of(tried, row["choose_by"]).split())
         if tried:
-            best = (max if METRICS[row["choose_by"]].higher else min)(tried)
-            print(f"{dataset}, {name}: best validation {row['choose_by']} {best[0]:.3f} of {len(tried)}: {' '.join(best[1])}", flush=True)
+            best = best_of(tried, row["choose_by"])
+            print(f"{dataset}, {name}: best validation {row['choose_by']} {tried[best]:.3f} of {len(tried)}: {best}", flush=True)
+            choice = {"dataset": dataset, "row": name, "choose_by": row["choose_by"], "best": best, "value": tried[best], "tried": tried}
             with open(arguments.output / "tuning.jsonl", "a", encoding="utf-8") as file:
-                choice = {"dataset": dataset, "row": name, "choose_by": row["choose_by"], "best": best[1], "value": best[0]}
-                file.write(json.dumps(choice | {"tried": [[value, setting] for value, setting in tried]}) + "\n")
+                file.write(json.dumps(choice) + "\n")
     return complete
+
+
+def try_setting(dataset: str, name: str, row: dict, setting: str, arguments: argparse.Namespace) -> float | None:
+    """The validation figure that decides, after one run with the setting; None if it failed."""
+    folder = arguments.output / "tuning" / dataset / name / setting.replace(" ", ",")
+    command = train_command(dataset, {"model": row["model"], "sets": setting.split()}, arguments.seeds[0], folder, arguments)
+    if results.status(folder) != "complete":
+        print(f"\n{shlex.join(command)}", flush=True)
+        run(command)
+    return results.figure(folder, "validation", row["choose_by"])
+
+
+def best_of(tried: dict[str, float], metric: str) -> str:
+    return (max if METRICS[metric].higher else min)(tried, key=tried.get)
 
 
 if __name__ == "__main__":

@@ -219,7 +219,7 @@ def choices(table: dict[str, dict], output: Path) -> str:
     for line in path.read_text().splitlines() if path.exists() else []:
         tuned = json.loads(line)
         latest[tuned["dataset"], tuned["row"]] = tuned
-    found = [[t["dataset"], t["row"], t["choose_by"], f"{t['value']:.2f}", f"`{' '.join(t['best'])}`", str(len(t["tried"]))] for t in latest.values()]
+    found = [[t["dataset"], t["row"], t["choose_by"], f"{t['value']:.2f}", f"`{t['best']}`", str(len(t["tried"]))] for t in latest.values()]
     return text + ("\n\n" + markdown(["dataset", "row", "figure", "best", "setting", "of"], found) if found else "")
 
 

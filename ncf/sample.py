@@ -145,8 +145,11 @@ def describe(result: dict, folder: Path) -> str:
     lines = [f"{result['n']} samples of {result['model']} ({result['prior']} prior), nearest training images of {result['dataset']} "]
     lines[0] += f"at a mean distance of {result['nearest_training_image']['mean_distance']:.2f}"
     if "classes" in result:
-        histogram = result["classes"]
-        lines.append(f"classes told by the {histogram['told_by']}; shares among samples, and among training images:")
-        lines += [f"  {' '.join(f'{100 * share:5.1f}%' for share in histogram[kind])}" for kind in ("samples", "training_images")]
+        classes = result["classes"]
+        apart = 100 * classes["total_variation"]
+        lines.append(f"their classes, told by the {classes['told_by']}, are {apart:.0f}% away from those of the training images (total variation)")
+        if len(classes["samples"]) <= 20:
+            rows = [("class", range(len(classes["samples"]))), ("samples", classes["samples"]), ("training images", classes["training_images"])]
+            lines += [f"{label:<15}" + "".join(f"{value:6d}" if label == "class" else f"{100 * value:5.1f}%" for value in row) for label, row in rows]
     lines += [f"written: {folder / name}" for name in ("samples.npz", "samples.png", "completions.png", "samples.json")]
     return "\n".join(lines)

@@ -10,6 +10,7 @@ import yaml
 from installed import rows as epochs_of
 from installed import summary
 
+from ncf import reproduce as reproduction
 from ncf import results
 from ncf.config import configs_folder
 from ncf.metrics import METRICS
@@ -54,6 +55,22 @@ def test_the_table_is_run_once_goes_on_and_is_written(tmp_path):
 def test_a_failed_run_does_not_stop_the_others(tmp_path):
     done = reproduce("--rows", "gvae", "rae", "--seeds", "0", "--set", *TINY, "dataset.n_train=1000000", cwd=tmp_path)
     assert done.returncode == 1 and done.stderr.count("n_train=1000000") == 2 and (tmp_path / "docs/results.md").exists()
+
+
+def test_tuning_takes_the_best_value_of_each_key_in_turn(tmp_path, monkeypatch, capsys):
+    """On a validation figure that is known: 3 + 2 values are tried, not 3 x 2, and a run that failed counts for nothing."""
+    figures = {"a=1 b=0": 5.0, "a=2 b=0": 3.0, "a=3 b=0": None, "a=2 b=1": 2.0}
+    asked = []
+    monkeypatch.setattr(reproduction, "try_setting", lambda dataset, name, row, setting, arguments: asked.append(setting) or figures[setting])
+    row = {"model": "gvae", "sets": ["b=0"], "grid": {"a": [1, 2, 3], "b": [0, 1]}, "choose_by": "bce"}
+    arguments = reproduction.argparse.Namespace(datasets=["digits"], output=tmp_path, seeds=[0])
+    assert reproduction.tune(arguments, {"mine": row}) is False
+    assert asked == ["a=1 b=0", "a=2 b=0", "a=3 b=0", "a=2 b=0", "a=2 b=1"]
+    assert "best validation bce 2.000 of 3: a=2 b=1" in capsys.readouterr().out
+    assert json.loads((tmp_path / "tuning.jsonl").read_text())["best"] == "a=2 b=1"
+    figures |= {"a=1 b=1": 1.0}
+    reproduction.tune(arguments, {"mine": row | {"choose_by": "log_p"}})  # more is better
+    assert json.loads((tmp_path / "tuning.jsonl").read_text().splitlines()[1])["best"] == "a=1 b=0"
 
 
 @pytest.mark.parametrize("arguments, words", [(["--rows", "gvea"], "'gvae'"), (["--datasets", "minst"], "'mnist'")])
