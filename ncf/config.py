@@ -344,6 +344,8 @@ def check_ranges(node: Any, prefix: str = "") -> None:
             check_ranges(value, f"{name}.")
         elif value is None:
             continue
+        elif isinstance(value, list) and any(isinstance(element, (list, dict)) for element in value):  # OmegaConf lets them pass
+            raise UserError(f"{name}={value}: must be a plain list, e.g. {name}=[{', '.join(str(v) for v in f.default_factory())}]")
         elif "choices" in rule and value not in rule["choices"]:
             raise UserError(f"{name}={value}: {nearest(value, rule['choices'])} (allowed: {', '.join(rule['choices'])})")
         elif isinstance(value, float) and not abs(value) < float("inf"):
