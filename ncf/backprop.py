@@ -25,7 +25,7 @@ class Backpropagated:
             P = {name: value.detach().requires_grad_() for name, value in self.parameters.items()}
             return dict(zip(P, torch.autograd.grad(objective(P), list(P.values()))))
 
-    def adapt_precision(self, state=None) -> None:
+    def adapt_precision(self, updates=None) -> None:
         """Nothing: there is no precision."""
 
     def limit_norms(self) -> None:

@@ -172,6 +172,10 @@ def run_command(name: str, job) -> None:
         elif {"-m", "--multirun"} & set(arguments):
             if name != "train":
                 raise UserError(f"ncf-{name} makes no sweeps; run it once per checkpoint")
+            from ncf.ranks import started_by_torchrun
+
+            if started_by_torchrun():
+                raise UserError("a sweep's jobs cannot share processes: start a single run with torchrun, or the sweep without it")
             status = sweep.run_sweep(name, arguments, configs_folder(), lambda: start(name, job))
         else:
             sys.argv[1:] = overrides.quote_paths(arguments)

@@ -10,7 +10,7 @@ import io
 import os
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +49,11 @@ class Dataset:
     def to(self, device: torch.device) -> "Dataset":
         splits = {name: Split(s.x.to(device), None if s.y is None else s.y.to(device)) for name, s in self.splits.items()}
         return Dataset(self.name, self.image_shape, self.n_classes, splits, self.resample)
+
+    def part(self, split: str, rows: slice) -> "Dataset":
+        """The same with some rows of a split in place of all."""
+        whole = self.splits[split]
+        return replace(self, splits=self.splits | {split: Split(whole.x[rows], None if whole.y is None else whole.y[rows])})
 
     def crc32(self) -> int:
         """A mark of the training images, by which a run that goes on knows its own."""

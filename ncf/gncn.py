@@ -167,9 +167,11 @@ class GNCN:
         """One ascent direction per bundle of synapses, averaged over the batch (section 5); classes and noise play no part.
 
         dW_l = f_l^T e_{l-1} / B,  dM_l = f_l^T e_{l-2} / B,  dE_l = dW_l^T times `error_rate`,
-        dSigma_l = ( e_l^T e_l - Q_l ) / (2B) for whitened precision.
+        dSigma_l = ( e_l^T e_l - Q_l ) / (2B) for whitened precision. For published precision Sigma_l comes with S_l = r_l^T r_l / B,
+        which no optimizer adds: `adapt_precision` takes it.
         """
-        batch = len(state.z[0])
+        rows = len(state.z[0])
+        batch = state.batch or rows
         updates = {}
         for l in range(1, self.depth + 1):
             updates[f"W{l}"] = (state.f[l].T @ state.e[l - 1]).div_(batch)
@@ -178,18 +180,20 @@ class GNCN:
             if f"E{l}" in self.parameters:
                 updates[f"E{l}"] = updates[f"W{l}"].T * self.config.error_rate
             if f"Sigma{l}" in self.parameters:
-                updates[f"Sigma{l}"] = (state.e[l].T @ state.e[l]).sub_(self.q[l]).div_(2 * batch)
+                updates[f"Sigma{l}"] = (state.e[l].T @ state.e[l]).sub_(self.q[l], alpha=rows / batch).div_(2 * batch)
+            elif l in self.sigma:
+                updates[f"Sigma{l}"] = (state.r[l].T @ state.r[l]).div_(batch)
         return updates
 
     @torch.no_grad()
-    def adapt_precision(self, state: State | None = None) -> None:
-        """New Q_l for the next batch; for published precision Sigma_l learns here, from the residuals of the state."""
+    def adapt_precision(self, updates: dict[str, Tensor] | None = None) -> None:
+        """New Q_l for the next batch; for published precision Sigma_l learns here, from the S_l among the batch's updates."""
         rule = self.config.precision
         for l, sigma in self.sigma.items():
             if rule.kind == "whitened":
                 prepare_covariance(sigma)
-            elif state is not None:
-                move_covariance(sigma, state.r[l], rule.rate, rule.shrinkage, rule.floor)
+            elif updates is not None:
+                move_covariance(sigma, updates[f"Sigma{l}"], rule.rate, rule.shrinkage, rule.floor)
             factor = torch.linalg.cholesky(sigma)
             self.q[l] = whitening(factor) if rule.kind == "whitened" else torch.cholesky_inverse(factor)
 
@@ -274,15 +278,14 @@ def whitening(factor: Tensor) -> Tensor:
     return torch.linalg.solve_triangular(factor, eye, upper=False).T.contiguous()
 
 
-def move_covariance(sigma: Tensor, r: Tensor, rate: float, shrinkage: float, floor: float) -> None:
-    """Published precision (section 6): Sigma <- (1 - rate) Sigma + rate * S, S the batch's mean outer product of r.
+def move_covariance(sigma: Tensor, outer: Tensor, rate: float, shrinkage: float, floor: float) -> None:
+    """Published precision (section 6): Sigma <- (1 - rate) Sigma + rate * S, S (J_l, J_l) the batch's mean outer product of r.
 
-    S - Sigma is the natural gradient (times two) of the Gaussian log likelihood of r (B, J_l), local to the pair of units. S is
-    shrunk toward its diagonal, which is kept at least at `floor`, so that no eigenvalue of it falls below shrinkage * floor: a convex
-    mixture of positive definite matrices stays so.
+    S - Sigma is the natural gradient (times two) of the Gaussian log likelihood of r, local to the pair of units. S is shrunk toward
+    its diagonal, which is kept at least at `floor`, so that no eigenvalue of it falls below shrinkage * floor: a convex mixture of
+    positive definite matrices stays so.
     """
-    outer = (r.T @ r).div_(len(r))
-    variances = outer.diagonal().clone()
-    outer.mul_(1 - shrinkage)
+    variances = outer.diagonal()
+    outer = outer * (1 - shrinkage)
     outer.diagonal().copy_(variances + (floor - variances).clamp_(min=0))
     sigma.lerp_(outer, rate)

@@ -13,7 +13,7 @@ from ncf.errors import Stopped
 class Interrupts:
     """SIGTERM, SIGINT and SIGHUP, while a run is open.
 
-    While `saving`, a signal is only noted: the loop saves at its next batch boundary and calls `stop_if_noted`. Else nothing would
+    While `saving`, a signal is only noted: the loop saves at its next batch boundary and calls `stop`. Else nothing would
     be lost, and the signal stops the run on the spot. A second SIGINT always does.
     """
 
@@ -38,18 +38,19 @@ class Interrupts:
             raise KeyboardInterrupt
         self.signum = signum
         if not self.only_note:
-            self.stop_if_noted()
+            self.stop(signum)
 
-    def stop_if_noted(self) -> None:
-        if self.signum:
-            raise Stopped(self.signum, how_to_go_on(self.folder))
+    def stop(self, signum: int | None) -> None:
+        """End the run because of the signal, if there was one."""
+        if signum:
+            raise Stopped(signum, how_to_go_on(self.folder))
 
     @contextmanager
     def saving(self):
         self.only_note = True
         yield
         self.only_note = False
-        self.stop_if_noted()
+        self.stop(self.signum)
 
     def __exit__(self, *_) -> None:
         for signum, handler in self.previous.items():

@@ -1,7 +1,7 @@
 """The literal registry of model families: from a checked config to something that settles and learns.
 
 What the loop needs of a model: `parameters`, `settle(x, observed, steps)`, `local_updates(state, y, rng)` (ascent directions; y are
-the classes, rng belongs to the batch), `adapt_precision(state)`, `limit_norms()`, and `tensors()` / `load_tensors()` for its
+the classes, rng belongs to the batch), `adapt_precision(updates)`, `limit_norms()`, and `tensors()` / `load_tensors()` for its
 checkpoints. What metrics may ask for beside, where a model has it: `project(f_L)` and `drive(f_L)` (a decoder), `own_prior`,
 `posterior` (an encoder that gives a distribution), `exact_log_p(x)`, `classify(x)`, `completion_steps`.
 """

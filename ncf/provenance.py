@@ -16,7 +16,8 @@ def versions() -> dict[str, str]:
 
 def hardware(device: torch.device) -> dict:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
-    return {"device": str(device), "name": name, "threads": torch.get_num_threads()}
+    processes = torch.distributed.get_world_size() if torch.distributed.is_available() and torch.distributed.is_initialized() else 1
+    return {"device": str(device), "name": name, "threads": torch.get_num_threads(), "processes": processes}
 
 
 def processor() -> str:
@@ -33,7 +34,7 @@ def choose_device(name: str, threads: int | None) -> torch.device:
     wished = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     torch.set_num_threads(threads or min(cores, int(wished) if wished.isdigit() and int(wished) else cores))
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, index = name.partition(":")
     if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
         raise UserError(f"device={name}: expected auto, cpu, cuda or cuda:N")
@@ -41,4 +42,6 @@ def choose_device(name: str, threads: int | None) -> torch.device:
         raise UserError(f"device={name}: no CUDA device is there; use device=cpu or device=auto")
     if kind == "cuda" and index and int(index) >= torch.cuda.device_count():
         raise UserError(f"device={name}: there are {torch.cuda.device_count()} CUDA devices, numbered from 0")
+    if kind == "cuda" and not index and "LOCAL_RANK" in os.environ:  # torchrun: every process its own
+        name = f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
     return torch.device(name)

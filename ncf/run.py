@@ -162,6 +162,10 @@ class Run:
     def write_summary(self, summary: dict) -> None:
         self.write_text("summary.json", json.dumps(summary, indent=2) + "\n")
 
+    def forget_end(self) -> None:
+        """No summary while it runs: it would speak of an earlier end."""
+        (self.folder / "summary.json").unlink(missing_ok=True)
+
     def end(self, status: str, reason: str) -> None:
         """Say in summary.json why there is no result; the disk may be the reason, so this may fail."""
         config = self.config
@@ -173,6 +177,15 @@ class Run:
 
     def write_text(self, name: str, text: str) -> None:
         write_whole(self.folder / name, text.encode())
+
+
+class Follower(Run):
+    """A run as the further processes of data-parallel training see it: the first one writes, these do not."""
+
+    def nothing(self, *_, **__) -> None:
+        pass
+
+    forget_end = newest = save_last = save_best = say = add_row = rewind_rows = write_summary = nothing
 
 
 def new_folder(wanted: Path) -> Path:

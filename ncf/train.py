@@ -16,8 +16,9 @@ from ncf.models import build_model
 from ncf.optimizer import Optimizer
 from ncf.progress import Display
 from ncf.provenance import choose_device, versions
+from ncf.ranks import Ranks, require_parallel
 from ncf.report import metric_table
-from ncf.run import Run, changes, require_mine, speak, stored_result
+from ncf.run import Follower, Run, changes, require_mine, speak, stored_result
 from ncf.streams import stream
 
 
@@ -44,6 +45,7 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
     """Train (or go on training) the run in `folder` to its end; returns its summary. Raises UserError or Stopped."""
     device = choose_device(config.device, config.threads)
     live.require(config.logger)
+    require_parallel(config)
     if named:
         require_mine(folder, config)
         summary = stored_result(folder, config)
@@ -55,14 +57,17 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
     data = data.to(device)
     network = build_model(config, data, stream(config.seed, "synapses"), device)
     optimizer = Optimizer(config.optimizer, network.parameters)
-    run = Run.open(folder, config, named)
+    ranks = Ranks(device)
+    run = Run.open(folder, config, named) if ranks.rank == 0 else Follower(folder, config)
     try:
         with Interrupts(run.folder) as interrupts:
-            (run.folder / "summary.json").unlink(missing_ok=True)  # it would speak of an earlier end
-            progress = restore(run, network, optimizer, about)
+            run.forget_end()
+            progress = restore(run, network, optimizer, about, ranks)
             n_steps = -(-len(data.splits["train"]) // config.batch_size)
             with interrupts.saving(), Display(config.progress, config.epochs, n_steps) as display:
-                learn(run, data, about, network, optimizer, progress, display, interrupts)
+                learn(run, data, about, network, optimizer, progress, display, interrupts, ranks)
+            if ranks.rank:
+                return {"validation_bce": progress.best_bce}
             return final_report(run, data, network, asdict(progress))
     except OSError as error:
         what = f"{error.strerror or error} ({error.filename or 'while writing'})"
@@ -76,9 +81,12 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
         raise
     finally:
         run.close()
+        ranks.close()
 
 
-def learn(run: Run, data, about: dict, network, optimizer: Optimizer, progress: Progress, display: Display, interrupts: Interrupts) -> None:
+def learn(
+    run: Run, data, about: dict, network, optimizer: Optimizer, progress: Progress, display: Display, interrupts: Interrupts, ranks: Ranks
+) -> None:
     """The loop. Everything random in it is a function of (seed, epoch, step)."""
     config = run.config
     events = live.Events(run, progress.epoch + 1)
@@ -92,25 +100,28 @@ def learn(run: Run, data, about: dict, network, optimizer: Optimizer, progress: 
         started = time.monotonic() - progress.seconds
         for step, x, y in datasets.batches(data, config.batch_size, config.seed, epoch, start=progress.step):
             where = f"epoch {epoch}, batch {step + 1}"
-            state = network.settle(x)
+            state = network.settle(x[ranks.rows(len(x))])
+            state.batch = len(x)
             guards.require_settled(network, state, where)
-            updates = network.local_updates(state, y, stream(config.seed, "noise", epoch, step))
+            updates = ranks.total(network.local_updates(state, y, stream(config.seed, "noise", epoch, step)), len(x))
             guards.require_finite(network, updates, where)
-            change_synapses(network, optimizer, state, updates, where)
+            change_synapses(network, optimizer, updates, where)
 
             batch_bce, batch_tod = losses(network, state, y)
-            progress.bce_sum += batch_bce.sum().item()
-            progress.tod_sum += batch_tod.sum().item()
+            sums = ranks.total({"bce": batch_bce.sum(), "tod": batch_tod.sum()}, len(x))
+            progress.bce_sum += sums["bce"].item()
+            progress.tod_sum += sums["tod"].item()
             progress.images += len(x)
             progress.step = step + 1
             progress.seconds = time.monotonic() - started
             display.batch(epoch, progress)
             due = time.monotonic() - saved_at > 60 * config.checkpoint.every_minutes > 0
             due = due or (config.checkpoint.every_steps and (step + 1) % config.checkpoint.every_steps == 0)
-            if due or interrupts.signum:
+            signum = ranks.largest(interrupts.signum)
+            if due or signum:
                 run.save_last(content())
                 saved_at = time.monotonic()
-            interrupts.stop_if_noted()
+            interrupts.stop(signum)
 
         row = {
             "epoch": epoch,
@@ -123,7 +134,7 @@ def learn(run: Run, data, about: dict, network, optimizer: Optimizer, progress: 
         progress.restart_sums()
         better = False
         if epoch == config.epochs or (config.validate_every and epoch % config.validate_every == 0):
-            figures = validate(network, data, config, epoch)
+            figures = validate(network, data, config, epoch, ranks)
             row |= figures
             better = progress.best_bce is None or figures["validation_bce"] < progress.best_bce
             progress.stale = 0 if better else progress.stale + 1
@@ -135,21 +146,24 @@ def learn(run: Run, data, about: dict, network, optimizer: Optimizer, progress: 
         run.save_last(content())
         saved_at = time.monotonic()
         display.epoch(run, row | speed)
-        interrupts.stop_if_noted()
+        interrupts.stop(ranks.largest(interrupts.signum))
     events.close()
 
 
-def change_synapses(network, optimizer: Optimizer, state, updates: dict[str, torch.Tensor], where: str) -> None:
-    """All synapses by the updates of one state; then the precision step, then the norm limit (paper.md, section 5)."""
+def change_synapses(network, optimizer: Optimizer, updates: dict[str, torch.Tensor], where: str) -> None:
+    """All synapses by the updates of one batch; then the precision step, then the norm limit (paper.md, section 5)."""
     with guards.steady(network, where):
         optimizer.step(updates)
-        network.adapt_precision(state)
+        network.adapt_precision(updates)
     network.limit_norms()
 
 
-def validate(network, data: datasets.Dataset, config: TrainConfig, epoch: int) -> dict[str, float]:
+def validate(network, data: datasets.Dataset, config: TrainConfig, epoch: int, ranks: Ranks) -> dict[str, float]:
     basic = type(config.metrics)(names=["bce", "tod"], batch_size=config.metrics.batch_size)
-    figures = {f"validation_{name}": figure["value"] for name, figure in measure(network, data, "validation", basic).items()}
+    n = len(data.splits["validation"])
+    part = data.part("validation", ranks.rows(n))
+    figures = {f"validation_{name}": figure["value"] for name, figure in measure(network, part, "validation", basic).items()}
+    figures = ranks.mean(figures, len(part.splits["validation"]), n)
     guards.require_numbers(network, figures, f"the validation after epoch {epoch}")
     return figures
 
@@ -165,9 +179,9 @@ def checkpoint_content(config: TrainConfig, about: dict, network, optimizer: Opt
     }
 
 
-def restore(run: Run, network, optimizer: Optimizer, about: dict) -> Progress:
+def restore(run: Run, network, optimizer: Optimizer, about: dict, ranks: Ranks) -> Progress:
     """Put the newest checkpoint of the run into network and optimizer; a fresh `Progress` when there is none."""
-    content = run.newest()
+    content = ranks.share(run.newest())
     if content is None:
         run.rewind_rows(0)
         run.say(f"run folder: {run.folder}")

@@ -79,7 +79,7 @@ def test_tied_networks_descend_their_energy(config, masked):
     network, x = network_and_images(config)
     observed = (torch.arange(9) % 3 > 0).double() if masked else None
     if network.sigma:  # a covariance that is no identity
-        network.adapt_precision(network.settle(x))
+        network.adapt_precision(network.local_updates(network.settle(x)))
     state = network.settle(x, observed, steps=6)
     before = [z.clone() for z in state.z]
     with torch.enable_grad():
@@ -176,14 +176,14 @@ def test_published_precision_is_the_inverse_and_learns_the_variances():
     r = torch.from_numpy(rng.normal(size=(4000, 6)) @ mix)
     sigma = torch.eye(6, dtype=torch.float64)
     for _ in range(400):
-        move_covariance(sigma, r, rate=0.05, shrinkage=0.25, floor=0.1)
+        move_covariance(sigma, r.T @ r / len(r), rate=0.05, shrinkage=0.25, floor=0.1)
         assert torch.linalg.eigvalsh(sigma).min() > 0
     sample = r.T @ r / len(r)
     expected = 0.75 * sample + 0.25 * torch.diag(sample.diagonal())
     torch.testing.assert_close(sigma, expected, atol=1e-6, rtol=1e-6)
 
     network, x = network_and_images(t1(precision=PrecisionConfig(kind="published", rate=0.5)))
-    network.adapt_precision(network.settle(x))
+    network.adapt_precision(network.local_updates(network.settle(x)))
     for l in (1, 2):
         torch.testing.assert_close(network.q[l] @ network.sigma[l], torch.eye(network.sizes[l], dtype=torch.float64), atol=1e-9, rtol=0)
 
@@ -198,7 +198,7 @@ def test_published_precision_moves_along_the_likelihood_gradient():
         likelihood = -(((r @ torch.linalg.inv(leaf)) * r).sum() / len(r) + torch.logdet(leaf)) / 2
         (slope,) = torch.autograd.grad(likelihood, leaf)
     moved = sigma.clone()
-    move_covariance(moved, r, rate=1e-3, shrinkage=0.0, floor=1e-6)
+    move_covariance(moved, r.T @ r / len(r), rate=1e-3, shrinkage=0.0, floor=1e-6)
     assert ((moved - sigma) * slope).sum() > 0
     torch.testing.assert_close(moved - sigma, 1e-3 * 2 * sigma @ slope @ sigma, atol=1e-9, rtol=1e-6)
 
@@ -207,7 +207,7 @@ def test_floor_holds_the_variances_up():
     sigma = torch.eye(3, dtype=torch.float64)
     r = torch.full((10, 3), 1e-3, dtype=torch.float64)
     for _ in range(500):
-        move_covariance(sigma, r, rate=0.05, shrinkage=0.1, floor=0.5)
+        move_covariance(sigma, r.T @ r / len(r), rate=0.05, shrinkage=0.1, floor=0.5)
     torch.testing.assert_close(sigma.diagonal(), torch.full((3,), 0.5, dtype=torch.float64), atol=1e-6, rtol=0)
 
 
@@ -300,7 +300,7 @@ def test_no_eigenvalue_of_the_published_covariance_falls_below_shrinkage_times_f
     r = torch.from_numpy((common + 1e-3 * rng.normal(size=(500, 3))) * np.sqrt(variances))
     sigma = torch.eye(3, dtype=torch.float64)
     for _ in range(300):
-        move_covariance(sigma, r, rate=0.1, shrinkage=0.2, floor=0.6)
+        move_covariance(sigma, r.T @ r / len(r), rate=0.1, shrinkage=0.2, floor=0.6)
     assert torch.linalg.eigvalsh(sigma).min() >= 0.2 * 0.6 * 0.999
 
 

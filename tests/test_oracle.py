@@ -193,7 +193,7 @@ def test_oracle_five_updates(oracle):
         assert tod(state).mean().item() == pytest.approx(oracle.v[oracle.prefix + "tod"][t], rel=rel), f"tod after {t} updates"
         if t == 5:
             break
-        change_synapses(network, optimizer, state, network.local_updates(state), "a test")
+        change_synapses(network, optimizer, network.local_updates(state), "a test")
         if t in (0, 4):
             for name, tensor in network.tensors().items():
                 oracle.matrix_close(tensor, f"{oracle.prefix}step{t + 1}_{oracle.oracle_name(name)}", 5e-3 if oracle.parting else 1e-5)
