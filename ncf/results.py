@@ -1,4 +1,7 @@
-"""docs/results.md and the rows behind it, from the runs that scripts/reproduce made: nothing on the page is written by hand."""
+"""docs/results.md and the rows behind it, from the runs that scripts/reproduce made: nothing on the page is written by hand.
+
+The rows (.jsonl) hold all that the page says, so that runs which lie here are added to those that were measured before or elsewhere.
+"""
 
 import json
 import os
@@ -13,6 +16,7 @@ from omegaconf import OmegaConf
 from ncf.defaults import command
 from ncf.metrics import METRICS
 
+SHARED = ("epochs_trained", "best_epoch", "seconds", "command", "folder", "settle", "versions", "hardware")  # by all figures of a run
 NETWORK, RIVAL = "gncn_pdh", "gvae"  # whom the claims compare
 DATASETS = {"digits": "Digits", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "kmnist": "KMNIST", "caltech101_silhouettes": "CalTech-101 Silhouettes"}
 
@@ -65,7 +69,9 @@ def read_run(folder: Path) -> dict | None:
     density = read_json(folder / "density.json").get("metrics", {}).get("test", {})
     new = {name: value for name, value in density.items() if name not in summary["metrics"]["test"]}
     kept = {name: summary[name] for name in ("seed", "epochs_trained", "best_epoch", "seconds", "versions", "hardware")}
-    return {"figures": summary["metrics"]["test"] | new, "config": config, "command": command_of(config), **kept}
+    settle = config["model"].get("settle")
+    made = {"command": command_of(config), "folder": config["dataset"]["folder"], "settle": settle and {key: settle[key] for key in ("steps", "beta")}}
+    return {"figures": summary["metrics"]["test"] | new, **made, **kept}
 
 
 def command_of(config: dict) -> str | None:
@@ -74,9 +80,9 @@ def command_of(config: dict) -> str | None:
     return command(science(build(config, TrainConfig)))
 
 
-def collect(output: Path) -> list[Cell]:
-    """Every cell that has a complete run, from OUTPUT/DATASET/ROW/seedN[-nSIZE]."""
-    cells: dict[tuple, Cell] = {}
+def collect(output: Path, rows: Path) -> list[Cell]:
+    """Every cell that has a complete run, from OUTPUT/DATASET/ROW/seedN[-nSIZE] and, where there is none, from the rows written before."""
+    cells = stored(rows)
     for folder in sorted(output.glob("*/*/seed*")):
         match = re.fullmatch(r"seed(\d+)(?:-n(\d+))?", folder.name)
         dataset, row = folder.parts[-3:-1]
@@ -87,12 +93,27 @@ def collect(output: Path) -> list[Cell]:
     return list(cells.values())
 
 
+def stored(rows: Path) -> dict[tuple, Cell]:
+    """The cells of a .jsonl that `lines` made."""
+    cells: dict[tuple, Cell] = {}
+    for text in rows.read_text().splitlines() if rows.exists() else []:
+        line = json.loads(text)
+        key = (line.pop("dataset"), line.pop("row"), line.pop("n_train"))
+        runs = cells.setdefault(key, Cell(*key, {})).runs
+        run = {name: line.pop(name) for name in SHARED}
+        seed, metric = line.pop("seed"), line.pop("metric")
+        line.pop("split")
+        runs.setdefault(seed, {"figures": {}, "seed": seed, **run})["figures"][metric] = line
+    return cells
+
+
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
 def write(output: Path, page: Path, table: dict[str, dict]) -> None:
     """The page, and beside it its rows: one JSON line per dataset, row, seed and metric."""
-    cells = collect(output)
+    rows = page.with_suffix(".jsonl")
+    cells = collect(output, rows)
     full = {(cell.dataset, cell.row): cell for cell in cells if cell.n_train is None}
     parts = [heading(cells)]
     for dataset, title in DATASETS.items():
@@ -101,8 +122,8 @@ def write(output: Path, page: Path, table: dict[str, dict]) -> None:
     parts += ["## What holds", claims(full), "## Fewer training images", curve(cells), "## Choices", choices(table, output), "## Commands", commands(full)]
     page.parent.mkdir(parents=True, exist_ok=True)
     put(page, "\n\n".join(parts) + "\n")
-    put(page.with_suffix(".jsonl"), "".join(json.dumps(line) + "\n" for line in lines(cells)))
-    print(f"written: {page}, {page.with_suffix('.jsonl')}")
+    put(rows, "".join(json.dumps(line) + "\n" for line in lines(cells)))
+    print(f"written: {page}, {rows}")
 
 
 def put(path: Path, text: str) -> None:
@@ -115,7 +136,7 @@ def lines(cells: list[Cell]) -> list[dict]:
     found = []
     for cell in cells:
         for seed, run in sorted(cell.runs.items()):
-            shared = {name: run[name] for name in ("epochs_trained", "best_epoch", "seconds", "command", "versions", "hardware")}
+            shared = {name: run[name] for name in SHARED}
             for metric, measured in run["figures"].items():
                 found.append({"dataset": cell.dataset, "row": cell.row, "n_train": cell.n_train, "seed": seed, "metric": metric, "split": "test", **measured, **shared})
     return found
@@ -142,13 +163,13 @@ def dataset_table(dataset: str, table: dict[str, dict], full: dict[tuple, Cell],
         if cell is None:
             rows.append([row, *["not run"] * len(metrics), "", "0", "", ""])
             continue
-        settle = next(iter(cell.runs.values()))["config"]["model"].get("settle")
+        settle = next(iter(cell.runs.values()))["settle"]
         budget = f"K {settle['steps']}, β {settle['beta']}" if settle else "–"
         epochs = mean(run["best_epoch"] for run in cell.runs.values())
         minutes = mean(run["seconds"] for run in cell.runs.values()) / 60
         rows.append([row, *(shown(cell, name) for name in metrics), budget, str(len(cell.runs)), f"{epochs:.0f}", f"{minutes:.1f}"])
     note = "`epochs`: of the best checkpoint; `minutes`: of training, per seed; –: does not apply to the method."
-    folders = {run["config"]["dataset"]["folder"] for cell in present for run in cell.runs.values()} - {None}
+    folders = {run["folder"] for cell in present for run in cell.runs.values()} - {None}
     if folders:
         note += f" Images from the folder {', '.join(sorted(folders))} in place of the published set."
     return f"{markdown(head, rows)}\n\n{note}"
