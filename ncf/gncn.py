@@ -95,7 +95,8 @@ class GNCN:
             self.predict(state)
             self.compare(state)
             state.steps = k
-            if tolerance and k > self.depth and at_rest(before, torch.cat(state.z[1:], dim=1), tolerance):
+            state.moving = bool(tolerance) and not (k > self.depth and at_rest(before, torch.cat(state.z[1:], dim=1), tolerance))
+            if tolerance and not state.moving:
                 break
         return state
 

@@ -108,6 +108,7 @@ class Rows:
     def __init__(self, network, factors: Factors, x: Tensor, observed: Tensor | None):
         self.network, self.config, self.factors = network, network.config, factors
         self.x, self.observed, self.depth, self.steps = x, observed, network.depth, 0
+        self.moving = False
         n, hidden, below = len(x), network.sizes[1:], network.sizes[1:-1]
 
         def lay(sizes: list[int], dtype: torch.dtype | None = None) -> tuple[Tensor, list]:
@@ -144,7 +145,8 @@ class Rows:
             self.predict(awake)
             self.compare(awake)
             self.steps = k
-            if tolerance and k > self.depth and at_rest(before, torch.cat(z, dim=1), tolerance):
+            self.moving = bool(tolerance) and not (k > self.depth and at_rest(before, torch.cat(z, dim=1), tolerance))
+            if tolerance and not self.moving:
                 break
 
     def move(self, awake: int) -> None:
@@ -228,6 +230,7 @@ class Rows:
     def write(self, state: State, rows: slice) -> None:
         """Put these rows into the state of the whole batch."""
         state.steps = max(state.steps, self.steps)
+        state.moving |= self.moving
         for whole, part in ((state.z, self.z), (state.f, self.f), (state.r, self.r), (state.mu, self.mu)):
             for l in range(1, len(whole)):
                 whole[l][rows] = part[l]

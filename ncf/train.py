@@ -90,6 +90,7 @@ def learn(
     """The loop. Everything random in it is a function of (seed, epoch, step)."""
     config = run.config
     events = live.Events(run, progress.epoch + 1)
+    warned = False
     saved_at = time.monotonic()
 
     def content() -> dict:
@@ -103,6 +104,9 @@ def learn(
             state = network.settle(x[ranks.rows(len(x))])
             state.batch = len(x)
             guards.require_settled(network, state, where)
+            if state.moving and not warned:
+                run.say(f"warning: model.settle.tolerance was not met in all {state.steps} steps ({where}); more steps, or a larger tolerance")
+                warned = True
             updates = ranks.total(network.local_updates(state, y, stream(config.seed, "noise", epoch, step)), len(x))
             guards.require_finite(network, updates, where)
             change_synapses(network, optimizer, updates, where)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from installed import TINY, command, require_one_line, rows, summary
+from installed import TINY, command, require_one_line, rows, summary, warm
 from omegaconf import OmegaConf
 
 from ncf import checkpoint, datasets
@@ -309,6 +309,11 @@ def test_another_settling_into_an_existing_run_is_refused_with_the_keys(tiny, tm
     require_one_line(done, "model.settle.steps (5 there, 6 now)", "seed (0 there, 3 now)", "name=")
     assert list(tmp_path.iterdir()) == []
     assert {path: path.read_bytes() for path in files} == before
+
+
+def test_a_tolerance_that_is_never_met_is_said_once(tmp_path):
+    done = warm("ncf-train", *TINY, "model=gncn_pdh", "model.settle.tolerance=1e-9", "name=run", cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout.count("model.settle.tolerance was not met in all 5 steps (epoch 1, batch 1)") == 1
 
 
 # --- every config file, real images, the wheel ------------------------------------------------------------------------
