@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -72,9 +73,9 @@ def now() -> float:
     return time.perf_counter()
 
 
-def measure_model(name: str, batch: int, types: list[str], repeats: int, device: torch.device) -> list[dict]:
+def measure_model(name: str, batch: int, types: list[str], repeats: int, device: torch.device, *settings: str) -> list[dict]:
     """One row per type: medians over interleaved repeats of bare products and training batches."""
-    config: GNCNConfig = compose_train(f"model={name}").model
+    config: GNCNConfig = compose_train(f"model={name}", *settings).model
     networks = {}
     for kind in types:
         network = GNCN(config, 784, np.random.default_rng(0), device)
@@ -123,15 +124,58 @@ def start_up_seconds() -> float:
     return sorted(times)[1]
 
 
+# What a network grows by: the axis, its values, the override (or batch size) that a value stands for.
+GROWTH = {
+    "units per layer": ([90, 180, 360, 720], lambda n: ([f"model.layers=[{n},{n},{n}]"], 200)),
+    "layers of 360 units": ([1, 2, 3, 5, 8], lambda n: ([f"model.layers={[360] * n}".replace(" ", "")], 200)),
+    "settling steps K": ([10, 25, 50, 100, 200], lambda n: ([f"model.settle.steps={n}"], 200)),
+    "images per batch": ([50, 100, 200, 500, 1000, 2000], lambda n: ([], n)),
+}
+
+
+def measure_growth(name: str, types: list[str], repeats: int, device: torch.device) -> list[dict]:
+    """Rows as those of `measure_model`, with the axis and the value that they stand for."""
+    rows = []
+    for axis, (values, meaning) in GROWTH.items():
+        for value in values:
+            settings, batch = meaning(value)
+            rows += [{"axis": axis, "value": value, **r} for r in measure_model(name, batch, types, repeats, device, *settings)]
+    return rows
+
+
+def draw_growth(rows: list[dict], path: Path) -> None:
+    """Microseconds per image against each axis, beside those of the bare products."""
+    from matplotlib.figure import Figure
+
+    from ncf.charts import COLOURS
+
+    figure = Figure(figsize=(11, 3.2), layout="constrained")
+    for panel, axis in zip(figure.subplots(1, len(GROWTH)), GROWTH):
+        mine = [r for r in rows if r["axis"] == axis]
+        curves = {kind: [(r["value"], 1e3 * r["ms_per_batch"] / r["batch"]) for r in mine if r["precision"] == kind] for kind in TYPES}
+        curves["bare products"] = [(r["value"], 1e3 * r["bare_ms"] / r["batch"]) for r in mine if r["precision"] == mine[0]["precision"]]
+        for (label, points), colour in zip(curves.items(), COLOURS):
+            if points:
+                panel.plot(*zip(*points), "o-", color=colour, markersize=3, label=label)
+        panel.set(xlabel=axis, xscale="log", yscale="log", xticks=GROWTH[axis][0], xticklabels=GROWTH[axis][0])
+        panel.minorticks_off()
+        panel.grid(color="#e5e5e5")
+        panel.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("microseconds per image")
+    figure.axes[0].legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
 def table(rows: list[dict]) -> str:
     from ncf.report import aligned
 
     head = ["model", "batch", "precision", "ms/batch", "images/s", "bare ms", "ratio", "quartiles", *(f"{part} ms" for part in PARTS)]
-    lines = [head]
+    lines = [["grows", *head] if "axis" in rows[0] else head]
     for r in rows:
         low, high = r["ratio_quartiles"]
         lines.append(
-            [r["model"], str(r["batch"]), r["precision"], f"{r['ms_per_batch']:.1f}", f"{r['images_per_second']:.0f}", f"{r['bare_ms']:.1f}"]
+            ([f"{r['axis']}: {r['value']}"] if "axis" in r else [])
+            + [r["model"], str(r["batch"]), r["precision"], f"{r['ms_per_batch']:.1f}", f"{r['images_per_second']:.0f}", f"{r['bare_ms']:.1f}"]
             + [f"{r['ratio']:.2f}", f"{low:.2f}-{high:.2f}", *(f"{r['ms'][part]:.1f}" for part in PARTS)]
         )
     return aligned(lines)
@@ -143,12 +187,17 @@ def main() -> None:
     parser.add_argument("--batches", nargs="+", type=int, default=[200, 1000])
     parser.add_argument("--precisions", nargs="+", default=list(TYPES), choices=list(TYPES))
     parser.add_argument("--repeats", type=int, default=9, help="interleaved repeats, of which the median counts (default 9)")
+    parser.add_argument("--growth", type=Path, metavar="PNG", help="measure cost per image against width, depth, K and batch instead, and draw it")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=None)
     given = parser.parse_args()
     device = choose_device(given.device, given.threads)
     torch.set_grad_enabled(False)
-    rows = [r for name in given.models for batch in given.batches for r in measure_model(name, batch, given.precisions, given.repeats, device)]
+    if given.growth:
+        rows = measure_growth(given.models[0], given.precisions, given.repeats, device)
+        draw_growth(rows, given.growth)
+    else:
+        rows = [r for name in given.models for batch in given.batches for r in measure_model(name, batch, given.precisions, given.repeats, device)]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     record = {"rows": rows, "start_up_seconds": start_up_seconds(), "peak_memory_mib": memory, "hardware": hardware(device), "versions": versions()}
     print(table(rows))
