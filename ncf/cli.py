@@ -128,8 +128,9 @@ def resumed_config(cfg: DictConfig, folder: Path, given: list[str]) -> TrainConf
     stored = OmegaConf.create(stored)
     for override in given:
         key = dotted(override)
-        if key != "experiment":
-            OmegaConf.update(stored, key, OmegaConf.select(cfg, key))
+        if key == "experiment":
+            raise UserError(f"{override} with resume={folder}: a run goes on with its own config; give the single keys to change, e.g. epochs=")
+        OmegaConf.update(stored, key, OmegaConf.select(cfg, key))
     stored.run_dir, stored.resume = str(folder), "auto"
     return build(stored, TrainConfig)
 
@@ -176,6 +177,8 @@ def run_command(name: str, job) -> None:
 
             if started_by_torchrun():
                 raise UserError("a sweep's jobs cannot share processes: start a single run with torchrun, or the sweep without it")
+            if any(argument.startswith("run_dir=") for argument in arguments):
+                raise UserError("run_dir= is for a single run; a sweep makes a folder per job in OUTPUT_DIR/sweeps/NAME: give output_dir= and name=")
             status = sweep.run_sweep(name, arguments, configs_folder(), lambda: start(name, job))
         else:
             sys.argv[1:] = overrides.quote_paths(arguments)

@@ -234,6 +234,7 @@ BAD_TRAIN = [  # overrides, words of the line
     (["--multirun", "seed=0,1", "model=gncn_t1,gncn_t9"], "model=gncn_t9",),
     (["dataset=npz"], "dataset.path"),
     (["resume=nowhere"], "resume=nowhere", "no run is there"),
+    (["--multirun", "seed=0,1", "run_dir=here"], "run_dir=", "name="),
 ]
 
 
@@ -309,6 +310,12 @@ def test_another_settling_into_an_existing_run_is_refused_with_the_keys(tiny, tm
     require_one_line(done, "model.settle.steps (5 there, 6 now)", "seed (0 there, 3 now)", "name=")
     assert list(tmp_path.iterdir()) == []
     assert {path: path.read_bytes() for path in files} == before
+
+
+def test_a_run_goes_on_with_its_own_experiment(tiny, tmp_path):
+    run, _ = tiny
+    require_one_line(warm("ncf-train", f"resume={run}", "experiment=quick_mnist", cwd=tmp_path), "experiment=quick_mnist", "its own config", "epochs=")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_tolerance_that_is_never_met_is_said_once(tmp_path):
