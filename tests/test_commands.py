@@ -240,7 +240,7 @@ BAD_TRAIN = [  # overrides, words of the line
 
 @pytest.mark.parametrize("overrides, words", [(o, words) for o, *words in BAD_TRAIN], ids=[" ".join(o) for o, *_ in BAD_TRAIN])
 def test_a_wrong_override_is_one_line_and_leaves_nothing(overrides, words, tmp_path):
-    require_one_line(command("ncf-train", *overrides, cwd=tmp_path), *words)
+    require_one_line(warm("ncf-train", *overrides, cwd=tmp_path), *words)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -256,7 +256,7 @@ def test_a_wrong_override_is_one_line_and_leaves_nothing(overrides, words, tmp_p
     ids=lambda value: " ".join(value),
 )
 def test_a_device_or_file_that_is_not_there_is_one_line_and_leaves_nothing(overrides, words, tmp_path):
-    require_one_line(command("ncf-train", *overrides, "threads=1", cwd=tmp_path), *words)
+    require_one_line(warm("ncf-train", *overrides, "threads=1", cwd=tmp_path), *words)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -296,7 +296,7 @@ def test_a_wrong_evaluation_is_one_line_and_leaves_nothing(arguments, words, tin
     before = sorted(tiny[0].rglob("*"))
     cwd = tmp_path / "empty"
     cwd.mkdir()
-    require_one_line(command("ncf-eval", *arguments, cwd=cwd), *words)
+    require_one_line(warm("ncf-eval", *arguments, cwd=cwd), *words)
     assert list(cwd.iterdir()) == []
     assert sorted(path.name for path in (tmp_path / "given").iterdir()) == ["damaged.pt", "small.npz"]
     assert sorted(tiny[0].rglob("*")) == before

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from installed import TINY, command, require_one_line
+from installed import TINY, command, require_one_line, warm
 from test_latents import dataset
 
 from ncf.sample import class_histogram, nearest, vote
@@ -81,7 +81,7 @@ def test_a_checkpoint_is_sampled_and_completed(run, tmp_path):
     ],
 )
 def test_wrong_input_is_one_line(run, tmp_path, overrides, words):
-    require_one_line(command("ncf-sample", f"checkpoint={run}", "threads=1", *overrides, cwd=tmp_path), *words)
+    require_one_line(warm("ncf-sample", f"checkpoint={run}", "threads=1", *overrides, cwd=tmp_path), *words)
 
 
 def test_what_has_no_decoder_has_no_samples(tmp_path):
