@@ -165,7 +165,8 @@ def tune(arguments: argparse.Namespace, rows: dict[str, dict]) -> bool:
             best = best_of(tried, row["choose_by"])
             print(f"{dataset}, {name}: best validation {row['choose_by']} {tried[best]:.3f} of {len(tried)}: {best}", flush=True)
             choice = {"dataset": dataset, "row": name, "choose_by": row["choose_by"], "best": best, "value": tried[best], "tried": tried}
-            with open(arguments.output / "tuning.jsonl", "a", encoding="utf-8") as file:
+            arguments.page.parent.mkdir(parents=True, exist_ok=True)
+            with open(arguments.page.with_name("tuning.jsonl"), "a", encoding="utf-8") as file:
                 file.write(json.dumps(choice) + "\n")
     return complete
 

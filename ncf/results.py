@@ -119,7 +119,7 @@ def write(output: Path, page: Path, table: dict[str, dict]) -> None:
     for dataset, title in DATASETS.items():
         if any(cell.dataset == dataset for cell in full.values()):
             parts += [f"## {title}", dataset_table(dataset, table, full, output)]
-    parts += ["## What holds", claims(full), "## Fewer training images", curve(cells), "## Choices", choices(table, output), "## Commands", commands(full)]
+    parts += ["## What holds", claims(full), "## Fewer training images", curve(cells), "## Choices", choices(table, page.with_name("tuning.jsonl")), "## Commands", commands(full)]
     page.parent.mkdir(parents=True, exist_ok=True)
     put(page, "\n\n".join(parts) + "\n")
     put(rows, "".join(json.dumps(line) + "\n" for line in lines(cells)))
@@ -227,21 +227,24 @@ def curve(cells: list[Cell]) -> str:
     return "\n\n".join(parts) or "Not run yet."
 
 
-def choices(table: dict[str, dict], output: Path) -> str:
+def choices(table: dict[str, dict], tuning: Path) -> str:
     """What each row sets, the grid it was chosen from, and what validation said."""
     rows = []
     for name, row in table.items():
         sets = [*row.get("sets", []), *(f"{d}: {' '.join(s)}" for d, s in row.get("sets_for", {}).items())]
         grid = "; ".join(f"{key} {', '.join(map(str, values))}" for key, values in row.get("grid", {}).items())
         rows.append([name, f"`model={row['model']}`", ", ".join(f"`{s}`" for s in sets) or "the model's defaults", grid or "none", row.get("choose_by", "–")])
-    text = "Chosen on validation images only.\n\n" + markdown(["row", "model", "sets", "grid tried", "chosen by validation"], rows)
-    path = output / "tuning.jsonl"
+    text = markdown(["row", "model", "sets", "grid", "figure that decides"], rows)
     latest = {}
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for line in tuning.read_text().splitlines() if tuning.exists() else []:
         tuned = json.loads(line)
         latest[tuned["dataset"], tuned["row"]] = tuned
     found = [[t["dataset"], t["row"], t["choose_by"], f"{t['value']:.2f}", f"`{t['best']}`", str(len(t["tried"]))] for t in latest.values()]
-    return text + ("\n\n" + markdown(["dataset", "row", "figure", "best", "setting", "of"], found) if found else "")
+    if not found:
+        return "Test images play no part in any setting. The grids have not been run yet: what the rows set was set beforehand.\n\n" + text
+    lead = "Test images play no part in any setting. What `scripts/reproduce --tune` found best on validation images, and below the rows' settings and grids;\n"
+    lead += "a row that is not in the first table has not been tuned on that dataset: what it sets was set beforehand."
+    return lead + "\n\n" + markdown(["dataset", "row", "figure", "best", "setting", "of"], found) + "\n\n" + text
 
 
 def commands(full: dict[tuple, Cell]) -> str:

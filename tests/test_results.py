@@ -70,7 +70,7 @@ def test_tuning_takes_the_best_value_of_each_key_in_turn(tmp_path, monkeypatch, 
     asked = []
     monkeypatch.setattr(reproduction, "try_setting", lambda dataset, name, row, setting, arguments: asked.append(setting) or figures[setting])
     row = {"model": "gvae", "sets": ["b=0"], "grid": {"a": [1, 2, 3], "b": [0, 1]}, "choose_by": "bce"}
-    arguments = reproduction.argparse.Namespace(datasets=["digits"], output=tmp_path, seeds=[0])
+    arguments = reproduction.argparse.Namespace(datasets=["digits"], output=tmp_path, page=tmp_path / "results.md", seeds=[0])
     assert reproduction.tune(arguments, {"mine": row}) is False
     assert asked == ["a=1 b=0", "a=2 b=0", "a=3 b=0", "a=2 b=0", "a=2 b=1"]
     assert "best validation bce 2.000 of 3: a=2 b=1" in capsys.readouterr().out
