@@ -228,6 +228,8 @@ class EvalConfig:
     metrics: MetricsConfig = section(MetricsConfig, "what to measure; not given: what the training report measured")
     steps: Optional[int] = key(None, "K, settling steps; null: those of training", least=1)
     beta: Optional[float] = key(None, "beta, step size of the states; null: that of training", above=0)
+    solver: Optional[str] = key(None, "euler or momentum; null: that of training", choices=("euler", "momentum"))
+    momentum: Optional[float] = key(None, "m of the momentum solver; null: that of training", least=0, most=0.999)
     split: str = key("all", "train, validation, test, or all (validation and test)", choices=("train", "validation", "test", "all"))
     threads: Optional[int] = key(None, "processor threads; null: all cores", least=1)
     device: str = key("auto", "auto (CUDA when there), cpu, cuda or cuda:N")

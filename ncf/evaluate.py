@@ -172,8 +172,8 @@ def own_metrics(trained: MetricsConfig, composed: MetricsConfig, given: set[str]
 
 
 def settle_anew(trained: TrainConfig, config: EvalConfig) -> None:
-    """Put the evaluation's own K and beta in place of those of training."""
-    changed = {name: getattr(config, name) for name in ("steps", "beta") if getattr(config, name) is not None}
+    """Put the evaluation's own K, beta and solver in place of those of training."""
+    changed = {name: getattr(config, name) for name in ("steps", "beta", "solver", "momentum") if getattr(config, name) is not None}
     if changed and not hasattr(trained.model, "settle"):
         raise UserError(f"{', '.join(changed)}: {trained.model.name} does not settle; leave it out")
     for name, value in changed.items():
@@ -182,13 +182,19 @@ def settle_anew(trained: TrainConfig, config: EvalConfig) -> None:
 
 
 def budget(config: TrainConfig) -> dict:
-    """K and beta, which every figure of a settling network depends on."""
+    """K, beta and (with that solver) momentum, which every figure of a settling network depends on."""
     settle = getattr(config.model, "settle", None)
-    return {"settle": {"steps": settle.steps, "beta": settle.beta}} if settle else {}
+    if settle is None:
+        return {}
+    momentum = {"momentum": settle.momentum} if settle.solver == "momentum" else {}
+    return {"settle": {"steps": settle.steps, "beta": settle.beta, **momentum}}
 
 
 def budget_words(result: dict) -> str:
-    return f" (K = {result['settle']['steps']}, beta = {result['settle']['beta']:g})" if "settle" in result else ""
+    if "settle" not in result:
+        return ""
+    settle = result["settle"]
+    return f" (K = {settle['steps']}, beta = {settle['beta']:g}" + (f", momentum {settle['momentum']:g})" if "momentum" in settle else ")")
 
 
 def result_title(summary: dict) -> str:

@@ -69,8 +69,7 @@ def read_run(folder: Path) -> dict | None:
     density = read_json(folder / "density.json").get("metrics", {}).get("test", {})
     new = {name: value for name, value in density.items() if name not in summary["metrics"]["test"]}
     kept = {name: summary[name] for name in ("seed", "epochs_trained", "best_epoch", "seconds", "versions", "hardware")}
-    settle = config["model"].get("settle")
-    made = {"command": command_of(config), "folder": config["dataset"]["folder"], "settle": settle and {key: settle[key] for key in ("steps", "beta")}}
+    made = {"command": command_of(config), "folder": config["dataset"]["folder"], "settle": summary.get("settle")}
     return {"figures": summary["metrics"]["test"] | new, **made, **kept}
 
 
@@ -164,7 +163,7 @@ def dataset_table(dataset: str, table: dict[str, dict], full: dict[tuple, Cell],
             rows.append([row, *["not run"] * len(metrics), "", "0", "", ""])
             continue
         settle = next(iter(cell.runs.values()))["settle"]
-        budget = f"K {settle['steps']}, β {settle['beta']}" if settle else "–"
+        budget = f"K {settle['steps']}, β {settle['beta']}" + (f", m {settle['momentum']}" if "momentum" in settle else "") if settle else "–"
         epochs = mean(run["best_epoch"] for run in cell.runs.values())
         minutes = mean(run["seconds"] for run in cell.runs.values()) / 60
         rows.append([row, *(shown(cell, name) for name in metrics), budget, str(len(cell.runs)), f"{epochs:.0f}", f"{minutes:.1f}"])

@@ -89,6 +89,11 @@ def heading(run: Record, missing: list[str]) -> list[Html | None]:
     ]
 
 
+def settling_words(settle: dict) -> str:
+    momentum = f", momentum {settle['momentum']}" if settle.get("solver") == "momentum" else ""
+    return f"K = {settle['steps']}, β = {settle['beta']}{momentum}"
+
+
 def facts(run: Record, versions: dict | None) -> Html:
     trained = run.rows[-1]["epoch"] if run.rows else 0
     hardware = run.summary.get("hardware") or {}
@@ -99,7 +104,7 @@ def facts(run: Record, versions: dict | None) -> Html:
         "best validation BCE": f"{short(run.best[0])} nats per image" if run.best else None,
         "training time": duration(run.seconds) if run.rows else None,
         "hidden layers": "–".join(map(str, layers)) if layers else None,
-        "settling": f"K = {settle['steps']}, β = {settle['beta']}" if settle else None,
+        "settling": settling_words(settle) if settle else None,
         "seed": run.value("seed"),
         "hardware": f"{hardware['name']}, {hardware['device']}, {count(hardware['threads'], 'thread')}" if hardware else None,
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()) if versions else None,
