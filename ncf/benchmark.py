@@ -133,6 +133,9 @@ GROWTH = {
 }
 
 
+ROUND = [digit * 10**power for power in range(-1, 7) for digit in (1, 2, 5)]  # microseconds that an axis may name
+
+
 def measure_growth(name: str, types: list[str], repeats: int, device: torch.device) -> list[dict]:
     """Rows as those of `measure_model`, with the axis and the value that they stand for."""
     rows = []
@@ -150,7 +153,9 @@ def draw_growth(rows: list[dict], path: Path) -> None:
     from ncf.charts import COLOURS
 
     figure = Figure(figsize=(11, 3.2), layout="constrained")
-    for panel, axis in zip(figure.subplots(1, len(GROWTH)), GROWTH):
+    costs = [1e3 * r[key] / r["batch"] for r in rows for key in ("ms_per_batch", "bare_ms")]
+    low, high = min(costs) / 2, 2 * max(costs)
+    for panel, axis in zip(figure.subplots(1, len(GROWTH), sharey=True), GROWTH):
         mine = [r for r in rows if r["axis"] == axis]
         curves = {kind: [(r["value"], 1e3 * r["ms_per_batch"] / r["batch"]) for r in mine if r["precision"] == kind] for kind in TYPES}
         curves["bare products"] = [(r["value"], 1e3 * r["bare_ms"] / r["batch"]) for r in mine if r["precision"] == mine[0]["precision"]]
@@ -158,6 +163,8 @@ def draw_growth(rows: list[dict], path: Path) -> None:
             if points:
                 panel.plot(*zip(*points), "o-", color=colour, markersize=3, label=label)
         panel.set(xlabel=axis, xscale="log", yscale="log", xticks=GROWTH[axis][0], xticklabels=GROWTH[axis][0])
+        panel.set_yticks([n for n in ROUND if low <= n <= high], [f"{n:,}" for n in ROUND if low <= n <= high])
+        panel.tick_params(labelsize=8)
         panel.minorticks_off()
         panel.grid(color="#e5e5e5")
         panel.spines[["top", "right"]].set_visible(False)
