@@ -61,8 +61,7 @@ class Run:
             run.checkpoints.mkdir(parents=True, exist_ok=True)
             run.take_lock()
             require_mine(run.folder, config)  # again: the run that it was looked at for may have begun meanwhile
-            for place in (run.folder, run.checkpoints):
-                remove_leftovers(place)
+            tidy(run.folder)
             run.write_text("config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
         except OSError as error:
             if run and run.lock and created:
@@ -259,6 +258,15 @@ def changes(stored: dict, config: TrainConfig) -> list[str]:
     if new["epochs"] < old["epochs"]:
         changed.append(f"epochs ({old['epochs']} there, {new['epochs']} now: it can only be raised)")
     return changed
+
+
+def tidy(folder: Path) -> None:
+    """Remove what killed processes have left half-written in a run folder; one that cannot be written stays as it is."""
+    for place in (folder, folder / "checkpoints"):
+        try:
+            remove_leftovers(place)
+        except OSError:
+            pass
 
 
 def stored_result(folder: Path, config: TrainConfig) -> dict | None:

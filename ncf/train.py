@@ -18,7 +18,7 @@ from ncf.progress import Display
 from ncf.provenance import choose_device, versions
 from ncf.ranks import Ranks, require_parallel
 from ncf.report import metric_table
-from ncf.run import Follower, Run, changes, require_mine, speak, stored_result
+from ncf.run import Follower, Run, changes, require_mine, speak, stored_result, tidy
 from ncf.streams import stream
 
 
@@ -50,6 +50,7 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
         require_mine(folder, config)
         summary = stored_result(folder, config)
         if summary:
+            tidy(folder)
             speak(f"already complete: {folder}\n{metric_table(summary['metrics'], result_title(summary))}")
             return summary
     data = datasets.load(config.dataset, config.data_dir)

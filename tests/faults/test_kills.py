@@ -99,6 +99,15 @@ def test_killed_at_random_instants(model, uninterrupted, tmp_path):
     assert "going on after epoch" in logs and ", batch " in logs  # some died between two epochs' ends
 
 
+def test_what_a_kill_after_the_summary_left_is_cleaned_up(uninterrupted):
+    """The report is written when the run is complete already: the same command finds nothing to do, but tidies up."""
+    run, _ = uninterrupted("gncn_pdh")
+    rest = run / "report.html.4194305.tmp"  # of a process number that no system gives
+    rest.write_text("half")
+    done = warm("ncf-train", *RUN, "model=gncn_pdh", cwd=run.parents[2])
+    assert done.returncode == 0 and "already complete" in done.stdout and not rest.exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("send, codes", [(signal.SIGTERM, {143, -15}), (signal.SIGINT, {130})], ids=["SIGTERM", "SIGINT"])
 def test_told_to_stop_at_random_instants(send, codes, uninterrupted, tmp_path):
