@@ -101,7 +101,7 @@ def test_an_evaluation_of_other_images_and_metrics_goes_where_it_is_told(tiny, t
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(tiny, tmp_path):
     first, _ = tiny
     for name, seed in (("again", 0), ("other", 1)):
-        done = command("ncf-train", *TINY, f"name={name}", f"seed={seed}", cwd=tmp_path)
+        done = warm("ncf-train", *TINY, f"name={name}", f"seed={seed}", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     again, other = tmp_path / "outputs/runs/again", tmp_path / "outputs/runs/other"
     for file in ("best.pt", "last.pt"):

@@ -121,7 +121,7 @@ def test_rows_of_the_table_are_composable():
     assert {"gncn_t1", "gncn_t1_sigma", "gncn_t2_l_sigma", "gncn_pdh", "rae", "gvae", "gvae_cv", "gan_ae", "gmm", "relu_classifier"} <= set(table)
     with initialize_config_dir(config_dir=configs_folder(), version_base="1.3"):
         for dataset in results.DATASETS:
-            for row in table.values():
+            for row in table.values() if dataset == "digits" else [next(iter(table.values()))]:
                 settings = [*row.get("sets", []), *row.get("sets_for", {}).get(dataset, [])]
                 grid = row.get("grid", {}) if dataset == "digits" else {}
                 for keys in (settings, *([f"{key}={value}"] for key, values in grid.items() for value in values)):

@@ -47,7 +47,7 @@ def run(tmp_path_factory):
 
 
 def test_a_checkpoint_is_sampled_and_completed(run, tmp_path):
-    done = command("ncf-sample", f"checkpoint={run}", "n=25", "threads=1", cwd=tmp_path)
+    done = warm("ncf-sample", f"checkpoint={run}", "n=25", "threads=1", cwd=tmp_path)
     assert done.returncode == 0 and done.stderr == "", done.stderr
     folder = run / "checkpoints/best-samples"
     assert sorted(path.name for path in folder.iterdir()) == ["completions.png", "samples.json", "samples.npz", "samples.png"]
@@ -62,9 +62,9 @@ def test_a_checkpoint_is_sampled_and_completed(run, tmp_path):
     for name in ("samples.png", "completions.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG") and str(folder / name) in done.stdout
 
-    again = command("ncf-sample", f"checkpoint={run}", "n=25", "threads=1", "masks=[left]", f"output={tmp_path / 'again'}", cwd=tmp_path)
+    again = warm("ncf-sample", f"checkpoint={run}", "n=25", "threads=1", "masks=[left]", f"output={tmp_path / 'again'}", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
-    other = command("ncf-sample", f"checkpoint={run}", "n=25", "threads=1", "seed=1", "masks=[left]", f"output={tmp_path / 'other'}", cwd=tmp_path)
+    other = warm("ncf-sample", f"checkpoint={run}", "n=25", "threads=1", "seed=1", "masks=[left]", f"output={tmp_path / 'other'}", cwd=tmp_path)
     assert other.returncode == 0, other.stderr
     with np.load(tmp_path / "again/samples.npz") as same, np.load(tmp_path / "other/samples.npz") as different:
         assert np.array_equal(same["samples"], arrays["samples"]) and not np.array_equal(different["latents"], arrays["latents"])
@@ -86,8 +86,8 @@ def test_wrong_input_is_one_line(run, tmp_path, overrides, words):
 
 def test_what_has_no_decoder_has_no_samples(tmp_path):
     small = "model=relu_classifier model.layers=[8] dataset.n_train=100 epochs=1 threads=1 name=c".split()
-    assert command("ncf-train", *small, cwd=tmp_path).returncode == 0
-    require_one_line(command("ncf-sample", "checkpoint=outputs/runs/c", cwd=tmp_path), "no decoder")
+    assert warm("ncf-train", *small, cwd=tmp_path).returncode == 0
+    require_one_line(warm("ncf-sample", "checkpoint=outputs/runs/c", cwd=tmp_path), "no decoder")
 
 
 def test_help_lists_every_key(tmp_path):
