@@ -58,17 +58,23 @@ class LargestFile:
 
 @dataclass
 class OnCall:
-    """The first call of MODULE.FUNCTION sends this process a signal, or raises RuntimeError when that is 0; then it goes on."""
+    """The n-th call of MODULE.FUNCTION sends this process a signal, or raises RuntimeError when that is 0; then it goes on."""
 
     module: str
     function: str
     signum: int = 0
+    n: int = 1
 
     def __call__(self) -> None:
         module = __import__(self.module, fromlist=["_"])
         original = getattr(module, self.function)
+        calls = 0
 
         def struck(*arguments, **keywords):
+            nonlocal calls
+            calls += 1
+            if calls < self.n:
+                return original(*arguments, **keywords)
             setattr(module, self.function, original)
             if not self.signum:
                 raise RuntimeError("struck")

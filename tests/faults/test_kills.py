@@ -95,8 +95,17 @@ def interrupt_at_random(model: str, n: int, send: int, codes: set[int], uninterr
 @pytest.mark.parametrize("model", MODELS)
 def test_killed_at_random_instants(model, uninterrupted, tmp_path):
     interrupt_at_random(model, 10, signal.SIGKILL, {-9}, uninterrupted, tmp_path)
-    logs = "".join(path.read_text() for path in tmp_path.rglob("run.log"))
-    assert "going on after epoch" in logs and ", batch " in logs  # some died between two epochs' ends
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_killed_within_an_epoch(model, uninterrupted, tmp_path):
+    reference, _ = uninterrupted(model)
+    strike = OnCall("ncf.train", "change_synapses", signal.SIGKILL, n=50)  # the tenth of the second epoch's forty batches
+    arguments = ["ncf-train", *RUN, f"model={model}"]
+    assert warm(*arguments, cwd=tmp_path, prepare=strike).returncode == -9
+    done = warm(*arguments, cwd=tmp_path)
+    assert done.returncode == 0 and "going on after epoch 1, batch 6\n" in done.stdout
+    require_same_end(tmp_path / "outputs/runs/run", reference)
 
 
 def test_what_a_kill_after_the_summary_left_is_cleaned_up(uninterrupted):
