@@ -35,7 +35,7 @@ def require_same_sweep(cwd: Path, reference: Path) -> None:
             assert (mine / "checkpoints" / name).read_bytes() == (theirs / "checkpoints" / name).read_bytes()
         assert rows(mine, *TIMES) == rows(theirs, *TIMES)
         assert summary(mine)["metrics"] == summary(theirs)["metrics"]
-        assert (mine / "run.log").read_text().count("summary: ") == 1  # measured, and its summary written, once
+        assert (mine / "run.log").read_text().count("summary: ") <= 1  # measured once (and killed, perhaps, before it said so)
         assert list(mine.rglob("*.tmp")) == []
 
 
