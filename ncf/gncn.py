@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncf import settling
+from ncf import graphs, settling
 from ncf.activations import ACTIVATIONS
 from ncf.config import GNCNConfig, columns_per_layer
 from ncf.priors import PRIOR_SLOPES
@@ -41,6 +41,7 @@ class GNCN:
         self.g0 = ACTIVATIONS["sigmoid" if config.likelihood == "bernoulli" else "identity"]
         self.hidden_predicted = range(1, self.depth)  # the layers that have a prediction, and may have precision
         self.product_dtype: torch.dtype | None = None  # of settling's products; None: that of the images
+        self.recordings: dict = {}  # of settling, by shape (ncf.graphs)
         self.parameters: dict[str, Tensor] = {}
         self.sigma: dict[int, Tensor] = {}
         self.q: dict[int, Tensor] = {}
@@ -82,7 +83,11 @@ class GNCN:
 
         Pixels with ``observed == 0`` carry no error (masked settling); their prediction is the completion.
         """
-        return settling.settle(self, x, observed, self.config.settle.steps if steps is None else steps, self.product_dtype or x.dtype)
+        steps = self.config.settle.steps if steps is None else steps
+        if x.device.type == "cpu":
+            return settling.settle(self, x, observed, steps, self.product_dtype or x.dtype)
+        with torch.autocast(x.device.type, self.product_dtype, enabled=self.product_dtype is not None, cache_enabled=False):
+            return graphs.settle(self, x, observed, steps)
 
     @torch.no_grad()
     def settle_plainly(self, x: Tensor, observed: Tensor | None = None, steps: int | None = None) -> State:
@@ -90,7 +95,7 @@ class GNCN:
         state = self.rest(x, observed)
         tolerance = self.config.settle.tolerance
         for k in range(1, 1 + (self.config.settle.steps if steps is None else steps)):
-            before = torch.cat(state.z[1:], dim=1)
+            before = torch.cat(state.z[1:], dim=1) if tolerance else None
             self.move(state)
             self.predict(state)
             self.compare(state)
@@ -116,7 +121,7 @@ class GNCN:
         beta, gamma = self.config.settle.beta, self.config.settle.gamma
         for l in range(1, self.depth + 1):
             z, f = state.z[l], state.f[l]
-            d = state.e[l - 1] @ self.feedback(l)  # (B, J_l)
+            d = (state.e[l - 1] @ self.feedback(l)).to(z.dtype)  # (B, J_l)
             if self.config.derivative:
                 d.mul_(self.phi.slope(z, f))
             if l < self.depth:
@@ -142,9 +147,9 @@ class GNCN:
             self.predict_layer(l, state.f, out=state.mu[l])
 
     def predict_layer(self, l: int, f: list[Tensor], out: Tensor) -> Tensor:
-        torch.mm(f[l + 1], self.parameters[f"W{l + 1}"], out=out)
+        out.copy_(f[l + 1] @ self.parameters[f"W{l + 1}"])
         if self.config.skips and l + 2 <= self.depth:
-            out.addmm_(f[l + 2], self.parameters[f"M{l + 2}"])
+            out.add_(f[l + 2] @ self.parameters[f"M{l + 2}"])
         return (self.g if l else self.g0).value(out, out=out)
 
     def compare(self, state: State) -> None:
@@ -159,7 +164,7 @@ class GNCN:
             if l == 0 and state.observed is not None:
                 state.r[0].mul_(state.observed)
             if l in self.q:
-                torch.mm(state.r[l], self.q[l], out=state.e[l])
+                state.e[l].copy_(state.r[l] @ self.q[l])
 
     # --- learning -----------------------------------------------------------------------------------------------------
 
@@ -196,7 +201,8 @@ class GNCN:
             elif updates is not None:
                 move_covariance(sigma, updates[f"Sigma{l}"], rule.rate, rule.shrinkage, rule.floor)
             factor = torch.linalg.cholesky(sigma)
-            self.q[l] = whitening(factor) if rule.kind == "whitened" else torch.cholesky_inverse(factor)
+            q = whitening(factor) if rule.kind == "whitened" else torch.cholesky_inverse(factor)
+            self.q[l] = self.q[l].copy_(q) if l in self.q else q  # in its place: recordings of settling read it there
 
     @torch.no_grad()
     def limit_norms(self) -> None:

@@ -1,11 +1,13 @@
 """The fast settling against the plain equations, for every term a network can have."""
 
+import copy
 import dataclasses
 
 import numpy as np
 import pytest
 import torch
 
+from ncf import graphs, kernels
 from ncf.config import GNCNConfig, LateralConfig, PrecisionConfig, PriorConfig, SettleConfig
 from ncf.gncn import GNCN
 from ncf.settling import packing_works
@@ -27,7 +29,7 @@ VARIANTS = {
 
 
 def pair(config: GNCNConfig, layers: list[int], n_pixels: int, batch: int, dtype: torch.dtype) -> tuple[GNCN, torch.Tensor]:
-    config = dataclasses.replace(config, layers=layers, init_sd=0.3)
+    config = dataclasses.replace(copy.deepcopy(config), layers=layers, init_sd=0.3)
     rng = np.random.default_rng(4)
     network = GNCN(config, n_pixels, rng)
     for name in network.parameters:
@@ -97,6 +99,100 @@ def test_what_diverges_shows_in_the_state():
     network, x = pair(VARIANTS["pdh"], [12, 8, 16], 10, 20, torch.float32)
     network.config.settle.beta = 1e20
     assert not torch.isfinite(network.settle(x).z[3]).all()
+
+
+# --- compiled code ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["sigmoid", "tanh"])
+def test_compiled_activations_in_float32(kind):
+    """Over the whole range and near zero, where tanh z is z: within two units in the last place of float32."""
+    z = np.concatenate([np.linspace(-95, 95, 200001), np.geomspace(1e-30, 1, 1001), [0.0]]).astype(np.float32)
+    f = np.empty_like(z)
+    kernels.activate(kernels.ACTIVATIONS[kind], z, f)
+    exact = np.tanh(z.astype(np.float64)) if kind == "tanh" else 1 / (1 + np.exp(-z.astype(np.float64)))
+    assert (np.abs(f - exact) <= 3e-7 * np.abs(exact) + 1e-37).all()
+
+
+@pytest.mark.parametrize("kind", kernels.ACTIVATIONS)
+def test_compiled_activations_keep_what_is_no_number(kind):
+    f = np.empty(2, np.float32)
+    kernels.activate(kernels.ACTIVATIONS[kind], np.array([np.nan, 1.0], np.float32), f)
+    assert np.isnan(f[0]) and np.isfinite(f[1])
+
+
+def test_bfloat16_is_rounded_as_torch_rounds():
+    row = torch.from_numpy(np.random.default_rng(0).standard_normal(4097).astype(np.float32) ** 5)
+    half = torch.empty(4097, dtype=torch.bfloat16)
+    rounded = kernels.njit(lambda row, factor: kernels.hand_over(row, factor))
+    rounded(row.numpy(), half.view(torch.uint16).numpy())
+    assert torch.equal(half, row.bfloat16())
+
+
+def test_what_cannot_be_kept_on_disk_is_compiled_for_this_process():
+    def double(array):
+        array *= 2
+
+    kernel = kernels.Compiled(double)
+    kernel.call = None  # what a damaged file in the cache or a full disk does: the call fails before it begins
+    array = np.ones(3)
+    kernel(array)
+    assert array.tolist() == [2, 2, 2]
+
+
+# --- recordings (of accelerators; here of the processor, by a stand-in that runs again what a graph would replay) ------
+
+
+def run_again(run):
+    state = run()
+
+    def again():
+        new = run()
+        for name in ("z", "f", "mu", "r", "e"):
+            for kept, fresh in zip(getattr(state, name), getattr(new, name)):
+                kept.copy_(fresh)
+
+    return again, state
+
+
+@pytest.mark.parametrize("name", ["t1", "pdh", "published precision"])
+def test_recordings_follow_images_masks_synapses_and_precision(name, monkeypatch):
+    monkeypatch.setattr(graphs, "record", run_again)
+    network, x = pair(VARIANTS[name], [12, 8, 16], 10, 37, torch.float32)
+    observed = torch.from_numpy((np.random.default_rng(0).random(x.shape) < 0.5).astype(np.float32))
+    kept = []
+    for batch, mask in ((x, None), (1 - x, None), (x, observed), (x, 1 - observed), (x, None)):
+        state = graphs.settle(network, batch, mask, 9)
+        kept.append((state, network.settle_plainly(batch, mask, 9)))
+        updates = network.local_updates(state)
+        for bundle, update in updates.items():
+            network.parameters[bundle].add_(update, alpha=0.01) if bundle in network.parameters else None
+        network.adapt_precision(updates)
+        network.limit_norms()
+    for state, plain in kept:  # (each in memory of its own)
+        require_same(state, plain, 1e-6, 1e-5)
+        assert all((state.e[l] is state.r[l]) == (plain.e[l] is plain.r[l]) for l in range(network.depth))
+    assert len(network.recordings) == 2
+
+
+def test_what_cannot_be_recorded_is_settled_without(monkeypatch):
+    def fail(run):
+        raise RuntimeError("no graphs here")
+
+    monkeypatch.setattr(graphs, "record", fail)
+    network, x = pair(VARIANTS["pdh"], [12, 8, 16], 10, 37, torch.float64)
+    with pytest.warns(UserWarning, match="not recorded.*no graphs here"):
+        graphs.settle(network, 1 - x, None, 9)
+    require_same(graphs.settle(network, x, None, 9), network.settle_plainly(x, None, 9), 1e-11, 1e-9)
+
+
+def test_plain_settling_with_bfloat16_products_stays_near_float32():
+    network, x = pair(VARIANTS["pdh"], [96, 64, 64], 80, 64, torch.float32)
+    exact = network.settle_plainly(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = network.settle_plainly(x)
+    assert all(t.dtype == torch.float32 for t in (*rounded.z, *rounded.mu, *rounded.r, *rounded.e))
+    assert 0 < (rounded.mu[0] - exact.mu[0]).abs().mean() < 0.01
 
 
 # --- the stopping rule ------------------------------------------------------------------------------------------------

@@ -1,0 +1,253 @@
+"""What stands between the matrix products of a settling step, compiled for the processor: every layer's rows in one pass.
+
+Arguments are tuples of arrays (rows, J_l) over the layers, float32 or float64; what products have computed and will read may be
+bfloat16, as arrays of their 16 bits. Every loop over j is one vector loop, and a row stays in the nearest cache from term to term. The
+terms and their order are those of `GNCN.move`, `predict` and `compare`.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit, types
+from numba.extending import overload
+
+IDENTITY, RELU, TANH, SIGMOID = range(4)
+ACTIVATIONS = {"identity": IDENTITY, "relu": RELU, "tanh": TANH, "sigmoid": SIGMOID}
+NO_PRIOR, LAPLACE, GAUSSIAN, CAUCHY = range(4)
+OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}  # a product and a sum may become one operation
+PRIORS = {"none": NO_PRIOR, "laplace": LAPLACE, "gaussian": GAUSSIAN, "cauchy": CAUCHY}
+
+
+class Terms(NamedTuple):
+    """What `move` adds up; numbers are of the arrays' type."""
+
+    beta: np.floating
+    gamma: np.floating
+    heavy_ball: bool
+    momentum: np.floating
+    activation: int
+    derivative: bool
+    prior: int
+    strength: np.floating
+    self_excitation: np.floating
+    inhibition: np.floating
+
+
+class Compiled:
+    """A function compiled at its first call and kept on disk for the next process, or, where that fails, for this process alone."""
+
+    def __init__(self, function: Callable):
+        self.function = function
+        try:
+            self.call = njit(**OPTIONS, cache=True)(function)
+        except RuntimeError:  # no folder to keep it in
+            self.compile_here()
+
+    def compile_here(self) -> None:
+        self.call = njit(**OPTIONS)(self.function)
+
+    def __call__(self, *arguments) -> None:
+        try:
+            self.call(*arguments)
+        except Exception:  # a full disk, a damaged file: what is wrong with the function itself is raised again
+            self.compile_here()
+            self.call(*arguments)
+
+
+def exponential(x):
+    """e^x, for float32 as a loop over j can take it: within 2e-7 of the value (Cody and Waite's reduction, a polynomial of degree 5)."""
+    return math.exp(x)
+
+
+@overload(exponential, inline="always", jit_options=OPTIONS)
+def compile_exponential(x):
+    if x != types.float32:
+        return lambda x: math.exp(x)
+
+    def of_float32(x):
+        x = np.float32(-87) if x < np.float32(-87) else x
+        x = np.float32(88) if x > np.float32(88) else x
+        shifted = np.float32(x * np.float32(1.44269504) + np.float32(12582912))  # n = x / ln 2 rounded, in the lowest bits of 1.5 * 2^23
+        n = shifted - np.float32(12582912)
+        x = x - n * np.float32(0.693359375)
+        x = x + n * np.float32(2.12194440e-4)  # ln 2 in two parts
+        p = np.float32(1.9875691500e-4)
+        p = p * x + np.float32(1.3981999507e-3)
+        p = p * x + np.float32(8.3334519073e-3)
+        p = p * x + np.float32(4.1665795894e-2)
+        p = p * x + np.float32(1.6666665459e-1)
+        p = p * x + np.float32(5.0000001201e-1)
+        p = p * x * x + x + np.float32(1)
+        power = np.uint32((shifted.view(np.uint32) << np.uint32(23)) + np.uint32(0x3F800000)).view(np.float32)  # 2^n
+        return p * power
+
+    return of_float32
+
+
+def tangent(x):
+    """tanh x, for float32 as a loop over j can take it: a polynomial near zero, else by the exponential (within 2e-7 of the value)."""
+    return math.tanh(x)
+
+
+@overload(tangent, inline="always", jit_options=OPTIONS)
+def compile_tangent(x):
+    if x != types.float32:
+        return lambda x: math.tanh(x)
+
+    def of_float32(x):
+        size = x if x > np.float32(0) else -x
+        large = np.float32(1) - np.float32(2) / (exponential(size + size) + np.float32(1))
+        square = x * x
+        p = np.float32(-5.70498872745e-3)
+        p = p * square + np.float32(2.06390887954e-2)
+        p = p * square + np.float32(-5.37397155531e-2)
+        p = p * square + np.float32(1.33314422036e-1)
+        p = p * square + np.float32(-3.33332819422e-1)
+        small = p * square * x + x
+        return small if size < np.float32(0.625) else (large if x > np.float32(0) else -large)
+
+    return of_float32
+
+
+def read(row, into):
+    """A row of a product's result, as floating-point numbers."""
+    raise NotImplementedError("compiled code only (NUMBA_DISABLE_JIT is not for ncf)")
+
+
+@overload(read)
+def compile_read(row, into):
+    if isinstance(row.dtype, types.Float):
+
+        def read_floats(row, into):
+            for j in range(len(into)):
+                into[j] = row[j]
+
+        return read_floats
+
+    def read_bfloats(row, into):
+        for j in range(len(into)):
+            into[j] = np.uint32(np.uint32(row[j]) << np.uint32(16)).view(np.float32)
+
+    return read_bfloats
+
+
+def hand_over(row, factor):
+    """A row as the next product reads it: rounded to bfloat16 (to the nearest, ties to even), or the row itself, which is there."""
+    raise NotImplementedError("compiled code only (NUMBA_DISABLE_JIT is not for ncf)")
+
+
+@overload(hand_over)
+def compile_hand_over(row, factor):
+    if isinstance(factor.dtype, types.Float):
+        return lambda row, factor: None
+
+    def round_to_bfloats(row, factor):
+        for j in range(len(row)):
+            bits = np.float32(row[j]).view(np.uint32)
+            factor[j] = np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
+
+    return round_to_bfloats
+
+
+@njit(**OPTIONS)
+def activate(kind, z, f):
+    """f = phi(z), a row."""
+    zero, one = f.dtype.type(0), f.dtype.type(1)
+    if kind == RELU:
+        for j in range(len(f)):
+            f[j] = z[j] if not z[j] <= zero else zero  # (what is no number stays so)
+    elif kind == TANH:
+        for j in range(len(f)):
+            f[j] = tangent(z[j])
+    elif kind == SIGMOID:
+        for j in range(len(f)):
+            f[j] = one / (one + exponential(-z[j]))
+    else:
+        for j in range(len(f)):
+            f[j] = z[j]
+
+
+@Compiled
+def move(z, v, f, f_in, drive, error, columns, terms, awake):
+    """A. d_l = feedback_l [* phi'(z_l)] - [e_l] - [lateral_l] - [prior_l] - gamma z_l, then z_l += beta d_l (or v_l), f_l = phi(z_l).
+
+    Tuples over layers 1..L, of which the first `awake` move. `drive` is e_{l-1} E_l, `columns` the units that compete (0: none do).
+    """
+    zero, one = z[0].dtype.type(0), z[0].dtype.type(1)
+    for l in range(awake):
+        rows, size = z[l].shape
+        d = np.empty(size, z[l].dtype)
+        term = np.empty(size, z[l].dtype)
+        for i in range(rows):
+            z_i, f_i = z[l][i], f[l][i]
+            read(drive[l][i], d)
+            if terms.derivative and terms.activation == RELU:  # relu'(0) = 1
+                for j in range(size):
+                    d[j] = d[j] if z_i[j] >= zero else zero
+            elif terms.derivative and terms.activation == TANH:
+                for j in range(size):
+                    d[j] *= one - f_i[j] * f_i[j]
+            elif terms.derivative and terms.activation == SIGMOID:
+                for j in range(size):
+                    d[j] *= f_i[j] * (one - f_i[j])
+            if l + 1 < len(z):
+                read(error[l][i], term)
+                for j in range(size):
+                    d[j] -= term[j]
+            if columns[l]:
+                for start in range(0, size, columns[l]):
+                    total = zero
+                    for j in range(start, start + columns[l]):
+                        total += f_i[j]
+                    total *= terms.inhibition
+                    for j in range(start, start + columns[l]):
+                        term[j] = total
+                for j in range(size):
+                    d[j] -= term[j] - (terms.inhibition + terms.self_excitation) * f_i[j]
+            if terms.prior == LAPLACE:
+                for j in range(size):
+                    d[j] -= terms.strength * ((one if z_i[j] > zero else zero) - (one if z_i[j] < zero else zero))
+            elif terms.prior == GAUSSIAN:
+                for j in range(size):
+                    d[j] -= terms.strength * z_i[j]
+            elif terms.prior == CAUCHY:
+                for j in range(size):
+                    d[j] -= terms.strength * ((z_i[j] + z_i[j]) / (one + z_i[j] * z_i[j]))
+            for j in range(size):
+                d[j] -= terms.gamma * z_i[j]
+            if terms.heavy_ball:
+                v_i = v[l][i]
+                for j in range(size):
+                    v_i[j] = terms.momentum * v_i[j] + terms.beta * d[j]
+                for j in range(size):
+                    z_i[j] += v_i[j]
+            else:
+                for j in range(size):
+                    z_i[j] += terms.beta * d[j]
+            activate(terms.activation, z_i, f_i)
+            hand_over(f_i, f_in[l][i])
+
+
+@Compiled
+def compare(target, drive, observed, mu, r, r_in, g0, g, awake):
+    """B, C. mu_l = g_l(drive_l), r_l = target_l - mu_l; r_0 times `observed` unless that is empty.
+
+    Tuples over layers 0..L-1, of which those up to `awake` are compared; the uppermost is predicted by a layer at rest: drive = 0.
+    """
+    for l in range(min(awake + 1, len(r))):
+        rows, size = r[l].shape
+        term = np.zeros(size, r[l].dtype)
+        for i in range(rows):
+            target_i, mu_i, r_i = target[l][i], mu[l][i], r[l][i]
+            if l < awake:
+                read(drive[l][i], term)
+            activate(g if l else g0, term, mu_i)
+            for j in range(size):
+                r_i[j] = target_i[j] - mu_i[j]
+            if l == 0 and observed.size:
+                observed_i = observed[i]
+                for j in range(size):
+                    r_i[j] *= observed_i[j]
+            hand_over(r_i, r_in[l][i])
