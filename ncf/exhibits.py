@@ -79,12 +79,14 @@ def sample_pictures(run: Record, network, data, x) -> Html:
 
 
 def mosaic(images: np.ndarray, shape: tuple[int, int], columns: int = 8) -> np.ndarray:
-    """Images (n, J_0) of bytes as one picture, enlarged by a whole factor, with white between them and where the last line ends."""
-    tiles = images.reshape(-1, *shape).repeat(pixel_size(shape), axis=1).repeat(pixel_size(shape), axis=2)
-    tiles = np.pad(tiles, ((0, -len(tiles) % columns), (0, 2), (0, 2)), constant_values=255)
+    """Images of bytes, (n, J_0) or in colour (n, J_0, 3), as one picture, enlarged by a whole factor, with white between them and where
+    the last line ends."""
+    colours = images.shape[2:]
+    tiles = images.reshape(-1, *shape, *colours).repeat(pixel_size(shape), axis=1).repeat(pixel_size(shape), axis=2)
+    tiles = np.pad(tiles, ((0, -len(tiles) % columns), (0, 2), (0, 2), *((0, 0) for _ in colours)), constant_values=255)
     tiles[len(images) :] = 255
     lines = tiles.reshape(-1, columns, *tiles.shape[1:]).swapaxes(1, 2)
-    return lines.reshape(lines.shape[0] * lines.shape[1], -1)[:-2, :-2]
+    return lines.reshape(lines.shape[0] * lines.shape[1], -1, *colours)[:-2, :-2]
 
 
 def pixel_size(shape: tuple[int, int]) -> int:
@@ -92,15 +94,21 @@ def pixel_size(shape: tuple[int, int]) -> int:
 
 
 def fields(run: Record, network, data, x) -> Html:
-    weights = portrait.receptive_fields(network, N_FIELDS)
-    scale = float(np.quantile(np.abs(weights), 0.995)) or 1.0
+    weights, scale = coloured_fields(network, N_FIELDS)
     n_units = network.parameters["W1"].shape[0]
     return section(
         "Receptive fields",
-        stacks(data.image_shape, [diverging(weights / scale)], "receptive field"),
+        stacks(data.image_shape, [weights], "receptive field"),
         note=f"What each unit of layer 1 adds to the image (rows of W1): the {len(weights)} of {n_units} with the largest norm, largest first. "
         f"Blue lowers a pixel, orange raises it, white leaves it; full colour at {scale:.2g}.",
     )
+
+
+def coloured_fields(network, count: int) -> tuple[np.ndarray, float]:
+    """The receptive fields of `count` units as colours (bytes, (n, J_0, 3)), and the weight that full colour stands for."""
+    weights = portrait.receptive_fields(network, count)
+    scale = float(np.quantile(np.abs(weights), 0.995)) or 1.0
+    return diverging(weights / scale), scale
 
 
 def diverging(values: np.ndarray) -> np.ndarray:

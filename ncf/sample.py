@@ -16,18 +16,23 @@ from torch import Tensor
 from ncf.config import SampleConfig
 from ncf.errors import UserError
 from ncf.evaluate import open_checkpoint, write_json
+from ncf.exhibits import coloured_fields, mosaic
 from ncf.latents import TrainingLatents
 from ncf.metrics import Subject, observed_pixels
+from ncf.page import png, write_whole
 from ncf.report import save_picture
 from ncf.run import speak
 from ncf.streams import stream
 
 NEIGHBOURS = 5  # training images that vote on a sample's class
 SHOWN = 100  # samples in the picture, however many are drawn
+WRITTEN = ("samples.npz", "samples.json", "samples.png", "completions.png", "receptive_fields.png")
+FIELDS = 100  # receptive fields in theirs
 
 
 def sample(config: SampleConfig, given: set[str] = frozenset()) -> dict:
-    """Write samples.npz, samples.png, completions.png and samples.json into the folder beside the checkpoint (or `output`)."""
+    """Write samples.npz, samples.json and the pictures (samples, completions, receptive fields) into the folder beside the checkpoint
+    (or `output`)."""
     opened = open_checkpoint(config, given)
     network, data, path = opened.network, opened.data, opened.path
     if getattr(network, "project", None) is None:
@@ -49,6 +54,9 @@ def sample(config: SampleConfig, given: set[str] = frozenset()) -> dict:
         write_arrays(folder / "samples.npz", arrays, data.image_shape)
         draw_samples(folder / "samples.png", images[:SHOWN], arrays["nearest"][:SHOWN], data.image_shape)
         draw_completions(folder / "completions.png", opened, training, config)
+        if hasattr(network, "move"):  # (an autoencoder's first weights are no generative synapses)
+            fields, _ = coloured_fields(network, FIELDS)
+            write_whole(folder / "receptive_fields.png", png(mosaic(fields, data.image_shape, columns=20)))
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror or error}); give output=FOLDER") from error
     write_json(folder / "samples.json", result)
@@ -151,5 +159,5 @@ def describe(result: dict, folder: Path) -> str:
         if len(classes["samples"]) <= 20:
             rows = [("class", range(len(classes["samples"]))), ("samples", classes["samples"]), ("training images", classes["training_images"])]
             lines += [f"{label:<15}" + "".join(f"{value:6d}" if label == "class" else f"{100 * value:5.1f}%" for value in row) for label, row in rows]
-    lines += [f"written: {folder / name}" for name in ("samples.npz", "samples.png", "completions.png", "samples.json")]
+    lines += [f"written: {path}" for path in sorted(folder.iterdir()) if path.name in WRITTEN]
     return "\n".join(lines)

@@ -50,7 +50,8 @@ def test_a_checkpoint_is_sampled_and_completed(run, tmp_path):
     done = warm("ncf-sample", f"checkpoint={run}", "n=25", "threads=1", cwd=tmp_path)
     assert done.returncode == 0 and done.stderr == "", done.stderr
     folder = run / "checkpoints/best-samples"
-    assert sorted(path.name for path in folder.iterdir()) == ["completions.png", "samples.json", "samples.npz", "samples.png"]
+    pictures = ["completions.png", "receptive_fields.png", "samples.png"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*pictures, "samples.json", "samples.npz"])
     with np.load(folder / "samples.npz") as file:
         arrays = dict(file)
     assert arrays["samples"].shape == arrays["nearest"].shape == (25, 8, 8) and arrays["latents"].shape == (25, 24)
@@ -59,7 +60,7 @@ def test_a_checkpoint_is_sampled_and_completed(run, tmp_path):
     result = json.loads((folder / "samples.json").read_text())
     assert (result["n"], result["prior"], len(result["classes"]["samples"])) == (25, "fitted", 10)
     assert np.bincount(arrays["class"], minlength=10) / 25 == pytest.approx(result["classes"]["samples"])
-    for name in ("samples.png", "completions.png"):
+    for name in pictures:
         assert (folder / name).read_bytes().startswith(b"\x89PNG") and str(folder / name) in done.stdout
 
     again = warm("ncf-sample", f"checkpoint={run}", "n=25", "threads=1", "masks=[left]", f"output={tmp_path / 'again'}", cwd=tmp_path)
