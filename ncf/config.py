@@ -183,7 +183,11 @@ class MetricsConfig:
 
 @dataclass
 class ComputeConfig:
-    precision: str = key("float32", "type of settling's matrix products; states and synapses are always float32", choices=("float32", "bf16"))
+    precision: str = key(
+        "auto",
+        "type of settling's matrix products: float32, bf16, or auto (bf16 where the hardware gains by it); states and synapses are always float32",
+        choices=("auto", "float32", "bf16"),
+    )
 
 
 # --- the two commands -------------------------------------------------------------------------------------------------
@@ -209,6 +213,7 @@ class TrainConfig:
     seed: int = key(0, "seed of weights, data order and sampling", least=0)
     validate_every: int = key(1, "validate after every so many epochs (and after the last); 0: after the last only", least=0)
     patience: Optional[int] = key(None, "stop after so many validations without a better BCE; null: never", least=1)
+    patience_gain: float = key(0.0, "nats per image by which a BCE must be better to count for patience", least=0)
     threads: Optional[int] = key(None, "processor threads; null: all cores", least=1, **PLACE)
     device: str = key("auto", "auto (CUDA when there), cpu, cuda or cuda:N", **PLACE)
     data_dir: Optional[str] = key(None, "folder of the image sets; null: NCF_DATA, else a cache folder in your home", **PLACE)

@@ -16,6 +16,7 @@ from ncf.models import build_model
 from ncf.provenance import choose_device, hardware, versions
 from ncf.report import draw_reconstructions, metric_table
 from ncf.run import Run, flatten, speak
+from ncf.settling import multiply_adds
 from ncf.streams import stream
 
 
@@ -47,7 +48,7 @@ def final_report(run: Run, data: datasets.Dataset, network, progress: dict) -> d
         "model": config.model.name,
         "dataset": config.dataset.name,
         "seed": config.seed,
-        **budget(config),
+        **budget(config, network),
         "measured_with": {"dataset": asdict(config.dataset), "metrics": asdict(config.metrics)},
         "epochs": config.epochs,
         "epochs_trained": progress["epoch"],
@@ -131,7 +132,7 @@ def evaluate(config: EvalConfig, given: set[str] = frozenset()) -> dict:
         "epoch": opened.content["progress"]["epoch"],
         "seed": trained.seed,
         "dataset": data.name,
-        **budget(trained),
+        **budget(trained, opened.network),
         "measured_with": {"dataset": asdict(opened.dataset), "metrics": asdict(metrics)},
         "metrics": figures,
         "versions": versions(),
@@ -181,13 +182,13 @@ def settle_anew(trained: TrainConfig, config: EvalConfig) -> None:
     build(asdict(trained), TrainConfig)  # checks what relates them to other keys
 
 
-def budget(config: TrainConfig) -> dict:
-    """K, beta and (with that solver) momentum, which every figure of a settling network depends on."""
+def budget(config: TrainConfig, network) -> dict:
+    """K, beta and (with that solver) momentum, which every figure of a settling network depends on, and multiply-adds per image."""
     settle = getattr(config.model, "settle", None)
     if settle is None:
         return {}
     momentum = {"momentum": settle.momentum} if settle.solver == "momentum" else {}
-    return {"settle": {"steps": settle.steps, "beta": settle.beta, **momentum}}
+    return {"settle": {"steps": settle.steps, "beta": settle.beta, **momentum, "multiply_adds": multiply_adds(network, settle.steps)}}
 
 
 def budget_words(result: dict) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from ncf import __version__
+from ncf.config import GNCNConfig, TrainConfig
 from ncf.errors import UserError
 
 
@@ -45,3 +46,15 @@ def choose_device(name: str, threads: int | None) -> torch.device:
     if kind == "cuda" and not index and "LOCAL_RANK" in os.environ:  # torchrun: every process its own
         name = f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
     return torch.device(name)
+
+
+def choose_precision(config: TrainConfig, device: torch.device) -> None:
+    """Put what compute.precision=auto stands for in its place: bf16 for a network on hardware with bfloat16 products, else float32."""
+    if config.compute.precision != "auto":
+        return
+    if device.type == "cuda":
+        gains = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        able = torch.cpu.get_capabilities()
+        gains = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    config.compute.precision = "bf16" if gains and isinstance(config.model, GNCNConfig) else "float32"

@@ -146,12 +146,11 @@ class Rows:
         )
 
     def settle(self, steps: int) -> None:
-        silent = "sigmoid" not in (self.config.activation, self.config.prediction)  # phi(0) = g(0) = 0
         tolerance = self.config.settle.tolerance
         for k in range(1, steps + 1):
             before = torch.cat(self.z[1:], dim=1) if tolerance else None
-            awake = min(self.depth, k - 1) if silent else self.depth  # layers 1..awake have moved, or do so now
-            if k > 1 or not silent:
+            awake = awake_layers(self.config, k)
+            if awake:
                 self.move(awake)
             self.predict_and_compare(awake)
             self.steps = k
@@ -188,6 +187,25 @@ class Rows:
                 whole_l[rows] = part_l
         for l in self.factors.q:
             state.e[l][rows] = self.e_in[l]
+
+
+def multiply_adds(network, steps: int) -> int:
+    """Multiply-adds of the matrix products that settling one image takes, those of known zeros left out as above."""
+    J, L, skips = network.sizes, network.depth, network.config.skips
+    total = 0
+    for k in range(1, steps + 1):
+        awake = awake_layers(network.config, k)
+        feedback_and_prediction = sum(2 * J[l - 1] * J[l] for l in range(1, awake + 1))
+        skipped = sum(J[l - 2] * J[l] for l in range(2, awake + 1)) if skips else 0
+        weighed = sum(J[l] ** 2 for l in network.q if l <= awake)
+        total += feedback_and_prediction + skipped + weighed
+    return total
+
+
+def awake_layers(config, k: int) -> int:
+    """Layers 1..awake move in step k or have moved before it: from rest, layer l first moves in step l + 1 unless phi(0) or g(0) drive it."""
+    silent = "sigmoid" not in (config.activation, config.prediction)  # phi(0) = g(0) = 0
+    return min(len(config.layers), k - 1) if silent else len(config.layers)
 
 
 def empty_state(network, x: Tensor, observed: Tensor | None) -> State:

@@ -15,7 +15,7 @@ from ncf.metrics import losses, measure
 from ncf.models import build_model
 from ncf.optimizer import Optimizer
 from ncf.progress import Display
-from ncf.provenance import choose_device, versions
+from ncf.provenance import choose_device, choose_precision, versions
 from ncf.ranks import Ranks, require_parallel
 from ncf.report import metric_table
 from ncf.run import Follower, Run, changes, require_mine, speak, stored_result, tidy
@@ -35,7 +35,14 @@ class Progress:
     rows: int = 0  # lines of metrics.jsonl
     best_bce: float | None = None  # nats per image, validation
     best_epoch: int = 0
-    stale: int = 0  # validations since the best one
+    patience_bce: float | None = None  # the last one that was better by patience_gain
+    stale: int = 0  # validations since that one
+
+    def be_patient(self, bce: float, gain: float) -> None:
+        if self.patience_bce is None or bce < self.patience_bce - gain:
+            self.patience_bce, self.stale = bce, 0
+        else:
+            self.stale += 1
 
     def restart_sums(self) -> None:
         self.step, self.bce_sum, self.tod_sum, self.images, self.seconds = 0, 0.0, 0.0, 0, 0.0
@@ -44,6 +51,7 @@ class Progress:
 def train(config: TrainConfig, folder: Path, named: bool) -> dict:
     """Train (or go on training) the run in `folder` to its end; returns its summary. Raises UserError or Stopped."""
     device = choose_device(config.device, config.threads)
+    choose_precision(config, device)
     live.require(config.logger)
     require_parallel(config)
     if named:
@@ -142,7 +150,7 @@ def learn(
             figures = validate(network, data, config, epoch, ranks)
             row |= figures
             better = progress.best_bce is None or figures["validation_bce"] < progress.best_bce
-            progress.stale = 0 if better else progress.stale + 1
+            progress.be_patient(figures["validation_bce"], config.patience_gain)
         if better:
             progress.best_bce, progress.best_epoch = row["validation_bce"], epoch
             run.save_best(content())

@@ -10,7 +10,7 @@ from installed import command, script
 from ncf import checkpoint
 
 LAUNCHER = [script("torchrun"), "--standalone", "--no-python", "--nproc-per-node=2", script("ncf-train")]
-UPDATES = "dataset.n_train=1010 batch_size=50 epochs=5 model.layers=[48,48,48] metrics=basic progress=off".split()  # 105 updates, the last of an epoch on 10 images
+UPDATES = "compute.precision=float32 dataset.n_train=1010 batch_size=50 epochs=5 model.layers=[48,48,48] metrics=basic progress=off".split()  # 105 updates, the last of an epoch on 10 images
 
 
 def two(*arguments, cwd, timeout=120) -> subprocess.CompletedProcess:

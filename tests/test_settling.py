@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ncf import graphs, kernels
+from ncf import graphs, kernels, settling
 from ncf.config import GNCNConfig, LateralConfig, PrecisionConfig, PriorConfig, SettleConfig
 from ncf.gncn import GNCN
 from ncf.settling import packing_works
@@ -49,6 +49,17 @@ def require_same(one, other, atol: float, rtol: float) -> None:
 def test_fast_settling_is_the_plain_one(config, steps):
     network, x = pair(config, [12, 8, 16], 10, 37, torch.float64)
     require_same(network.settle(x, steps=steps), network.settle_plainly(x, steps=steps), 1e-11, 1e-9)
+
+
+@pytest.mark.parametrize("name", ["t1", "pdh", "sigmoid activity"])
+def test_multiply_adds_are_those_carried_out(name, monkeypatch):
+    network, x = pair(VARIANTS[name], [12, 8, 16], 10, 1, torch.float64)
+    done = []
+    for product in ("after", "added"):
+        carried_out = getattr(settling.Factor, product)
+        monkeypatch.setattr(settling.Factor, product, lambda self, left, *more, do=carried_out: done.append(self.matrix.numel()) or do(self, left, *more))
+    network.settle(x, steps=7)
+    assert settling.multiply_adds(network, 7) == sum(done)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 5])
