@@ -29,13 +29,18 @@ def section(cls, help: str, **range_) -> Any:
 # --- the networks -----------------------------------------------------------------------------------------------------
 
 
+SOLVERS = ("euler", "momentum", "chebyshev")
+
+
 @dataclass
 class SettleConfig:
     steps: int = key(50, "K, settling steps per image", least=1)
     beta: float = key(0.1, "beta, step size of the states", above=0)
     gamma: float = key(0.001, "gamma, leak of the states", least=0)
-    solver: str = key("euler", "euler (published) or momentum: v <- m v + beta d, z <- z + v", choices=("euler", "momentum"))
+    solver: str = key("euler", "how the states step: euler (published), momentum or chebyshev (far fewer steps): see ncf/solvers.py", choices=SOLVERS)
     momentum: float = key(0.5, "m of the momentum solver", least=0, most=0.999)
+    damping: float = key(9.0, "epsilon of the chebyshev solver: more of it bears less stiffness, and damps what is stiff more", above=0)
+    rounds: int = key(1, "chebyshev: the steps are taken in so many rounds, each starting without momentum", least=1)
     tolerance: float = key(0.0, "stop before K once a step changes every image's states by less than this share of their norm; 0: never", least=0)
 
 
@@ -233,8 +238,10 @@ class EvalConfig:
     metrics: MetricsConfig = section(MetricsConfig, "what to measure; not given: what the training report measured")
     steps: Optional[int] = key(None, "K, settling steps; null: those of training", least=1)
     beta: Optional[float] = key(None, "beta, step size of the states; null: that of training", above=0)
-    solver: Optional[str] = key(None, "euler or momentum; null: that of training", choices=("euler", "momentum"))
+    solver: Optional[str] = key(None, "euler, momentum or chebyshev; null: that of training", choices=SOLVERS)
     momentum: Optional[float] = key(None, "m of the momentum solver; null: that of training", least=0, most=0.999)
+    damping: Optional[float] = key(None, "epsilon of the chebyshev solver; null: that of training", above=0)
+    rounds: Optional[int] = key(None, "rounds of the chebyshev solver; null: those of training", least=1)
     split: str = key("all", "train, validation, test, or all (validation and test)", choices=("train", "validation", "test", "all"))
     threads: Optional[int] = key(None, "processor threads; null: all cores", least=1)
     device: str = key("auto", "auto (CUDA when there), cpu, cuda or cuda:N")

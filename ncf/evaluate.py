@@ -17,6 +17,7 @@ from ncf.provenance import choose_device, hardware, versions
 from ncf.report import draw_reconstructions, metric_table
 from ncf.run import Run, flatten, speak
 from ncf.settling import multiply_adds
+from ncf.solvers import solver_words
 from ncf.streams import stream
 
 
@@ -174,7 +175,7 @@ def own_metrics(trained: MetricsConfig, composed: MetricsConfig, given: set[str]
 
 def settle_anew(trained: TrainConfig, config: EvalConfig) -> None:
     """Put the evaluation's own K, beta and solver in place of those of training."""
-    changed = {name: getattr(config, name) for name in ("steps", "beta", "solver", "momentum") if getattr(config, name) is not None}
+    changed = {name: getattr(config, name) for name in ("steps", "beta", "solver", "momentum", "damping", "rounds") if getattr(config, name) is not None}
     if changed and not hasattr(trained.model, "settle"):
         raise UserError(f"{', '.join(changed)}: {trained.model.name} does not settle; leave it out")
     for name, value in changed.items():
@@ -183,19 +184,19 @@ def settle_anew(trained: TrainConfig, config: EvalConfig) -> None:
 
 
 def budget(config: TrainConfig, network) -> dict:
-    """K, beta and (with that solver) momentum, which every figure of a settling network depends on, and multiply-adds per image."""
+    """K, beta and the solver where it is not Euler's, which every figure of a settling network depends on, and multiply-adds per image."""
     settle = getattr(config.model, "settle", None)
     if settle is None:
         return {}
-    momentum = {"momentum": settle.momentum} if settle.solver == "momentum" else {}
-    return {"settle": {"steps": settle.steps, "beta": settle.beta, **momentum, "multiply_adds": multiply_adds(network, settle.steps)}}
+    solver = {} if settle.solver == "euler" else {"solver": solver_words(asdict(settle))}
+    return {"settle": {"steps": settle.steps, "beta": settle.beta, **solver, "multiply_adds": multiply_adds(network, settle.steps)}}
 
 
 def budget_words(result: dict) -> str:
     if "settle" not in result:
         return ""
     settle = result["settle"]
-    return f" (K = {settle['steps']}, beta = {settle['beta']:g}" + (f", momentum {settle['momentum']:g})" if "momentum" in settle else ")")
+    return f" (K = {settle['steps']}, beta = {settle['beta']:g}" + (f", {settle['solver']})" if "solver" in settle else ")")
 
 
 def result_title(summary: dict) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncf import graphs, settling
+from ncf import graphs, settling, solvers
 from ncf.activations import ACTIVATIONS
 from ncf.config import GNCNConfig, columns_per_layer
 from ncf.priors import PRIOR_SLOPES
@@ -94,9 +94,10 @@ class GNCN:
         """The same by the equations as they stand below, which `ncf.settling` is held to."""
         state = self.rest(x, observed)
         tolerance = self.config.settle.tolerance
-        for k in range(1, 1 + (self.config.settle.steps if steps is None else steps)):
+        stepping = solvers.schedule(self.config.settle, self.config.settle.steps if steps is None else steps)
+        for k, (beta, momentum) in enumerate(stepping, start=1):
             before = torch.cat(state.z[1:], dim=1) if tolerance else None
-            self.move(state)
+            self.move(state, beta, momentum)
             self.predict(state)
             self.compare(state)
             state.steps = k
@@ -113,12 +114,15 @@ class GNCN:
         mu = [zero.clone() for zero in zeros[:-1]]
         r = zeros[:-1]
         e = [r_l.clone() if l in self.q else r_l for l, r_l in enumerate(r)]
-        v = [zero.clone() for zero in z] if self.config.settle.solver == "momentum" else None
+        v = None if self.config.settle.solver == "euler" else [zero.clone() for zero in z]
         return State(z, f, mu, r, e, observed, v)
 
-    def move(self, state: State) -> None:
-        """A. States: z_l += beta ( feedback_l [* phi'(z_l)] - [e_l] - [lateral_l] - gamma z_l - [prior_l] ), f_l = phi(z_l)."""
-        beta, gamma = self.config.settle.beta, self.config.settle.gamma
+    def move(self, state: State, beta: float, momentum: float = 0.0) -> None:
+        """A. States: z_l += beta ( feedback_l [* phi'(z_l)] - [e_l] - [lateral_l] - gamma z_l - [prior_l] ), f_l = phi(z_l).
+
+        beta and m are those of this step (`ncf.solvers`); with m, v_l <- m v_l + beta (...), z_l += v_l.
+        """
+        gamma = self.config.settle.gamma
         for l in range(1, self.depth + 1):
             z, f = state.z[l], state.f[l]
             d = (state.e[l - 1] @ self.feedback(l)).to(z.dtype)  # (B, J_l)
@@ -133,8 +137,8 @@ class GNCN:
             d.sub_(z, alpha=gamma)
             if state.v is None:
                 z.add_(d, alpha=beta)
-            else:  # heavy ball: v_l <- m v_l + beta d_l, z_l <- z_l + v_l
-                z.add_(state.v[l].mul_(self.config.settle.momentum).add_(d, alpha=beta))
+            else:
+                z.add_(state.v[l].mul_(momentum).add_(d, alpha=beta))
             self.phi.value(z, out=f)
 
     def feedback(self, l: int) -> Tensor:

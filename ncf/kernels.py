@@ -23,10 +23,8 @@ PRIORS = {"none": NO_PRIOR, "laplace": LAPLACE, "gaussian": GAUSSIAN, "cauchy": 
 class Terms(NamedTuple):
     """What `move` adds up; numbers are of the arrays' type."""
 
-    beta: np.floating
     gamma: np.floating
     heavy_ball: bool
-    momentum: np.floating
     activation: int
     derivative: bool
     prior: int
@@ -170,7 +168,7 @@ def activate(kind, z, f):
 
 
 @Compiled
-def move(z, v, f, f_in, drive, error, columns, terms, awake):
+def move(z, v, f, f_in, drive, error, columns, terms, beta, momentum, awake):
     """A. d_l = feedback_l [* phi'(z_l)] - [e_l] - [lateral_l] - [prior_l] - gamma z_l, then z_l += beta d_l (or v_l), f_l = phi(z_l).
 
     Tuples over layers 1..L, of which the first `awake` move. `drive` is e_{l-1} E_l, `columns` the units that compete (0: none do).
@@ -220,12 +218,12 @@ def move(z, v, f, f_in, drive, error, columns, terms, awake):
             if terms.heavy_ball:
                 v_i = v[l][i]
                 for j in range(size):
-                    v_i[j] = terms.momentum * v_i[j] + terms.beta * d[j]
+                    v_i[j] = momentum * v_i[j] + beta * d[j]
                 for j in range(size):
                     z_i[j] += v_i[j]
             else:
                 for j in range(size):
-                    z_i[j] += terms.beta * d[j]
+                    z_i[j] += beta * d[j]
             activate(terms.activation, z_i, f_i)
             hand_over(f_i, f_in[l][i])
 

@@ -8,6 +8,7 @@ from ncf.density import fit_mixture
 from ncf.latents import TrainingLatents, quiet_fit
 from ncf.metrics import bce, tod
 from ncf.page import count
+from ncf.solvers import schedule
 from ncf.streams import stream
 
 N_LATENTS = 500  # training images behind the quick prior of the samples
@@ -19,8 +20,8 @@ def settling_curves(network, x: Tensor, steps: int) -> dict[str, list[float]]:
     """BCE (nats per image) and ToD (per image), mean over images x (B, J_0), after each of the steps 1..steps, in one pass."""
     curves: dict[str, list[float]] = {"bce": [], "tod": []}
     state = network.rest(x)
-    for _ in range(steps):
-        network.move(state)
+    for beta, momentum in schedule(network.config.settle, steps):
+        network.move(state, beta, momentum)
         network.predict(state)
         network.compare(state)
         curves["bce"].append(bce(state).mean().item())

@@ -163,7 +163,7 @@ def dataset_table(dataset: str, table: dict[str, dict], full: dict[tuple, Cell],
             rows.append([row, *["not run"] * len(metrics), "", "0", "", ""])
             continue
         settle = next(iter(cell.runs.values()))["settle"]
-        budget = f"K {settle['steps']}, β {settle['beta']}" + (f", m {settle['momentum']}" if "momentum" in settle else "") if settle else "–"
+        budget = f"K {settle['steps']}, β {settle['beta']}" + (f", {settle['solver']}" if "solver" in settle else "") if settle else "–"
         epochs = mean(run["best_epoch"] for run in cell.runs.values())
         minutes = mean(run["seconds"] for run in cell.runs.values()) / 60
         rows.append([row, *(shown(cell, name) for name in metrics), budget, str(len(cell.runs)), f"{epochs:.0f}", f"{minutes:.1f}"])

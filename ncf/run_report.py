@@ -14,6 +14,7 @@ from ncf.models import build_model
 from ncf.page import Html, cell, count, details, document, section, short, table, tag, write_whole
 from ncf.provenance import choose_device
 from ncf.record import Record
+from ncf.solvers import solver_words
 from ncf.streams import stream
 
 N_TEST = 100  # test images behind the pictures, the settling curves and the activity
@@ -90,8 +91,8 @@ def heading(run: Record, missing: list[str]) -> list[Html | None]:
 
 
 def settling_words(settle: dict) -> str:
-    momentum = f", momentum {settle['momentum']}" if settle.get("solver") == "momentum" else ""
-    return f"K = {settle['steps']}, β = {settle['beta']}{momentum}"
+    solver = "" if settle.get("solver", "euler") == "euler" else f", {solver_words(settle)}"
+    return f"K = {settle['steps']}, β = {settle['beta']}{solver}"
 
 
 def facts(run: Record, versions: dict | None) -> Html:

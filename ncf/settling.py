@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncf import kernels
+from ncf import kernels, solvers
 from ncf.state import State, at_rest
 
 ROWS_PER_THREAD = 16  # fewer are not worth a thread
@@ -121,22 +121,23 @@ class Rows:
 
         z, f, f_in = arrays(self.z), arrays(self.f), arrays(self.f_in[1:])
         mu, r, r_in = arrays(self.mu), arrays(self.r), arrays(self.r_in)
-        v = arrays(zeros(hidden)) if self.config.settle.solver == "momentum" else z[1:]
+        v = z[1:] if self.config.settle.solver == "euler" else arrays(zeros(hidden))
         seen = np.empty((0, 0), z[0].dtype) if observed is None else observed.contiguous().numpy()
         columns = tuple(network.columns[1:] if network.columns else [0] * self.depth)
         targets = (f if self.config.target == "activity" else z)[:-1]
         kinds = [kernels.ACTIVATIONS[phi.name] for phi in (network.g0, network.g)]
         terms = self.terms(z[0].dtype.type)
-        self.move_layers = lambda drive, error, awake: kernels.move(z[1:], v, f[1:], f_in, drive, error, columns, terms, awake)
+        number = z[0].dtype.type
+        self.move_layers = lambda drive, error, awake, beta, momentum: kernels.move(
+            z[1:], v, f[1:], f_in, drive, error, columns, terms, number(beta), number(momentum), awake
+        )
         self.compare_layers = lambda drive, awake: kernels.compare(targets, drive, seen, mu, r, r_in, *kinds, awake)
 
     def terms(self, number: type) -> kernels.Terms:
         config, settle, lateral = self.config, self.config.settle, self.config.lateral
         return kernels.Terms(
-            beta=number(settle.beta),
             gamma=number(settle.gamma),
-            heavy_ball=settle.solver == "momentum",
-            momentum=number(settle.momentum),
+            heavy_ball=settle.solver != "euler",
             activation=kernels.ACTIVATIONS[config.activation],
             derivative=config.derivative,
             prior=kernels.PRIORS[config.prior.kind],
@@ -147,23 +148,23 @@ class Rows:
 
     def settle(self, steps: int) -> None:
         tolerance = self.config.settle.tolerance
-        for k in range(1, steps + 1):
+        for k, (beta, momentum) in enumerate(solvers.schedule(self.config.settle, steps), start=1):
             before = torch.cat(self.z[1:], dim=1) if tolerance else None
             awake = awake_layers(self.config, k)
             if awake:
-                self.move(awake)
+                self.move(awake, beta, momentum)
             self.predict_and_compare(awake)
             self.steps = k
             self.moving = bool(tolerance) and not (k > self.depth and at_rest(before, torch.cat(self.z[1:], dim=1), tolerance))
             if tolerance and not self.moving:
                 break
 
-    def move(self, awake: int) -> None:
+    def move(self, awake: int, beta: float, momentum: float) -> None:
         """A. States and activities of layers 1..awake, all from the errors of the last step."""
         for l in range(awake):
             self.drives[l] = self.factors.feedback[l + 1].after(self.e_in[l])
         errors = [*self.e_in[1:], self.e_in[-1]]  # (the top layer has none)
-        self.move_layers(arrays(self.drives), arrays(errors), awake)
+        self.move_layers(arrays(self.drives), arrays(errors), awake, beta, momentum)
 
     def predict_and_compare(self, awake: int) -> None:
         """B. Predictions by layers 1..awake, and C. errors of layers 0..awake."""

@@ -18,7 +18,7 @@ class State:
     r: list[Tensor]
     e: list[Tensor]
     observed: Tensor | None = None  # 1 where a pixel is seen, 0 where not, (J_0,) or (B, J_0); None: all seen
-    v: list[Tensor] | None = None  # velocities of the momentum solver
+    v: list[Tensor] | None = None  # velocities, where the solver has momentum
     steps: int = 0  # taken; fewer than K where a tolerance was met
     moving: bool = False  # a tolerance was asked for, and not met in all steps
     batch: int | None = None  # B of the local updates, where these rows are one rank's part of a batch; None: they are all of it

@@ -90,7 +90,7 @@ def test_tied_networks_descend_their_energy(config, masked):
     for w in weights.values():
         w.requires_grad_(False)
     updates = network.local_updates(state)
-    network.move(state)
+    network.move(state, config.settle.beta)
     for l in range(1, network.depth + 1):
         change = (state.z[l] - before[l]) / config.settle.beta
         torch.testing.assert_close(change, -slopes[l - 1], atol=1e-12, rtol=1e-9)
@@ -148,7 +148,7 @@ def test_lateral_inhibits_the_neighbours_and_excites_the_unit_itself():
     network.parameters["E1"].zero_()
     state = network.rest(x)
     state.z[1][:, 1] = state.f[1][:, 1] = 1.0
-    network.move(state)
+    network.move(state, config.settle.beta)
     beta, gamma = config.settle.beta, config.settle.gamma
     expected = torch.tensor([-0.1 * beta, 1 + beta * (0.15 - gamma), -0.1 * beta, 0, 0, 0], dtype=torch.float64)
     torch.testing.assert_close(state.z[1], expected.expand(4, 6), atol=1e-15, rtol=1e-12)
