@@ -13,7 +13,7 @@ from ncf.files import write_whole
 from ncf.latents import TrainingLatents
 from ncf.metrics import METRICS, left_out, measure
 from ncf.models import build_model
-from ncf.provenance import choose_device, hardware, versions
+from ncf.provenance import choose_device, hardware, products, versions
 from ncf.report import draw_reconstructions, metric_table
 from ncf.run import Run, flatten, speak
 from ncf.settling import multiply_adds
@@ -184,12 +184,13 @@ def settle_anew(trained: TrainConfig, config: EvalConfig) -> None:
 
 
 def budget(config: TrainConfig, network) -> dict:
-    """K, beta and the solver where it is not Euler's, which every figure of a settling network depends on, and multiply-adds per image."""
+    """K, beta and the solver where it is not Euler's, which every figure of a settling network depends on, and what that costs per image."""
     settle = getattr(config.model, "settle", None)
     if settle is None:
         return {}
     solver = {} if settle.solver == "euler" else {"solver": solver_words(asdict(settle))}
-    return {"settle": {"steps": settle.steps, "beta": settle.beta, **solver, "multiply_adds": multiply_adds(network, settle.steps)}}
+    cost = {"multiply_adds": multiply_adds(network, settle.steps), "products": products(network)}
+    return {"settle": {"steps": settle.steps, "beta": settle.beta, **solver, **cost}}
 
 
 def budget_words(result: dict) -> str:

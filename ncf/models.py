@@ -15,6 +15,7 @@ from ncf.config import TrainConfig
 from ncf.datasets import Dataset
 from ncf.gncn import GNCN
 from ncf.pixel_mixture import PixelMixture
+from ncf.provenance import choose_products
 
 
 def build_model(config: TrainConfig, data: Dataset, rng: np.random.Generator, device: torch.device):
@@ -27,5 +28,5 @@ def build_model(config: TrainConfig, data: Dataset, rng: np.random.Generator, de
     if config.model.family == "classifier":
         return Classifier(config.model, data, rng, device)
     network = GNCN(config.model, n_pixels, rng, device)
-    network.product_dtype = {"float32": torch.float32, "bf16": torch.bfloat16}[config.compute.precision]
+    network.product_dtype = choose_products(config.compute.precision, device)
     return network

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from ncf import __version__
-from ncf.config import GNCNConfig, TrainConfig
 from ncf.errors import UserError
 
 
@@ -48,13 +47,16 @@ def choose_device(name: str, threads: int | None) -> torch.device:
     return torch.device(name)
 
 
-def choose_precision(config: TrainConfig, device: torch.device) -> None:
-    """Put what compute.precision=auto stands for in its place: bf16 for a network on hardware with bfloat16 products, else float32."""
-    if config.compute.precision != "auto":
-        return
-    if device.type == "cuda":
-        gains = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
+def choose_products(precision: str, device: torch.device) -> torch.dtype:
+    """The type of settling's products that compute.precision asks for; auto: bfloat16 where the device gains by it."""
+    if precision == "auto" and device.type == "cuda":
+        precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    elif precision == "auto":
         able = torch.cpu.get_capabilities()
-        gains = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
-    config.compute.precision = "bf16" if gains and isinstance(config.model, GNCNConfig) else "float32"
+        precision = "bf16" if able.get("avx512_bf16") or able.get("amx_bf16") else "float32"
+    return {"float32": torch.float32, "bf16": torch.bfloat16}[precision]
+
+
+def products(network) -> str:
+    """The type of a model's products in the words of compute.precision."""
+    return "bf16" if getattr(network, "product_dtype", None) == torch.bfloat16 else "float32"

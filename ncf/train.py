@@ -15,7 +15,7 @@ from ncf.metrics import losses, measure
 from ncf.models import build_model
 from ncf.optimizer import Optimizer
 from ncf.progress import Display
-from ncf.provenance import choose_device, choose_precision, versions
+from ncf.provenance import choose_device, products, versions
 from ncf.ranks import Ranks, require_parallel
 from ncf.report import metric_table
 from ncf.run import Follower, Run, changes, require_mine, speak, stored_result, tidy
@@ -51,7 +51,6 @@ class Progress:
 def train(config: TrainConfig, folder: Path, named: bool) -> dict:
     """Train (or go on training) the run in `folder` to its end; returns its summary. Raises UserError or Stopped."""
     device = choose_device(config.device, config.threads)
-    choose_precision(config, device)
     live.require(config.logger)
     require_parallel(config)
     if named:
@@ -183,13 +182,18 @@ def validate(network, data: datasets.Dataset, config: TrainConfig, epoch: int, r
 
 def checkpoint_content(config: TrainConfig, about: dict, network, optimizer: Optimizer, progress: Progress) -> dict:
     return {
-        "versions": versions(),
+        "versions": made_with(network),
         "config": science(config),
         "data": about,
         "weights": {name: tensor.cpu() for name, tensor in network.tensors().items()},
         "optimizer": {"t": optimizer.t, "tensors": {name: tensor.cpu() for name, tensor in optimizer.tensors().items()}},
         "progress": asdict(progress),
     }
+
+
+def made_with(network) -> dict[str, str]:
+    """What the digits of a run depend on beside its config: versions, and the type of products that this machine is best at."""
+    return {**versions(), "products": products(network)}
 
 
 def restore(run: Run, network, optimizer: Optimizer, about: dict, ranks: Ranks) -> Progress:
@@ -212,6 +216,6 @@ def restore(run: Run, network, optimizer: Optimizer, about: dict, ranks: Ranks) 
         raise UserError(f"run {run.folder}: its checkpoint does not fit the network: {error}") from error
     run.rewind_rows(progress.rows)
     run.say(f"run folder: {run.folder}, going on after epoch {progress.epoch}" + (f", batch {progress.step}" if progress.step else ""))
-    if content["versions"] != versions():
-        run.say(f"warning: begun with {content['versions']}, going on with {versions()}: results may differ in the last digits")
+    if content["versions"] != made_with(network):
+        run.say(f"warning: begun with {content['versions']}, going on with {made_with(network)}: results may differ in the last digits")
     return progress
