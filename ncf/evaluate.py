@@ -175,7 +175,7 @@ def own_metrics(trained: MetricsConfig, composed: MetricsConfig, given: set[str]
 
 def settle_anew(trained: TrainConfig, config: EvalConfig) -> None:
     """Put the evaluation's own K, beta and solver in place of those of training."""
-    changed = {name: getattr(config, name) for name in ("steps", "beta", "solver", "momentum", "damping", "rounds") if getattr(config, name) is not None}
+    changed = {name: getattr(config, name) for name in ("steps", "beta", "solver", "momentum", "growth", "damping", "rounds") if getattr(config, name) is not None}
     if changed and not hasattr(trained.model, "settle"):
         raise UserError(f"{', '.join(changed)}: {trained.model.name} does not settle; leave it out")
     for name, value in changed.items():
@@ -188,7 +188,8 @@ def budget(config: TrainConfig, network) -> dict:
     settle = getattr(config.model, "settle", None)
     if settle is None:
         return {}
-    solver = {} if settle.solver == "euler" else {"solver": solver_words(asdict(settle))}
+    words = solver_words(asdict(settle))
+    solver = {} if words == "euler" else {"solver": words}
     cost = {"multiply_adds": multiply_adds(network, settle.steps), "products": products(network)}
     return {"settle": {"steps": settle.steps, "beta": settle.beta, **solver, **cost}}
 

@@ -91,7 +91,7 @@ def heading(run: Record, missing: list[str]) -> list[Html | None]:
 
 
 def settling_words(settle: dict) -> str:
-    solver = "" if settle.get("solver", "euler") == "euler" else f", {solver_words(settle)}"
+    solver = f", {solver_words(settle)}" if settle.get("solver", "euler") != "euler" or settle.get("growth") else ""
     return f"K = {settle['steps']}, β = {settle['beta']}{solver}"
 
 

@@ -1,11 +1,12 @@
 """How the states step through settling: beta_k and m_k of every step, v_l <- m_k v_l + beta_k d_l, z_l <- z_l + v_l.
 
-euler: beta_k = beta, m_k = 0, the published schedule. momentum (heavy ball): beta_k = beta, m_k = m. chebyshev: the
+euler: beta_k = beta, m_k = 0, the published schedule. momentum (heavy ball): beta_k = beta, m_k = m. With `growth` g, beta_k rises
+evenly from (1 - g) beta to (1 + g) beta: layers wake one after the other in the first steps, which large ones would miss. chebyshev: the
 Runge-Kutta-Chebyshev method of first order (van der Houwen and Sommeijer, "On the internal stability of explicit, m-stage Runge-Kutta
 methods for large m-values", ZAMM 60, 1980), whose stages are steps of that kind too; in one round, or in several that each start
 without momentum.
 
-The first step finds all errors at zero and moves nothing, so K steps settle over the time T = beta (K - 1), with any of the three.
+The first step finds all errors at zero and moves nothing, so K steps settle over the time beta (K - 1), with any of the three.
 """
 
 from math import acosh, cosh, sinh
@@ -19,7 +20,9 @@ def schedule(config: SettleConfig, steps: int) -> list[tuple[float, float]]:
         shares = [(steps - 1) * i // config.rounds for i in range(config.rounds + 1)]
         rounds = [after - before for before, after in zip(shares, shares[1:])]
         return [(0.0, 0.0), *(stage for stages in rounds for stage in chebyshev(stages, config.beta * stages, config.damping))]
-    return [(config.beta, config.momentum if config.solver == "momentum" else 0.0)] * steps
+    momentum = config.momentum if config.solver == "momentum" else 0.0
+    rises = [2 * k / (steps - 2) - 1 if steps > 2 else 0.0 for k in range(steps - 1)]  # -1 .. 1 over the steps that move
+    return [(config.beta * (1 + config.growth * rise), momentum) for rise in rises[:1] + rises or [0.0]]
 
 
 def chebyshev(stages: int, time: float, damping: float) -> list[tuple[float, float]]:
@@ -48,4 +51,5 @@ def solver_words(settle: dict) -> str:
     """The solver and what it was given, e.g. ``momentum 0.5``; of a config as a plain dict."""
     if settle["solver"] == "chebyshev":
         return f"chebyshev {settle['damping']:g}" + (f" in {settle['rounds']} rounds" if settle["rounds"] > 1 else "")
-    return f"momentum {settle['momentum']:g}" if settle["solver"] == "momentum" else "euler"
+    name = f"momentum {settle['momentum']:g}" if settle["solver"] == "momentum" else "euler"
+    return name + (f", growth {settle['growth']:g}" if settle.get("growth") else "")

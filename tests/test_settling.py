@@ -25,6 +25,7 @@ VARIANTS = {
     "identity, gaussian": GNCNConfig(activation="identity", likelihood="gaussian", derivative=True, prior=PriorConfig("gaussian", 0.1)),
     "cauchy": GNCNConfig(activation="tanh", prediction="tanh", prior=PriorConfig("cauchy", 0.1)),
     "chebyshev": GNCNConfig(skips=True, lateral=LATERAL, precision=PrecisionConfig("whitened"), settle=SettleConfig(solver="chebyshev", beta=0.3)),
+    "growth": GNCNConfig(skips=True, settle=SettleConfig(growth=0.8)),
     "momentum": GNCNConfig(skips=True, lateral=LATERAL, settle=SettleConfig(solver="momentum", momentum=0.6)),
 }
 

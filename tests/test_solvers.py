@@ -54,6 +54,14 @@ def test_the_published_schedule_is_the_default():
     assert schedule(SettleConfig(), 50) == [(0.1, 0.0)] * 50
 
 
+@pytest.mark.parametrize("solver", ["euler", "momentum"])
+def test_steps_grow_evenly_and_cross_the_same_time(solver):
+    betas = [beta for beta, _ in schedule(SettleConfig(beta=0.3, solver=solver, growth=0.7), 17)][1:]
+    assert betas[0] == pytest.approx(0.3 * 0.3) and betas[-1] == pytest.approx(1.7 * 0.3) and sum(betas) == pytest.approx(0.3 * 16)
+    assert np.diff(betas) == pytest.approx((betas[-1] - betas[0]) / 15)
+
+
 @pytest.mark.parametrize("steps, rounds", [(1, 1), (1, 4), (2, 1), (3, 5), (17, 2), (18, 3)])
 def test_every_number_of_steps_and_rounds_has_a_schedule(steps, rounds):
-    assert len(schedule(SettleConfig(solver="chebyshev", rounds=rounds), steps)) == steps
+    for solver in ("euler", "momentum", "chebyshev"):
+        assert len(schedule(SettleConfig(solver=solver, rounds=rounds, growth=0.5), steps)) == steps
