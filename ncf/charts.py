@@ -9,7 +9,7 @@ from ncf.page import Html, tag
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 PALE = "#C8C8C8"
 WIDTH, HEIGHT = 440, 270
-LEFT, RIGHT, TOP, BOTTOM = 58, 12, 20, 44  # margins of the plot inside the picture
+LEFT, RIGHT, TOP, BOTTOM = 70, 12, 20, 44  # margins of the plot inside the picture
 
 
 @dataclass
@@ -36,7 +36,7 @@ def line_chart(title: str, lines: list[Line], x_label: str, y_label: str, mark: 
         marked(x_axis.at(mark[0]), mark[1]) if mark else None,
         *(drawn(line, x_axis, y_axis) for line in lines),
         tag("text", x_label, x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 6, text_anchor="middle", class_="axis"),
-        tag("text", y_label, transform=f"translate(13 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)", text_anchor="middle", class_="axis"),
+        tag("text", y_label, transform=f"translate(12 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)", text_anchor="middle", class_="axis"),
     ]
     svg = tag("svg", tag("title", title), *drawing, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img")
     return tag("figure", tag("figcaption", title), svg, legend(lines) if key else None, class_="chart")

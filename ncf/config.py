@@ -382,6 +382,10 @@ def check_train(config: TrainConfig) -> None:
         check_gncn(config.model)
     check_dataset(config.dataset)
     check_metrics(config.metrics)
+    if config.data_dir:  # an evaluation or a report finds it from anywhere
+        config.data_dir = str(Path(config.data_dir).expanduser().resolve())
+    if config.name and Path(config.name).name != config.name:
+        raise UserError(f"name={config.name}: a name is one folder in OUTPUT_DIR/runs; give run_dir= for a path")
 
 
 def check_dataset(config: DatasetConfig) -> None:

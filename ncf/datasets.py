@@ -216,23 +216,26 @@ def read_npz(config: DatasetConfig, folder: Path) -> Arrays:
             content = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise UserError(f"dataset.path={path}: no such file") from None
-    except Exception as error:  # numpy raises OSError, ValueError, zipfile and zlib errors on a damaged file
-        raise UserError(f"dataset.path={path}: not a readable .npz of plain arrays ({error})") from error
+    except Exception as error:  # numpy raises OSError, ValueError, zipfile and zlib errors on a damaged file, TypeError on a .npy
+        raise UserError(f"dataset.path={path}: not a readable .npz of plain arrays; write one with numpy.savez(FILE, x_train=..., y_train=...)") from error
     if "x_train" not in content:
         raise UserError(f"dataset.path={path}: holds no array x_train; it has {', '.join(content) or 'none'}")
     known = [f"{kind}_{split}" for split in ("train", "validation", "test") for kind in "xy"]
     for name in set(content) - set(known):
         raise UserError(f"dataset.path={path}: holds an array {name!r} that ncf does not know; {nearest(name, known)}")
+    images = [content[name] for name in content if name[0] == "x"]
+    whole = 255 if any(x.dtype == np.uint8 and x.size and x.max() > 1 for x in images) else 1  # bytes of 0 and 1 alone are as they are
     splits: Arrays = {}
     for split in ("train", "validation", "test"):
         x, y = content.get(f"x_{split}"), content.get(f"y_{split}")
         if x is None:
             continue
-        splits[split] = checked_images(x, f"{path}: x_{split}"), checked_labels(y, len(x), f"{path}: y_{split}")
+        splits[split] = checked_images(x, f"{path}: x_{split}", whole), checked_labels(y, len(x), f"{path}: y_{split}")
     return splits
 
 
-def checked_images(x: np.ndarray, where: str) -> np.ndarray:
+def checked_images(x: np.ndarray, where: str, whole: int) -> np.ndarray:
+    """Images (N, H, W) in [0, 1]; bytes are parts of `whole`."""
     if x.dtype.kind not in "uifb" or x.ndim not in (2, 3):
         raise UserError(f"{where} is {x.dtype} of shape {x.shape}; expected numbers of shape (N, height, width) or (N, pixels)")
     if not len(x) or not x[0].size:
@@ -240,7 +243,7 @@ def checked_images(x: np.ndarray, where: str) -> np.ndarray:
     if x.ndim == 2:
         side = int(np.sqrt(x.shape[1]))
         x = x.reshape(len(x), side, side) if side * side == x.shape[1] else x[:, None, :]
-    x = x.astype(np.float32) / (255 if x.dtype == np.uint8 and x.max() > 1 else 1)
+    x = x.astype(np.float32) / (whole if x.dtype == np.uint8 else 1)
     if not np.isfinite(x).all():
         raise UserError(f"{where} holds NaN or infinite values")
     if x.min() < 0 or x.max() > 1:

@@ -1,5 +1,6 @@
 """Metrics of one checkpoint: used at the end of training and by ncf-eval, on the same path, so that they agree to the last digit."""
 
+import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass, replace
@@ -13,9 +14,10 @@ from ncf.files import write_whole
 from ncf.latents import TrainingLatents
 from ncf.metrics import METRICS, left_out, measure
 from ncf.models import build_model
+from ncf.portrait import alternation
 from ncf.provenance import choose_device, hardware, products, versions
 from ncf.report import draw_reconstructions, metric_table
-from ncf.run import Run, flatten, speak
+from ncf.run import Run, flatten, read_config, speak
 from ncf.settling import multiply_adds
 from ncf.solvers import solver_words
 from ncf.streams import stream
@@ -61,11 +63,19 @@ def final_report(run: Run, data: datasets.Dataset, network, progress: dict) -> d
         "hardware": hardware(device),
     }
     run.say(metric_table(figures, result_title(summary)))
-    picture = f"reconstructions: {run.folder / 'reconstructions.png'}\n" if getattr(network, "project", None) else ""
+    warn_of_swings(run, network, data)
+    picture = f"reconstructions: {run.folder / 'reconstructions.png'}\n" if (run.folder / "reconstructions.png").exists() else ""
     run.say(f"checkpoint:      {best}\n{picture}summary:         {run.folder / 'summary.json'}")
     run.write_summary(summary)
     write_report(run, data, network)
     return summary
+
+
+def warn_of_swings(run: Run, network, data: datasets.Dataset) -> None:
+    """Say so where the states still swing to and fro at step K: figures taken there depend on K being odd or even."""
+    if hasattr(network, "move") and alternation(network, data.splits["validation"].x[:100]) < 0:
+        settle = run.config.model.settle
+        run.say(f"warning: settling still swings to and fro at K = {settle.steps}: a step of beta = {settle.beta:g} is too large for these synapses; lower model.settle.beta")
 
 
 def write_report(run: Run, data: datasets.Dataset, network) -> None:
@@ -103,7 +113,7 @@ def open_checkpoint(config: EvalConfig | SampleConfig, given: set[str] = frozens
     check_dataset(dataset)
     if isinstance(config, EvalConfig):
         settle_anew(trained, config)
-    data = datasets.load(dataset, config.data_dir)
+    data = datasets.load(dataset, config.data_dir or data_dir_of(path))
     if list(data.image_shape) != list(content["data"]["image_shape"]):
         raise UserError(
             f"dataset={dataset.name}: its images are {data.image_shape[0]} x {data.image_shape[1]}, "
@@ -116,6 +126,12 @@ def open_checkpoint(config: EvalConfig | SampleConfig, given: set[str] = frozens
     except ValueError as error:
         raise UserError(f"checkpoint {path}: {error}") from error
     return Opened(path, content, trained, dataset, network, data)
+
+
+def data_dir_of(checkpoint_path: Path) -> str | None:
+    """Where the run that the checkpoint still lies in read its images, if that was told and is there."""
+    told = read_config(checkpoint_path.resolve().parent.parent).get("data_dir")
+    return told if told and Path(told).is_dir() else None
 
 
 def evaluate(config: EvalConfig, given: set[str] = frozenset()) -> dict:
@@ -154,7 +170,8 @@ def file_name(path: Path, dataset: DatasetConfig, config: EvalConfig, given: set
     for key in sorted(given - {"checkpoint", "dataset", "split", "output", "threads", "device", "data_dir"}):
         value = "+".join(config.metrics.names) if key == "metrics" else plain.get(key)
         parts.append(re.sub(r"[^\w.+]+", "_", f"{key}_{value}"))
-    return "-".join(parts) + ".json"
+    name = "-".join(parts)
+    return (name if len(name) <= 120 else f"{name[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:10]}") + ".json"
 
 
 def own_dataset(trained: DatasetConfig, composed: DatasetConfig, given: set[str]) -> DatasetConfig:

@@ -5,7 +5,14 @@ from pathlib import Path
 
 
 def write_whole(path: Path, data: bytes | memoryview) -> None:
-    """Put `data` at `path`: write beside it, flush to the disk, rename, flush the rename. Raises OSError, leaving nothing beside it."""
+    """Put `data` at `path`: write beside it, flush to the disk, rename, flush the rename. Raises OSError, leaving nothing beside it.
+
+    A link stays one: what it points to is written. What is no file (a device, a pipe) is written to and not replaced.
+    """
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+    path = path.resolve()
     temporary = beside(path)
     try:
         with open(temporary, "wb") as file:

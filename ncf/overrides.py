@@ -110,7 +110,7 @@ def require_known_flags(arguments: list[str]) -> None:
         raise UserError(f"unknown flag {unknown[0]!r}; {nearest(unknown[0], known)}")
 
 
-PATH_KEYS = ("checkpoint", "resume", "run_dir", "output", "output_dir", "data_dir", "dataset.path")
+PATH_KEYS = ("name", "checkpoint", "resume", "run_dir", "output", "output_dir", "data_dir", "dataset.path")
 
 
 def quote_paths(arguments: list[str]) -> list[str]:
@@ -118,7 +118,7 @@ def quote_paths(arguments: list[str]) -> list[str]:
     quoted = []
     for argument in arguments:
         key, equals, value = argument.partition("=")
-        plain = key in PATH_KEYS and equals and re.search(r"[^\w./+@%-]", value) and value[0] not in "'\"" and "${" not in value
+        plain = key in PATH_KEYS and value and value != "null" and value[0] not in "'\"" and "${" not in value
         text = re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), value)
         quoted.append(f"{key}='{text}'" if plain else argument)
     return quoted
@@ -143,8 +143,9 @@ def explain_hydra(error: Exception, name: str, configs: str) -> str:
     if type(cause).__name__ in ("ConfigKeyError", "ConfigAttributeError") or (unmatched and cause is error):
         key = (unmatched[1] if unmatched else full_key or "").split("@")[0].replace("/", ".")
         known = [*known_keys(name), *groups(name, configs)]
-        if key in known:  # ncf-eval: a key of a group that was not chosen
-            return f"{key} needs {key.split('.')[0]}=NAME beside it"
+        if key in known:  # ncf-eval: a key of a group that was not chosen; ncf-train: one that the chosen option does not have
+            group = key.split(".")[0]
+            return f"{key} needs {group}=NAME beside it" if name != "train" else f"{key}: the chosen {group} has no such key; {group}=NAME --help lists those it has"
         return f"unknown key {key!r}: {nearest(key, known)}"
     lines = str(getattr(cause, "msg", None) or cause).splitlines()
     detail = " ".join(line for line in lines if line.split("=")[0].split(":")[0].strip() not in ("full_key", "object_type", "reference_type"))

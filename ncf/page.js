@@ -15,17 +15,21 @@ for (const table of document.querySelectorAll("table.sortable")) {
     body.append(...rows.map(([, row]) => row));
   }));
 }
-// Everything that carries words to search (rows, curves, pictures) stays only while it has all those typed.
+// Everything that carries words to search (rows, curves, pictures) stays only while it has all those typed: anywhere in its text, or,
+// where what is typed is a whole word of some item (seed=1), as that word (and not as a part of seed=10).
 for (const input of document.querySelectorAll("input[type=search]")) {
-  const items = [...document.querySelectorAll("[data-filter]")], rows = items.filter((item) => item.localName === "tr");
+  const items = [...document.querySelectorAll("[data-filter]")], tables = [...document.querySelectorAll("table:has(tr[data-filter])")];
+  const runs = [...tables.at(-1).querySelectorAll("tr[data-filter]")];
+  const wordsOf = (item) => item.dataset.filter.toLowerCase().split(/\s+/), whole = new Set(items.flatMap(wordsOf));
   const apply = () => {
     const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
     for (const item of items) {
       const text = item.dataset.filter.toLowerCase();
-      item.toggleAttribute("hidden", !words.every((word) => text.includes(word)));
+      const own = wordsOf(item);
+      item.toggleAttribute("hidden", !words.every((word) => whole.has(word) ? own.includes(word) : text.includes(word)));
     }
-    const shown = rows.filter((row) => !row.hidden).length;
-    input.parentElement.querySelector("output").value = words.length ? `${shown} of ${rows.length} rows` : "";
+    const shown = runs.filter((row) => !row.hidden).length;
+    input.parentElement.querySelector("output").value = words.length ? `${shown} of ${runs.length} runs` : "";
   };
   input.addEventListener("input", apply);
 }

@@ -29,6 +29,25 @@ def settling_curves(network, x: Tensor, steps: int) -> dict[str, list[float]]:
     return curves
 
 
+@torch.no_grad()
+def alternation(network, x: Tensor) -> float:
+    """Mean over images x (B, J_0) of the cosine between the last two changes of the hidden states: near -1 where they swing to and fro.
+
+    A step beta multiplies what lies along a direction of stiffness lambda by 1 - beta lambda, which alternates in sign beyond beta lambda = 1
+    and grows beyond 2, until a bounded activation holds it.
+    """
+    state = network.rest(x)
+    seen = []
+    for beta, momentum in schedule(network.config.settle, network.config.settle.steps):
+        network.move(state, beta, momentum)
+        network.predict(state)
+        network.compare(state)
+        seen = [*seen[-2:], torch.cat(state.z[1:], dim=1)]
+    if len(seen) < 3:
+        return 0.0
+    return torch.cosine_similarity(seen[2] - seen[1], seen[1] - seen[0], dim=1).mean().item()
+
+
 def activity(state) -> list[dict[str, float]]:
     """Per hidden layer: units; share of them active, mean over images; share active on no image; mean |f| of the active."""
     layers = []

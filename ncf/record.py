@@ -30,7 +30,7 @@ class Record:
     @property
     def status(self) -> str:
         """complete, stopped, failed; unfinished while it runs, or after a death that left no word."""
-        return self.summary.get("status", "unfinished")
+        return str(self.summary.get("status", "unfinished"))
 
     @cached_property
     def best(self) -> tuple[float, int] | None:

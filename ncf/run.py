@@ -210,6 +210,15 @@ def read_summary(folder: Path) -> dict | None:
         return None
 
 
+def read_config(folder: Path) -> dict:
+    """What config.yaml says, empty where there is none to read."""
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+    except Exception:  # any damage that YAML can have
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def stored_config(folder: Path) -> dict | None:
     """The config of the run in `folder`, or None when none has begun there: config.yaml, or what a checkpoint knows of it."""
     path = folder / "config.yaml"

@@ -233,6 +233,8 @@ BAD_TRAIN = [  # overrides, words of the line
     (["--multirn"], "'--multirn'", "'--multirun'"),
     (["--multirun", "seed=0,1", "model=gncn_t1,gncn_t9"], "model=gncn_t9",),
     (["dataset=npz"], "dataset.path"),
+    (["model=gmm", "model.settle.steps=3"], "model.settle.steps", "the chosen model has no such key"),
+    (["name=../escape"], "name=../escape", "run_dir="),
     (["resume=nowhere"], "resume=nowhere", "no run is there"),
     (["--multirun", "seed=0,1", "run_dir=here"], "run_dir=", "name="),
 ]

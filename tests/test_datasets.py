@@ -169,6 +169,12 @@ def own(tmp_path, **arrays) -> str:
     return str(tmp_path / "own.npz")
 
 
+def test_bytes_mean_the_same_in_every_split_of_a_file(tmp_path):
+    """Dark test images of bytes 0 and 1 beside training images of 0 to 255 are nearly black, not black and white."""
+    data = load(path=own(tmp_path, x_train=np.full((12, 3, 3), 255, np.uint8), x_test=np.ones((4, 3, 3), np.uint8)), binarize="none")
+    assert data.splits["test"].x.max().item() == pytest.approx(1 / 255) and data.splits["train"].x.max() == 1
+
+
 @pytest.mark.parametrize("dtype, high", [(np.uint8, 255), (np.uint8, 1), (np.float64, 1.0), (bool, True)])
 def test_own_arrays_become_images_from_0_to_1(dtype, high, tmp_path):
     x = np.zeros((12, 2, 3), dtype)

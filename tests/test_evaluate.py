@@ -1,13 +1,17 @@
 """What an evaluation takes from the checkpoint and what from its own command line."""
 
 import json
+import os
+import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ncf.config import DatasetConfig, EvalConfig, MetricsConfig, TrainConfig
 from ncf.errors import UserError
-from ncf.evaluate import evaluate, file_name
+from ncf.evaluate import data_dir_of, evaluate, file_name
+from ncf.files import write_whole
 from ncf.overrides import compose_train
 from ncf.train import train
 
@@ -88,3 +92,29 @@ def test_evaluations_do_not_overwrite_each_other(run):
 def test_a_shape_that_does_not_fit_is_refused(run):
     with pytest.raises(UserError, match="8 x 8, the checkpoint was trained on 4 x 4"):
         measured(run, {"dataset"}, dataset=DatasetConfig(name="digits"))
+
+
+def test_what_is_written_goes_through_links_and_into_devices(tmp_path):
+    """An output= that is a link stays one, and a device is not replaced by a file."""
+    (tmp_path / "target.json").write_text("old")
+    (tmp_path / "link.json").symlink_to("target.json")
+    write_whole(tmp_path / "link.json", b"new")
+    assert (tmp_path / "link.json").is_symlink() and (tmp_path / "target.json").read_text() == "new"
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_whole(tmp_path / "pipe", b"piped")
+    assert os.read(reader, 10) == b"piped" and stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    os.close(reader)
+
+
+def test_a_name_of_a_file_fits_a_file_system(run):
+    far = DatasetConfig(name="npz", path="/" + "long/" * 60 + "own.npz")
+    config = EvalConfig(checkpoint="best.pt", dataset=far)
+    assert len(file_name(Path("best.pt"), far, config, {"dataset.path"})) < 130
+    assert file_name(Path("best.pt"), far, config, {"dataset.path"}) != file_name(Path("best.pt"), far, config, {"dataset.path", "steps"})
+
+
+def test_an_evaluation_finds_the_images_where_the_run_found_them(run, monkeypatch):
+    assert data_dir_of(run / "run" / "checkpoints" / "best.pt") is None
+    monkeypatch.setattr("ncf.evaluate.read_config", lambda folder: {"data_dir": str(run)} if folder == run / "run" else {})
+    assert data_dir_of(run / "run" / "checkpoints" / "best.pt") == str(run)

@@ -159,7 +159,7 @@ def test_the_filter_keeps_what_has_every_word_rows_curves_and_pictures(browser, 
     assert (curves(), pictures(), browser.find_element("css selector", "output").text) == (20, 10, "")
     box.send_keys("GNCN_T1 lr=0.01")
     assert [len(column(browser, table, "model")) for table in (0, 1)] == [1, 4] and (curves(), pictures()) == (2, 1)
-    assert browser.find_element("css selector", "output").text == "5 of 50 rows"
+    assert browser.find_element("css selector", "output").text == "4 of 40 runs"
     box.send_keys(" failed")
     assert [len(column(browser, table, "model")) for table in (0, 1)] == [1, 1]
     box.send_keys(" nonsense")

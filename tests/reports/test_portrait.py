@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ncf import portrait
-from ncf.config import GNCNConfig, LateralConfig, MetricsConfig, PrecisionConfig
+from ncf.config import GNCNConfig, LateralConfig, MetricsConfig, PrecisionConfig, SettleConfig
 from ncf.datasets import Dataset, Split
 from ncf.exhibits import diverging, grey, mosaic
 from ncf.gncn import GNCN
@@ -81,3 +81,13 @@ def test_pictures_put_every_pixel_where_it_belongs():
 def test_colours_of_grey_and_diverging_pictures():
     assert grey(torch.tensor([[0.0, 0.5, 1.0, 2.0, -1.0, float("nan")]])).tolist() == [[0, 128, 255, 255, 0, 0]]
     assert diverging(np.array([[-1.0, 0.0, 1.0, 9.0]])).tolist() == [[[0, 114, 178], [255, 255, 255], [213, 94, 0], [213, 94, 0]]]
+
+
+@pytest.mark.parametrize("beta, swings", [(0.1, False), (1.9, True)])
+def test_alternation_tells_steps_that_are_too_large(beta, swings):
+    """One linear layer of unit synapses, gaussian: each step multiplies what is left by 1 - beta, so beyond beta = 1 it changes sign."""
+    config = GNCNConfig(layers=[4], activation="identity", likelihood="gaussian", error_synapses="tied", settle=SettleConfig(steps=9, beta=beta))
+    network = GNCN(config, 4, np.random.default_rng(0))
+    network.parameters["W1"].copy_(torch.eye(4))
+    x = torch.from_numpy(np.random.default_rng(1).random((5, 4), dtype=np.float32))
+    assert portrait.alternation(network, x) == pytest.approx(-1 if swings else 1, abs=1e-4)
