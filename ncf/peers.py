@@ -41,13 +41,15 @@ def environment(name: str) -> Path:
     folder, requirements = ROOT / ".peers" / name, SCRIPTS / f"{name}.txt"
     python, done = folder / "bin" / "python", folder / ".ready"
     wanted = requirements.read_text()
-    if not done.exists() or done.read_text() != wanted:
-        print(f"setting up {folder} (once; a few minutes)", file=sys.stderr)
-        for command in ([sys.executable, "-m", "venv", folder], [python, "-m", "pip", "install", "--quiet", "-r", requirements]):
-            run = subprocess.run(command, capture_output=True, text=True)
-            if run.returncode:
-                raise UserError(f"cannot be installed: {last_line(run.stderr)}")
-        done.write_text(wanted)
+    if done.exists() and done.read_text() == wanted:
+        return python
+    print(f"setting up {folder} (once; a few minutes)", file=sys.stderr)
+    make = [] if python.exists() else [[sys.executable, "-m", "venv", folder]]
+    for command in [*make, [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements]]:
+        run = subprocess.run(command, capture_output=True, text=True)
+        if run.returncode:
+            raise UserError(f"cannot be installed: {last_line(run.stderr or run.stdout)}")
+    done.write_text(wanted)
     return python
 
 
