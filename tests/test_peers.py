@@ -114,7 +114,7 @@ def test_contestants_take_turns_and_the_first_round_does_not_count():
 def test_an_unknown_peer_is_one_line_that_names_the_known_ones(capsys):
     with pytest.raises(SystemExit):
         benchmark.compare_with_peers(argparse.ArgumentParser(), argparse.Namespace(peers=["pcax"]))
-    assert capsys.readouterr().err.splitlines()[-1].endswith("no peer 'pcax'; known: fabricpc, ngclearn, pcx")
+    assert capsys.readouterr().err.splitlines()[-1].endswith("no peer 'pcax'; known: fabricpc, ngclearn, pcn_torch, pcx")
 
 
 @pytest.mark.parametrize("name", peers.known_peers())

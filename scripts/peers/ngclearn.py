@@ -1,7 +1,8 @@
 """A training batch of GNCN-t1 in ngclearn: a circuit of rate cells, error cells and synapses, compiled to one process per step.
 
 The feedback synapses E hold W transposed, set anew after every update. `scanned` runs the steps in the process's own scan, as its exhibits
-do; `stepped` calls the compiled step K times. A cell has one prior, and the Laplace prior leaves no place for the leak.
+do; `stepped` calls the compiled step K times. A cell has one prior, and the Laplace prior leaves no place for the leak; without it the
+states after K steps are ncf's.
 """
 
 import jax

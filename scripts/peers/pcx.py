@@ -1,7 +1,8 @@
 """A training batch of GNCN-t1 in pcx: states are Vodes, their slopes those of an energy by automatic differentiation.
 
-Prior and leak are terms of the energy, so that a step is that of ncf, e_0 = x - sigmoid(mu_0) included. Its users write the loop over the
-steps as a Python loop inside jit (`unrolled`); `scanned` is the same step in pcx's own scan.
+Prior and leak are terms of the energy, so that a step is that of ncf, e_0 = x - sigmoid(mu_0) included (it moves in the first step already,
+which from ncf's rest moves nothing: K steps here are K + 1 there). Its users write the loop over the steps as a Python loop inside jit
+(`unrolled`); `scanned` is the same step in pcx's own scan.
 """
 
 import jax
