@@ -6,11 +6,13 @@ torch products on all cores, timed in the same process and interleaved with the 
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -73,9 +75,8 @@ def now() -> float:
     return time.perf_counter()
 
 
-def measure_model(name: str, batch: int, types: list[str], repeats: int, device: torch.device, *settings: str) -> list[dict]:
-    """One row per type: medians over interleaved repeats of bare products and training batches."""
-    config: GNCNConfig = compose_train(f"model={name}", *settings).model
+def contestants(config: GNCNConfig, batch: int, types: list[str], device: torch.device) -> dict[str, Callable[[], dict[str, float]]]:
+    """What takes turns: the bare products and a training batch per type, each returning the seconds of its parts."""
     networks = {}
     for kind in types:
         network = GNCN(config, 784, np.random.default_rng(0), device)
@@ -83,24 +84,49 @@ def measure_model(name: str, batch: int, types: list[str], repeats: int, device:
         networks[kind] = network, Optimizer(OptimizerConfig(), network.parameters)
     rng = np.random.default_rng(1)
     images = torch.from_numpy((rng.random((4 * batch, 784)) < 0.13).astype(np.float32)).to(device)
-    bare = bare_products(networks[types[0]][0], batch)
-    seconds: dict[str, list] = {"bare": [], **{kind: [] for kind in types}}
-    for repeat in range(repeats + 1):  # the first one only warms up
+    products = bare_products(networks[types[0]][0], batch)
+
+    def bare() -> dict[str, float]:
         start = now()
-        bare()
-        took = now() - start
-        laps = {kind: training_batch(network, optimizer, images, batch, rng) for kind, (network, optimizer) in networks.items()}
-        if repeat:
-            seconds["bare"].append(took)
-            for kind in types:
-                seconds[kind].append(laps[kind])
-    return [row(name, batch, kind, seconds["bare"], seconds[kind]) for kind in types]
+        products()
+        return {"products": now() - start}
+
+    return {"bare": bare, **{kind: partial(training_batch, *networks[kind], images, batch, rng) for kind in types}}
+
+
+def take_turns(turns: dict[str, Callable[[], dict[str, float]]], repeats: int, pause: float = 0) -> dict[str, list[dict[str, float]]]:
+    """The seconds of every contestant's parts, round by round; `pause` between two turns lets the threads of the one before fall asleep."""
+    laps: dict[str, list] = {name: [] for name in turns}
+    for repeat in range(repeats + 1):  # the first one only warms up
+        for name, turn in turns.items():
+            lap = turn()
+            if repeat:
+                laps[name].append(lap)
+            time.sleep(pause)
+    return laps
+
+
+def measure_model(name: str, batch: int, types: list[str], repeats: int, device: torch.device, *settings: str) -> list[dict]:
+    """One row per type: medians over interleaved repeats of bare products and training batches."""
+    config: GNCNConfig = compose_train(f"model={name}", *settings).model
+    laps = take_turns(contestants(config, batch, types, device), repeats)
+    bare = [lap["products"] for lap in laps["bare"]]
+    return [row(name, batch, kind, bare, laps[kind]) for kind in types]
+
+
+def against_bare(seconds: list[float], bare: list[float]) -> dict:
+    """Median and quartiles of seconds over those of the bare products of the same round."""
+    low, ratio, high = np.percentile(np.divide(seconds, bare), [25, 50, 75])
+    return {"ratio": float(ratio), "ratio_quartiles": [float(low), float(high)]}
+
+
+def learning(lap: dict[str, float]) -> float:
+    """Seconds of what a batch must do, without drawing it and without measuring it."""
+    return sum(lap[part] for part in ("settle", "update", "constrain"))
 
 
 def row(name: str, batch: int, kind: str, bare: list[float], laps: list[dict[str, float]]) -> dict:
     totals = [sum(lap.values()) for lap in laps]
-    ratios = np.array([sum(lap[part] for part in ("settle", "update", "constrain")) / b for lap, b in zip(laps, bare)])
-    low, ratio, high = np.percentile(ratios, [25, 50, 75])
     return {
         "model": name,
         "batch": batch,
@@ -108,8 +134,7 @@ def row(name: str, batch: int, kind: str, bare: list[float], laps: list[dict[str
         "ms_per_batch": 1e3 * float(np.median(totals)),
         "images_per_second": batch / float(np.median(totals)),
         "bare_ms": 1e3 * float(np.median(bare)),
-        "ratio": float(ratio),
-        "ratio_quartiles": [float(low), float(high)],
+        **against_bare([learning(lap) for lap in laps], bare),
         "ms": {part: 1e3 * float(np.median([lap[part] for lap in laps])) for part in PARTS},
     }
 
@@ -188,6 +213,18 @@ def table(rows: list[dict]) -> str:
     return aligned(lines)
 
 
+def compare_with_peers(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
+    from ncf import peers
+
+    known = peers.known_peers()
+    for name in given.peers:
+        if name not in known:
+            parser.error(f"no peer {name!r}; known: {', '.join(known) or 'none (scripts/peers is in a checkout only)'}")
+    if given.threads and hasattr(os, "sched_setaffinity"):  # the peers' threads are limited by the cores that they see
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.threads])
+    peers.compare(given.peers or known, given.batches, given.precisions, given.repeats, given.steps)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/benchmark", description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
@@ -195,11 +232,16 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", default=list(TYPES), choices=list(TYPES))
     parser.add_argument("--repeats", type=int, default=9, help="interleaved repeats, of which the median counts (default 9)")
     parser.add_argument("--growth", type=Path, metavar="PNG", help="measure cost per image against width, depth, K and batch instead, and draw it")
+    parser.add_argument("--peers", nargs="*", metavar="PEER", help="measure other packages' training batch in the same rounds instead (all, or those named)")
+    parser.add_argument("--steps", type=int, default=50, help="settling steps K of the comparison with peers (default 50)")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=None)
     given = parser.parse_args()
-    device = choose_device(given.device, given.threads)
+    device = choose_device("cpu" if given.peers is not None else given.device, given.threads)
     torch.set_grad_enabled(False)
+    if given.peers is not None:
+        compare_with_peers(parser, given)
+        return
     if given.growth:
         rows = measure_growth(given.models[0], given.precisions, given.repeats, device)
         draw_growth(rows, given.growth)
