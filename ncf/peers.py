@@ -167,10 +167,13 @@ def table(rows: list[dict]) -> str:
 
 
 def compare(names: list[str], batches: list[int], types: list[str], repeats: int, steps: int) -> None:
-    """What `scripts/benchmark --peers` prints: a table, the peers that failed, and one line of JSON."""
+    """What `scripts/benchmark --peers` prints: a table per batch size, the peers that failed, and one line of JSON."""
     failed: dict[str, str] = {}
-    rows = [row for batch in batches for row in measure_peers(names, batch, types, repeats, steps, failed)]
-    print(table(rows))
+    rows = []
+    for batch in batches:
+        measured = measure_peers(names, batch, types, repeats, steps, failed)
+        print(table(measured), flush=True)
+        rows += measured
     for name, reason in failed.items():
         print(f"{name}: {reason}")
     print(json.dumps({"rows": rows, "failed": failed, "steps": steps, "hardware": hardware(torch.device("cpu")), "versions": versions()}))

@@ -82,7 +82,7 @@ def test_peers_that_fail_are_named_with_the_reason_and_the_others_go_on(folder, 
     assert record["failed"]["broken"] == "ended: ModuleNotFoundError: No module named 'no_such_module'"
     assert record["failed"]["later"] == "ended: ValueError: out of batches"
     assert record["failed"]["missing"].startswith("cannot be installed: ") and "no_such_folder" in record["failed"]["missing"]
-    assert len(printed) == 1 + 6 + 3 and printed[0].split()[:2] == ["who", "version"]
+    assert len(printed) == 2 * (1 + 3) + 3 and printed[0].split()[:2] == ["who", "version"]
     assert {line.split(":")[0] for line in printed[-3:]} == {"broken", "later", "missing"}
 
 
