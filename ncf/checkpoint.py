@@ -28,6 +28,11 @@ ZIP_START = b"PK\x03\x04"
 SEAL = b"ncf sha256 "  # a zip's comment: this and the digest, in hexadecimal, of everything before it
 SEAL_LENGTH = len(SEAL) + 64
 FIELDS = {"versions": dict, "config": dict, "data": dict, "weights": dict, "optimizer": dict, "progress": dict}
+INNER = {("data", "image_shape"): list, ("optimizer", "t"): int, ("optimizer", "tensors"): dict, ("progress", "epoch"): int}
+
+
+class OtherFormat(UserError):
+    """A whole checkpoint that another version of ncf reads."""
 
 
 def save(path: Path, content: dict) -> None:
@@ -56,11 +61,16 @@ def keep_previous(path: Path, previous: Path) -> None:
     """Give the file at `path` the second name `previous` (atomically), so that the next `save` does not remove it."""
     if not path.exists() or (previous.exists() and path.samefile(previous)):  # renaming a file to its other name does nothing
         return
+    second = beside(previous)
     try:
-        os.link(path, beside(previous))
-        os.replace(beside(previous), previous)
+        os.link(path, second)
     except OSError:  # a file system without hard links
         write_whole(previous, path.read_bytes())
+        return
+    try:
+        os.replace(second, previous)
+    finally:  # where that failed: who writes there now, writes into the file at `path`
+        second.unlink(missing_ok=True)
 
 
 def load(path: Path) -> dict:
@@ -78,16 +88,38 @@ def load(path: Path) -> dict:
         versions = content.get("versions")
         version = versions.get("ncf") if isinstance(versions, dict) else "of that format"
         age = "newer" if isinstance(written, int) and written > FORMAT else "older"
-        raise UserError(f"checkpoint {path}: has the {age} format {written}, this ncf reads {UNSEALED} and {FORMAT}; use ncf {version}, which wrote it")
+        raise OtherFormat(f"checkpoint {path}: has the {age} format {written}, this ncf reads {UNSEALED} and {FORMAT}; use ncf {version}, which wrote it")
     if not sealed and written != UNSEALED:
         raise UserError(f"checkpoint {path}: damaged, its digest is missing")
+    require_plain(path, content, len(raw))
     for name, kind in FIELDS.items():
         if not isinstance(content.get(name), kind):
             raise UserError(f"checkpoint {path}: damaged, {name} is missing")
-    for tensors in (content["weights"], content["optimizer"].get("tensors", {})):
-        if not all(torch.is_tensor(value) for value in tensors.values()):
+    for (outer, name), kind in INNER.items():
+        if not isinstance(content[outer].get(name), kind):
+            raise UserError(f"checkpoint {path}: damaged, {outer}.{name} is missing")
+    if not all(value is None or isinstance(value, (int, float)) for value in content["progress"].values()):
+        raise UserError(f"checkpoint {path}: damaged, progress holds more than numbers")
+    for value in (*content["weights"].values(), *content["optimizer"]["tensors"].values()):
+        if not (torch.is_tensor(value) and value.is_floating_point() and value.layout == torch.strided and value.device.type == "cpu"):
             raise UserError(f"checkpoint {path}: damaged, a tensor is missing")
     return content
+
+
+def require_plain(path: Path, content: dict, size: int) -> None:
+    """Refuse what unfolds to more than its file (a list of twice the same list, forty deep), and texts that OmegaConf would resolve.
+
+    ``${oc.env:NAME}`` in the config of a stranger's checkpoint would read what is no business of theirs.
+    """
+    nodes, seen = [content], 0
+    while nodes:
+        node = nodes.pop()
+        seen += 1
+        if seen > size:
+            raise UserError(f"checkpoint {path}: refused, it would unpack to something else than it is")
+        if isinstance(node, str) and "${" in node:
+            raise UserError(f"checkpoint {path}: refused, it holds an expression ({node}), not a plain text")
+        nodes += node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple, set)) else ()
 
 
 def read(path: Path) -> bytes:

@@ -82,13 +82,13 @@ def sample() -> None:
 
 def train_job(cfg: DictConfig) -> float:
     """One training run, alone or as a job of a sweep; returns the best validation BCE (nats per image) for a sweeper to minimise."""
-    from ncf.run import run_folder
+    from ncf.run import run_folder, speak
     from ncf.train import train as train_run
 
     job = HydraConfig.get()
     if job.mode == RunMode.MULTIRUN:
         folder = Path(job.runtime.output_dir)
-        print(f"\njob {job.job.num}: {folder.name}", flush=True)
+        speak(f"\njob {job.job.num}: {folder.name}")
         sweep.note(folder, "unfinished")
         try:
             config = build(cfg, TrainConfig)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ncf import checkpoint, datasets, run_report
-from ncf.config import DatasetConfig, EvalConfig, MetricsConfig, SampleConfig, TrainConfig, build, check_dataset, check_metrics
+from ncf.config import DatasetConfig, EvalConfig, MetricsConfig, SampleConfig, TrainConfig, build, check_dataset, check_metrics, without_place
 from ncf.errors import UserError
 from ncf.files import write_whole
 from ncf.latents import TrainingLatents
@@ -37,7 +37,10 @@ def final_report(run: Run, data: datasets.Dataset, network, progress: dict) -> d
     """Measure best.pt on validation and test, draw, and write summary.json last; returns the summary."""
     config = run.config
     best = run.checkpoints / "best.pt"
-    network.load_tensors(checkpoint.load(best)["weights"])
+    try:
+        network.load_tensors(checkpoint.load(best)["weights"])
+    except UserError as error:
+        raise UserError(f"{error}; ncf-eval checkpoint={best.with_name('last.pt')} measures the newest state") from error
     device = data.splits["test"].x.device
     figures = measure_splits(network, data, config.metrics, ["validation", "test"], best, run.say)
     rows = run.rows()
@@ -107,7 +110,10 @@ def open_checkpoint(config: EvalConfig | SampleConfig, given: set[str] = frozens
     if path.is_dir():
         path = path / "checkpoints" / "best.pt"
     content = checkpoint.load(path)
-    trained: TrainConfig = build(content["config"], TrainConfig)
+    try:
+        trained: TrainConfig = build(without_place(content["config"]), TrainConfig)  # a stranger's mirror is not asked
+    except UserError as error:
+        raise UserError(f"checkpoint {path}: its config is of another version of ncf ({error})") from error
     device = choose_device(config.device, config.threads)
     dataset = own_dataset(trained.dataset, config.dataset, given)
     check_dataset(dataset)

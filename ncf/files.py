@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def write_whole(path: Path, data: bytes | memoryview) -> None:
-    """Put `data` at `path`: write beside it, flush to the disk, rename, flush the rename. Raises OSError, leaving nothing beside it.
+    """Put `data` at `path`: write beside it, flush to the disk, rename, flush the rename. What ends it early leaves nothing beside it.
 
     A link stays one: what it points to is written. What is no file (a device, a pipe) is written to and not replaced.
     """
@@ -20,7 +20,7 @@ def write_whole(path: Path, data: bytes | memoryview) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError:
+    except BaseException:  # a full disk; a signal
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)

@@ -27,6 +27,7 @@ from ncf.errors import UserError
 from ncf.files import remove_leftovers, write_whole
 
 UNBEGUN = {".lock", ".hydra", "checkpoints", "run.log", "summary.json"}  # what may lie in a run folder before config.yaml does
+RESULT = {"model", "dataset", "epochs_trained", "best_epoch", "validation_bce", "metrics", "seconds"}  # what is told of a complete run
 
 
 def run_folder(config: TrainConfig) -> tuple[Path, bool]:
@@ -116,6 +117,8 @@ class Run:
             return None
         try:
             return checkpoint.load(last)
+        except checkpoint.OtherFormat:
+            raise
         except UserError as error:
             self.say(f"warning: {error}")
         try:
@@ -149,6 +152,9 @@ class Run:
         whole = [line for line in lines if line.endswith(b"\n")]
         if len(whole) < n:
             raise UserError(f"run {self.folder}: metrics.jsonl has {len(whole)} lines, the checkpoint knows {n}; it was changed by hand")
+        for i, line in enumerate(whole[:n], 1):
+            if not is_row(line, i):
+                raise UserError(f"run {self.folder}: line {i} of metrics.jsonl is damaged; put a good copy of the file there, or choose another name=")
         if len(lines) > n or not path.exists():
             write_whole(path, b"".join(whole[:n]))
 
@@ -205,9 +211,19 @@ def new_folder(wanted: Path) -> Path:
 
 def read_summary(folder: Path) -> dict | None:
     try:
-        return json.loads((folder / "summary.json").read_text())
+        summary = json.loads((folder / "summary.json").read_text())
     except (OSError, ValueError):
         return None
+    return summary if isinstance(summary, dict) else None
+
+
+def is_row(line: bytes, epoch: int) -> bool:
+    """Whether a line of metrics.jsonl is that of this epoch."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(row, dict) and row.get("epoch") == epoch and "seconds" in row
 
 
 def read_config(folder: Path) -> dict:
@@ -226,9 +242,9 @@ def stored_config(folder: Path) -> dict | None:
     try:
         if path.exists():
             content = OmegaConf.to_container(OmegaConf.load(path))
-            if isinstance(content, dict) and content:
+            if isinstance(content, dict) and content and "${" not in str(content):  # a run writes no expressions
                 return content
-            damage = ValueError("it is empty")
+            damage = ValueError("it is no config that a run has written")
     except Exception as error:  # any damage that YAML can have
         damage = error
     for name in ("last.pt", "previous.pt", "best.pt"):
@@ -279,9 +295,10 @@ def tidy(folder: Path) -> None:
 
 
 def stored_result(folder: Path, config: TrainConfig) -> dict | None:
-    """The summary of a run that is complete with this very config."""
-    summary = read_summary(folder)
-    return summary if summary and summary.get("status") == "complete" and summary.get("epochs") == config.epochs else None
+    """The summary of a run that is complete with this very config; one that is damaged is made again."""
+    summary = read_summary(folder) or {}
+    done = summary.get("status") == "complete" and summary.get("epochs") == config.epochs and RESULT <= summary.keys()
+    return summary if done else None
 
 
 def flatten(node: dict, prefix: str = "") -> dict:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ncf import files
 from ncf.config import SampleConfig
 from ncf.errors import UserError
 from ncf.evaluate import open_checkpoint, write_json
@@ -122,9 +123,7 @@ def write_arrays(path: Path, arrays: dict[str, Tensor], shape: tuple[int, int]) 
         plain[name] = plain[name].reshape(-1, *shape)
     buffer = io.BytesIO()
     np.savez(buffer, **plain)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(buffer.getvalue())
-    temporary.replace(path)
+    files.write_whole(path, buffer.getbuffer())
 
 
 def draw_samples(path: Path, images: Tensor, near: Tensor, shape: tuple[int, int], columns: int = 20) -> None:

@@ -38,6 +38,7 @@ def note_failure(folder: Path, error: UserError) -> None:
 def run_sweep(name: str, arguments: list[str], configs: str, start: Callable[[], None]) -> int:
     """Check that every job composes, run the sweep, print the table of its jobs; 0 only if every one of them is complete."""
     from ncf.overrides import explain
+    from ncf.run import speak
 
     folder = prepare(name, arguments, configs)
     failure = None
@@ -48,10 +49,10 @@ def run_sweep(name: str, arguments: list[str], configs: str, start: Callable[[],
         except Exception as error:
             failure = error
         except (Stopped, KeyboardInterrupt):
-            print(f"sweep stopped; finish it by the same command with name={json.dumps(folder.name)}: jobs that are complete are not run again")
+            speak(f"sweep stopped; finish it by the same command with name={json.dumps(folder.name)}: jobs that are complete are not run again")
             raise
         jobs = read_jobs(folder, Path(record))
-    print(f"\n{table(jobs)}\nsweep folder: {folder}", flush=True)
+    speak(f"\n{table(jobs)}\nsweep folder: {folder}")
     failed = {job: summary for job, summary in jobs.items() if summary.get("status") != "complete"}
     for job, summary in failed.items():
         print(f"{job}: {summary.get('reason') or 'not finished'}", file=sys.stderr)

@@ -58,6 +58,9 @@ class Cold:
     def send(self, signum: int) -> None:
         self.process.send_signal(signum)
 
+    def lives(self) -> bool:
+        return self.process.poll() is None
+
     def wait(self, timeout: float = 900) -> subprocess.CompletedProcess:
         stdout, stderr = self.process.communicate(timeout=timeout)
         return subprocess.CompletedProcess([], self.process.returncode, stdout, stderr)

@@ -1,5 +1,7 @@
 """What goes wrong inside a command's process, for `installed.Warm(prepare=...)`: kills at a given step of writing, full disks, signals."""
 
+import ctypes
+import errno
 import os
 import resource
 import signal
@@ -11,8 +13,8 @@ READERS = {"say", "read", "read_summary", "rows", "processor", "run_command"}  #
 
 
 @dataclass
-class KillAtStep:
-    """SIGKILL just before the n-th step of writing (a call of C that ncf makes, itself or through pathlib); 0: never.
+class AtStep:
+    """Signals just before the n-th step of writing (a call of C that ncf makes, itself or through pathlib); without any, a full disk. 0: never.
 
     Every step is noted in the file `log`, as FUNCTION:CALL, one per line. Pictures and pages are left out: they take the most time of
     a small run and are no part of how it is saved.
@@ -20,6 +22,7 @@ class KillAtStep:
 
     n: int
     log: str
+    signals: tuple[int, ...] = (signal.SIGKILL,)
 
     def __call__(self) -> None:
         without_pictures()
@@ -36,8 +39,12 @@ class KillAtStep:
             return
         self.done += 1
         os.write(self.descriptor, f"{frame.f_code.co_name}:{function.__name__}\n".encode())
-        if self.done == self.n:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if self.done != self.n:
+            return
+        for signum in self.signals:
+            os.kill(os.getpid(), signum)
+        if not self.signals:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def without_pictures() -> None:
@@ -54,6 +61,13 @@ class LargestFile:
 
     def __call__(self) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, self.size))
+
+
+def without_privileges() -> None:
+    """The superuser (in a container, say) is bound by permissions like anybody: no capabilities are left."""
+    if os.getuid() == 0:
+        header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # the third version of capset's arguments; this thread
+        assert ctypes.CDLL(None).capset(header, (ctypes.c_uint32 * 6)()) == 0
 
 
 @dataclass

@@ -14,7 +14,9 @@ import torch
 from installed import TINY, require_one_line, rows, summary, warm
 
 from ncf import checkpoint
+from ncf.config import EvalConfig
 from ncf.errors import UserError
+from ncf.evaluate import open_checkpoint
 
 TIMES = ("seconds", "images_per_second")
 RUN = [*TINY, "metrics=basic", "name=run"]
@@ -181,8 +183,23 @@ STRANGERS = {
     "numbers for tensors": lambda whole: sealed(whole | {"weights": {name: 1 for name in whole["weights"]}}),
     "weights of another shape": lambda whole: sealed(whole | {"weights": {name: torch.zeros(2, 2) for name in whole["weights"]}}),
     "weights of other names": lambda whole: sealed(whole | {"weights": {"V1": torch.zeros(2, 2)}}),
+    "a flipped bit": lambda whole: flipped(sealed(whole), 5000, 3),
+    "the half of one": lambda whole: sealed(whole)[:-9000],
+    "texts for numbers": lambda whole: sealed(whole | {"progress": whole["progress"] | {"epoch": "one"}}),
+    "numbers for the optimizer's tensors": lambda whole: sealed(whole | {"optimizer": {"t": 1, "tensors": 5}}),
+    "nothing about its images": lambda whole: sealed(whole | {"data": {}}),
+    "weights that are not dense": lambda whole: sealed(whole | {"weights": {name: value.to_sparse() for name, value in whole["weights"].items()}}),
+    "a list that unfolds for ever": lambda whole: sealed(whole | {"config": whole["config"] | {"seed": unfolding()}}),
+    "an expression in its config": lambda whole: sealed(whole | {"config": whole["config"] | {"epochs": "${oc.env:PATH}"}}),
     "a config that ncf does not know": lambda whole: sealed(whole | {"config": whole["config"] | {"typo": 1}}),
 }
+
+
+def unfolding() -> list:
+    node = [0]
+    for _ in range(60):
+        node = [node, node]
+    return node
 
 
 def old_format(content) -> bytes:
@@ -197,7 +214,8 @@ def test_a_stranger_is_one_line_without_effect(make, finished, tmp_path):
     given.mkdir(), cwd.mkdir()
     (given / "stranger.pt").write_bytes(make(torch.load(finished / "checkpoints/last.pt", weights_only=True)))
     done = warm("ncf-eval", f"checkpoint={given / 'stranger.pt'}", cwd=cwd)
-    require_one_line(done)
+    require_one_line(done, "stranger.pt")
+    assert os.environ["PATH"] not in done.stderr
     assert os.listdir(cwd) == [] and os.listdir(given) == ["stranger.pt"]
 
 
@@ -207,6 +225,17 @@ def test_another_format_names_the_version_that_reads_it(words, key, finished, tm
     path.write_bytes(STRANGERS[key](torch.load(finished / "checkpoints/last.pt", weights_only=True)))
     with pytest.raises(UserError, match=words):
         checkpoint.load(path)
+
+
+def test_the_mirror_of_a_strangers_checkpoint_is_not_asked(finished, tmp_path, monkeypatch):
+    whole = torch.load(finished / "checkpoints/last.pt", weights_only=True)
+    whole["config"]["dataset"] |= {"name": "mnist", "mirror": "http://stranger"}
+    (tmp_path / "stranger.pt").write_bytes(sealed(whole))
+    asked = []
+    monkeypatch.setattr("ncf.datasets.load", lambda config, *_: asked.append(config) or {}["nothing to load"])
+    with pytest.raises(KeyError, match="nothing to load"):
+        open_checkpoint(EvalConfig(checkpoint=str(tmp_path / "stranger.pt")))
+    assert (asked[0].name, asked[0].mirror) == ("mnist", None)
 
 
 @pytest.mark.parametrize("path", ["", "/dev/zero", "pipe"])
@@ -259,6 +288,16 @@ def test_two_damaged_checkpoints_are_one_line_and_nothing_is_overwritten(half):
     assert summary(half)["status"] == "failed"
 
 
+def test_a_run_of_a_newer_version_is_left_alone(half):
+    """It is whole: the previous checkpoint, which this version reads, does not take its place."""
+    last, previous = half / "checkpoints/last.pt", half / "checkpoints/previous.pt"
+    shutil.copy(last, previous)
+    last.write_bytes(STRANGERS["a newer format"](torch.load(last, weights_only=True)))
+    before = last.read_bytes()
+    require_one_line(go_on(half), "newer format 3", "use ncf 9.9.9")
+    assert last.read_bytes() == before
+
+
 def test_what_a_killed_run_leaves_is_cut_back_and_cleaned_up(half, finished):
     """A row that the checkpoint does not know, half a row after it, and the beginnings of files by processes that are gone."""
     with open(half / "metrics.jsonl", "a") as file:
@@ -275,12 +314,27 @@ def test_rows_that_somebody_removed_are_missed(half):
     require_one_line(go_on(half), "metrics.jsonl has 0 lines, the checkpoint knows 1", "changed by hand")
 
 
+@pytest.mark.parametrize("line", [b"", b"{}", b"[1]", b"\xff", b'{"epoch": 7, "seconds": 1}'])
+def test_a_damaged_row_is_named_before_the_run_goes_on(line, half):
+    (half / "metrics.jsonl").write_bytes(line + b"\n")
+    require_one_line(go_on(half), "line 1 of metrics.jsonl is damaged")
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"status": "complete", "epochs": 2}', '{"status": "complete", "epo'])
+def test_a_damaged_summary_is_made_again(content, finished, tmp_path):
+    run = tmp_path / "outputs/runs/run"
+    shutil.copytree(finished, run)
+    (run / "summary.json").write_text(content)
+    assert go_on(run).returncode == 0
+    require_same_end(run, finished)
+
+
 def test_a_damaged_best_checkpoint_is_named_by_the_report(finished, tmp_path):
     run = tmp_path / "outputs/runs/run"
     shutil.copytree(finished, run)
     (run / "summary.json").unlink()
     flip(run / "checkpoints/best.pt")
-    require_one_line(go_on(run), "checkpoints/best.pt: damaged")
+    require_one_line(go_on(run), "checkpoints/best.pt: damaged", "ncf-eval checkpoint=outputs/runs/run/checkpoints/last.pt")
     assert summary(run)["status"] == "failed" and "best.pt" in summary(run)["reason"]
 
 
@@ -292,7 +346,7 @@ def test_a_checkpoint_of_another_model_is_refused_by_a_run(half, tmp_path):
 
 
 def test_a_lost_or_damaged_config_is_read_from_the_checkpoint(half, finished):
-    for damage in ((half / "config.yaml").unlink, lambda: (half / "config.yaml").write_bytes(b"model: [")):
+    for damage in ((half / "config.yaml").unlink, lambda: (half / "config.yaml").write_bytes(b"model: ["), lambda: (half / "config.yaml").write_text("seed: ${oc.env:PATH}")):
         damage()
         require_one_line(go_on(half, "seed=3"), "seed (0 there, 3 now)")
     done = warm("ncf-train", f"resume={half}", "threads=1", cwd=half.parents[2])

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import shlex
+import shutil
 import signal
 import struct
 import subprocess
@@ -14,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from installed import TINY, Warm, require_one_line, rows, script, summary, warm
-from strikes import LargestFile
+from installed import TINY, Warm, command, require_one_line, rows, script, summary, warm
+from strikes import LargestFile, without_privileges
 
 from ncf import checkpoint
 
@@ -101,10 +102,23 @@ def test_a_read_only_disk_is_one_line(mount, tmp_path):
     require_one_line(done, "cannot be written (Read-only file system)", "output_dir=")
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="permissions do not bind the superuser")
 def test_a_folder_without_permission_is_one_line(tmp_path):
     (tmp_path / "locked").mkdir(mode=0o555)
-    require_one_line(warm("ncf-train", *RUN, "output_dir=locked", cwd=tmp_path), "Permission denied", "output_dir=")
+    done = warm("ncf-train", *RUN, "output_dir=locked", cwd=tmp_path, prepare=without_privileges)
+    require_one_line(done, "Permission denied", "output_dir=")
+
+
+def test_a_run_whose_folder_may_no_longer_be_written_is_one_line_and_keeps_its_checkpoints(undisturbed, tmp_path):
+    run = tmp_path / PLACE
+    shutil.copytree(undisturbed, run)
+    before = {path: path.read_bytes() for path in (run / "checkpoints").glob("*.pt")}
+    for folder in (run, run / "checkpoints"):
+        folder.chmod(0o555)
+    done = warm("ncf-train", *RUN, "epochs=3", cwd=tmp_path, prepare=without_privileges)
+    require_one_line(done, "cannot be written (Permission denied)")
+    for folder in (run, run / "checkpoints"):
+        folder.chmod(0o755)
+    assert {path: path.read_bytes() for path in (run / "checkpoints").glob("*.pt")} == before
 
 
 @pytest.mark.parametrize("override", ["output_dir=file", "run_dir=file", "run_dir=file/run", "output_dir=/proc/none", "name=../../file"])
@@ -127,6 +141,19 @@ def test_a_home_that_cannot_be_written_is_one_line_when_data_must_go_there(tmp_p
     done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900)
     require_one_line(done, "/proc/none", "mnist/train-images-idx3-ubyte.gz", "data_dir")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_without_a_home_and_without_a_place_for_compiled_functions_has_the_same_weights(undisturbed, tmp_path):
+    nowhere = {name: "/proc/none" for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "NUMBA_CACHE_DIR")}
+    assert command("ncf-train", *RUN, cwd=tmp_path, **nowhere).returncode == 0
+    require_same_weights(tmp_path / PLACE, undisturbed)
+
+
+@pytest.mark.parametrize("name", ["ncf-eval", "ncf-sample"])
+def test_a_disk_too_full_for_what_is_made_of_a_checkpoint_is_one_line(name, undisturbed, tmp_path):
+    best = shutil.copy(undisturbed / "checkpoints/best.pt", tmp_path)
+    require_one_line(warm(name, f"checkpoint={best}", cwd=tmp_path, prepare=LargestFile(1000)), "cannot be written (File too large)", "output=")
+    assert temporary_files(tmp_path) == []
 
 
 # --- two runs at once -------------------------------------------------------------------------------------------------

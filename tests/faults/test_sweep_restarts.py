@@ -1,12 +1,14 @@
 """A sweep whose launcher is killed and started again ends with every job run to its end exactly once."""
 
 import random
+import shlex
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from installed import TINY, Warm, command, rows, summary, warm
+from installed import TINY, Warm, command, rows, script, summary, warm
 from strikes import OnCall
 
 pytestmark = pytest.mark.slow  # waits for instants of other processes
@@ -56,6 +58,14 @@ def test_a_killed_sweep_is_finished_by_the_same_command(seed, undisturbed, tmp_p
         kills += 1
     assert kills >= 1
     require_same_sweep(tmp_path, reference)
+
+
+@pytest.mark.parametrize("redirect", ["| head -1", ">&-", "> /dev/full", "> /dev/full 2>&1"])
+def test_a_sweep_ends_without_anyone_to_read_it(redirect, undisturbed, tmp_path):
+    words = shlex.join([str(script("ncf-train")), *SWEEP])
+    done = subprocess.run(["bash", "-c", f"{words} {redirect}; exit ${{PIPESTATUS[0]}}"], cwd=tmp_path, capture_output=True, text=True, timeout=900)
+    assert (done.returncode, done.stderr) == (0, "")
+    require_same_sweep(tmp_path, undisturbed[0])
 
 
 def test_a_finished_sweep_reports_its_stored_results_and_touches_nothing(undisturbed):
