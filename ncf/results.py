@@ -163,11 +163,12 @@ def dataset_table(dataset: str, table: dict[str, dict], full: dict[tuple, Cell],
             rows.append([row, *["not run"] * len(metrics), "", "0", "", ""])
             continue
         settle = next(iter(cell.runs.values()))["settle"]
-        budget = f"K {settle['steps']}, β {settle['beta']}" + (f", {settle['solver']}" if "solver" in settle else "") if settle else "–"
+        told = [f"K {settle['steps']}", f"β {settle['beta']}", settle.get("solver"), settle.get("products")] if settle else ["–"]
+        budget = ", ".join(filter(None, told))
         epochs = mean(run["best_epoch"] for run in cell.runs.values())
         minutes = mean(run["seconds"] for run in cell.runs.values()) / 60
         rows.append([row, *(shown(cell, name) for name in metrics), budget, str(len(cell.runs)), f"{epochs:.0f}", f"{minutes:.1f}"])
-    note = "`epochs`: of the best checkpoint; `minutes`: of training, per seed; –: does not apply to the method."
+    note = "`epochs`: of the best checkpoint; `minutes`: of training, per seed, whatever else the machine did meanwhile; –: does not apply to the method."
     folders = {run["folder"] for cell in present for run in cell.runs.values()} - {None}
     if folders:
         note += f" Images from the folder {', '.join(sorted(folders))} in place of the published set."
