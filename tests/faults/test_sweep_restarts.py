@@ -45,18 +45,17 @@ def require_same_sweep(cwd: Path, reference: Path) -> None:
 def test_a_killed_sweep_is_finished_by_the_same_command(seed, undisturbed, tmp_path):
     reference, seconds = undisturbed
     chance = random.Random(seed)
-    kills = 0
-    for attempt in range(30):
+    strike = OnCall("ncf.train", "change_synapses", signal.SIGKILL, n=chance.randrange(1, 33))  # in the first or second job's 16 batches
+    assert warm("ncf-train", *SWEEP, cwd=tmp_path, prepare=strike).returncode == -9
+    for attempt in range(6):
         job = Warm("ncf-train", *SWEEP, cwd=tmp_path)
-        if kills < 6:
+        if attempt < 5:
             time.sleep(chance.uniform(0, seconds))
             job.send(signal.SIGKILL)
         done = job.wait()
         if done.returncode == 0:
             break
         assert done.returncode == -9
-        kills += 1
-    assert kills >= 1
     require_same_sweep(tmp_path, reference)
 
 
