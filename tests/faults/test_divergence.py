@@ -7,8 +7,10 @@ import pytest
 import torch
 from installed import TINY, require_one_line, rows, summary, warm
 
+import ncf.train
 from ncf import checkpoint, guards
 from ncf.errors import UserError
+from ncf.gncn import GNCN
 
 RUN = [*TINY, "metrics=basic", "name=run"]
 MODELS = ("gncn_t1", "gncn_t1_sigma", "gncn_t2_l_sigma", "gncn_pdh")
@@ -47,6 +49,32 @@ def test_a_learning_rate_a_million_times_too_large(model, rate, tmp_path):
 def test_a_learning_rate_that_breaks_a_covariance(tmp_path):
     done = warm("ncf-train", *RUN, "model=gncn_t1_sigma", "optimizer.lr=1", cwd=tmp_path)
     require_stopped(done, tmp_path / "outputs/runs/run", "Sigma", "positive definite", "optimizer.lr")
+
+
+def poison_an_update() -> None:
+    honest = GNCN.local_updates
+
+    def poisoned(self, *arguments):
+        updates = honest(self, *arguments)
+        updates["E1"][2, 3] = float("nan")
+        return updates
+
+    GNCN.local_updates = poisoned
+
+
+def poison_a_figure() -> None:
+    honest = ncf.train.measure
+    ncf.train.measure = lambda *arguments: {name: figure | {"value": float("nan")} for name, figure in honest(*arguments).items()}
+
+
+@pytest.mark.parametrize(
+    "poison, words",
+    [(poison_an_update, "learning diverged in epoch 1, batch 1: the update of E1"), (poison_a_figure, "in the validation after epoch 1: validation_bce")],
+    ids=["an update", "a figure"],
+)
+def test_a_number_that_is_none_stops_a_run_before_it_is_applied_or_saved(poison, words, tmp_path):
+    require_one_line(warm("ncf-train", *RUN, cwd=tmp_path, prepare=poison), words, "is not finite; lower")
+    assert list((tmp_path / "outputs/runs/run/checkpoints").iterdir()) == []
 
 
 def test_a_run_that_diverges_late_keeps_its_good_checkpoints(tmp_path):
