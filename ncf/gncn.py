@@ -15,6 +15,8 @@ A batch's way: `settle` returns a `State`; `local_updates` turns a state into on
 adds them; `adapt_precision` and `limit_norms` close the step. Autograd is off in all of it.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -92,19 +94,26 @@ class GNCN:
     @torch.no_grad()
     def settle_plainly(self, x: Tensor, observed: Tensor | None = None, steps: int | None = None) -> State:
         """The same by the equations as they stand below, which `ncf.settling` is held to."""
-        state = self.rest(x, observed)
+        state, before = self.rest(x, observed), None
         tolerance = self.config.settle.tolerance
-        stepping = solvers.schedule(self.config.settle, self.config.settle.steps if steps is None else steps)
-        for k, (beta, momentum) in enumerate(stepping, start=1):
-            before = torch.cat(state.z[1:], dim=1) if tolerance else None
+        for _ in self.trajectory(state, steps):
+            if tolerance:
+                now = torch.cat(state.z[1:], dim=1)
+                state.moving = not (state.steps > self.depth and at_rest(before, now, tolerance))
+                if not state.moving:
+                    break
+                before = now
+        return state
+
+    @torch.no_grad()
+    def trajectory(self, state: State, steps: int | None = None) -> Iterator[State]:
+        """From a state at rest, that state after each of the steps 1..K, changed in place."""
+        for beta, momentum in solvers.schedule(self.config.settle, self.config.settle.steps if steps is None else steps):
             self.move(state, beta, momentum)
             self.predict(state)
             self.compare(state)
-            state.steps = k
-            state.moving = bool(tolerance) and not (k > self.depth and at_rest(before, torch.cat(state.z[1:], dim=1), tolerance))
-            if tolerance and not state.moving:
-                break
-        return state
+            state.steps += 1
+            yield state
 
     def rest(self, x: Tensor, observed: Tensor | None = None) -> State:
         """Before the first step: all states, activities, predictions and errors are zero, e_0 with them."""

@@ -8,7 +8,6 @@ from ncf.density import fit_mixture
 from ncf.latents import TrainingLatents, quiet_fit
 from ncf.metrics import bce, tod
 from ncf.page import count
-from ncf.solvers import schedule
 from ncf.streams import stream
 
 N_LATENTS = 500  # training images behind the quick prior of the samples
@@ -19,11 +18,7 @@ ACTIVE = 1e-3  # a unit with |f| above this counts as active
 def settling_curves(network, x: Tensor, steps: int) -> dict[str, list[float]]:
     """BCE (nats per image) and ToD (per image), mean over images x (B, J_0), after each of the steps 1..steps, in one pass."""
     curves: dict[str, list[float]] = {"bce": [], "tod": []}
-    state = network.rest(x)
-    for beta, momentum in schedule(network.config.settle, steps):
-        network.move(state, beta, momentum)
-        network.predict(state)
-        network.compare(state)
+    for state in network.trajectory(network.rest(x), steps):
         curves["bce"].append(bce(state).mean().item())
         curves["tod"].append(tod(state).mean().item())
     return curves
@@ -36,12 +31,8 @@ def alternation(network, x: Tensor) -> float:
     A step beta multiplies what lies along a direction of stiffness lambda by 1 - beta lambda, which alternates in sign beyond beta lambda = 1
     and grows beyond 2, until a bounded activation holds it.
     """
-    state = network.rest(x)
-    seen = []
-    for beta, momentum in schedule(network.config.settle, network.config.settle.steps):
-        network.move(state, beta, momentum)
-        network.predict(state)
-        network.compare(state)
+    seen: list[Tensor] = []
+    for state in network.trajectory(network.rest(x)):
         seen = [*seen[-2:], torch.cat(state.z[1:], dim=1)]
     if len(seen) < 3:
         return 0.0
