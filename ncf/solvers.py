@@ -9,20 +9,25 @@ without momentum.
 The first step finds all errors at zero and moves nothing, so K steps settle over the time beta (K - 1), with any of the three.
 """
 
+from collections.abc import Iterable
 from math import acosh, cosh, sinh
 
 from ncf.config import SettleConfig
 
 
-def schedule(config: SettleConfig, steps: int) -> list[tuple[float, float]]:
+def schedule(config: SettleConfig, steps: int) -> Iterable[tuple[float, float]]:
     """(beta_k, m_k) of steps 1..K."""
     if config.solver == "chebyshev":
         shares = [(steps - 1) * i // config.rounds for i in range(config.rounds + 1)]
         rounds = [after - before for before, after in zip(shares, shares[1:])]
         return [(0.0, 0.0), *(stage for stages in rounds for stage in chebyshev(stages, config.beta * stages, config.damping))]
     momentum = config.momentum if config.solver == "momentum" else 0.0
-    rises = [2 * k / (steps - 2) - 1 if steps > 2 else 0.0 for k in range(steps - 1)]  # -1 .. 1 over the steps that move
-    return [(config.beta * (1 + config.growth * rise), momentum) for rise in rises[:1] + rises or [0.0]]
+
+    def rise(k: int) -> float:
+        """-1 .. 1 over the steps 2..K, which are those that move."""
+        return 2 * max(k - 2, 0) / (steps - 2) - 1 if steps > 2 else 0.0
+
+    return ((config.beta * (1 + config.growth * rise(k)), momentum) for k in range(1, steps + 1))
 
 
 def chebyshev(stages: int, time: float, damping: float) -> list[tuple[float, float]]:

@@ -44,14 +44,14 @@ def test_many_steps_cross_the_time_beta_times_steps_after_the_first(solver):
     errors = []
     for steps in (26, 51, 101):
         settle = SettleConfig(steps=steps, beta=3.0 / (steps - 1), solver=solver, damping=0.5, rounds=(steps - 1) // 5)
-        stepping = schedule(settle, steps)
+        stepping = list(schedule(settle, steps))
         assert len(stepping) == steps
         errors.append(abs(after(stepping if solver == "chebyshev" else stepping[1:], 0.8) - exp(-0.8 * 3.0)))
     assert errors[1] == pytest.approx(errors[0] / 2, rel=0.2) and errors[2] == pytest.approx(errors[1] / 2, rel=0.1)
 
 
 def test_the_published_schedule_is_the_default():
-    assert schedule(SettleConfig(), 50) == [(0.1, 0.0)] * 50
+    assert list(schedule(SettleConfig(), 50)) == [(0.1, 0.0)] * 50
 
 
 @pytest.mark.parametrize("solver", ["euler", "momentum"])
@@ -64,4 +64,4 @@ def test_steps_grow_evenly_and_cross_the_same_time(solver):
 @pytest.mark.parametrize("steps, rounds", [(1, 1), (1, 4), (2, 1), (3, 5), (17, 2), (18, 3)])
 def test_every_number_of_steps_and_rounds_has_a_schedule(steps, rounds):
     for solver in ("euler", "momentum", "chebyshev"):
-        assert len(schedule(SettleConfig(solver=solver, rounds=rounds, growth=0.5), steps)) == steps
+        assert len(list(schedule(SettleConfig(solver=solver, rounds=rounds, growth=0.5), steps))) == steps
