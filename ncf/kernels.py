@@ -229,16 +229,20 @@ def move(z, v, f, f_in, drive, error, columns, terms, beta, momentum, awake):
 
 
 @Compiled
-def compare(target, drive, observed, mu, r, r_in, g0, g, awake):
+def compare(target, drive, observed, mu, r, r_in, g0, g, awake, keep):
     """B, C. mu_l = g_l(drive_l), r_l = target_l - mu_l; r_0 times `observed` unless that is empty.
 
     Tuples over layers 0..L-1, of which those up to `awake` are compared; the uppermost is predicted by a layer at rest: drive = 0.
+    `r_in` is what the next step needs; mu and r themselves stay as they were unless `keep` (without bfloat16 `r_in` is r).
     """
     for l in range(min(awake + 1, len(r))):
         rows, size = r[l].shape
         term = np.zeros(size, r[l].dtype)
+        mu_i, r_i = np.empty(size, r[l].dtype), np.empty(size, r[l].dtype)
         for i in range(rows):
-            target_i, mu_i, r_i = target[l][i], mu[l][i], r[l][i]
+            target_i = target[l][i]
+            if keep:
+                mu_i, r_i = mu[l][i], r[l][i]
             if l < awake:
                 read(drive[l][i], term)
             activate(g if l else g0, term, mu_i)

@@ -10,6 +10,7 @@ What is arranged differently, and why:
   float32.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
@@ -25,8 +26,7 @@ ROWS_PER_THREAD = 16  # fewer are not worth a thread
 
 def settle(network, x: Tensor, observed: Tensor | None, steps: int, dtype: torch.dtype = torch.float32) -> State:
     """The state of `network` after `steps` steps on x (B, J_0), from rest; products in `dtype`."""
-    n_threads = torch.get_num_threads()
-    n_parts = max(1, min(n_threads, len(x) // ROWS_PER_THREAD))
+    n_parts = max(1, min(torch.get_num_threads(), len(x) // ROWS_PER_THREAD))
     bounds = [len(x) * i // n_parts for i in range(n_parts + 1)]
     factors = Factors(network, dtype, rows=bounds[1])
     state = empty_state(network, x, observed)
@@ -37,9 +37,13 @@ def settle(network, x: Tensor, observed: Tensor | None, steps: int, dtype: torch
             rows.settle(steps)
             rows.write(state, part)
 
-    parts = [slice(start, stop) for start, stop in zip(bounds, bounds[1:])]
-    list((pool(n_threads).map if n_parts > 1 else map)(settle_part, parts))
+    on_all_cores(settle_part, [slice(start, stop) for start, stop in zip(bounds, bounds[1:])])
     return state
+
+
+def on_all_cores(function: Callable, items: list) -> list:
+    n_threads = torch.get_num_threads()
+    return list((pool(n_threads).map if n_threads > 1 and len(items) > 1 else map)(function, items))
 
 
 @lru_cache(maxsize=1)
@@ -84,15 +88,20 @@ def packing_works() -> bool:
 
 
 class Factors:
-    """The synapses as factors: W and M by source layer, `feedback` by destination layer, Q by layer."""
+    """The synapses as factors: W and M by source layer, `feedback` by destination layer, Q by layer; packed by all cores."""
 
     def __init__(self, network, dtype: torch.dtype, rows: int):
         P, layers = network.parameters, range(1, network.depth + 1)
         self.dtype = dtype
-        self.W = {l: Factor(P[f"W{l}"], dtype, rows) for l in layers}
-        self.M = {l: Factor(P[f"M{l}"], dtype, rows) for l in layers if f"M{l}" in P}
-        self.feedback = {l: Factor(network.feedback(l), dtype, rows) for l in layers}
-        self.q = {l: Factor(q, dtype, rows) for l, q in network.q.items()}
+        self.W = {l: P[f"W{l}"] for l in layers}
+        self.M = {l: P[f"M{l}"] for l in layers if f"M{l}" in P}
+        self.feedback = {l: network.feedback(l) for l in layers}
+        self.q = dict(network.q)
+        bundles = (self.W, self.M, self.feedback, self.q)
+        places = [(bundle, l) for bundle in bundles for l in bundle]
+        packed = on_all_cores(lambda place: Factor(place[0][place[1]], dtype, rows), places)
+        for (bundle, l), factor in zip(places, packed):
+            bundle[l] = factor
 
 
 def arrays(tensors: list[Tensor]) -> tuple[np.ndarray, ...]:
@@ -106,15 +115,15 @@ class Rows:
     def __init__(self, network, factors: Factors, x: Tensor, observed: Tensor | None):
         self.config, self.factors, self.depth = network.config, factors, network.depth
         self.steps, self.moving = 0, False
+        self.half = factors.dtype != x.dtype  # products read bfloat16 copies; else the arrays themselves
 
         def zeros(sizes: list[int], dtype: torch.dtype | None = None) -> list[Tensor]:
             return [x.new_zeros(len(x), size, dtype=dtype) for size in sizes]
 
         hidden, predicted = network.sizes[1:], network.sizes[:-1]
         self.z, self.f, self.mu, self.r = [x, *zeros(hidden)], [x, *zeros(hidden)], zeros(predicted), zeros(predicted)
-        half = factors.dtype != x.dtype  # what the products read: the arrays themselves, or their bfloat16 copies
-        self.f_in = [x, *zeros(hidden, factors.dtype)] if half else self.f
-        self.r_in = zeros(predicted, factors.dtype) if half else self.r
+        self.f_in = [x, *zeros(hidden, factors.dtype)] if self.half else self.f
+        self.r_in = zeros(predicted, factors.dtype) if self.half else self.r
         self.e_in = list(self.r_in)
         self.drives = zeros([0] * self.depth, factors.dtype)
 
@@ -130,7 +139,7 @@ class Rows:
         self.move_layers = lambda drive, error, awake, beta, momentum: kernels.move(
             z[1:], v, f[1:], f_in, drive, error, columns, terms, number(beta), number(momentum), awake
         )
-        self.compare_layers = lambda drive, awake: kernels.compare(targets, drive, seen, mu, r, r_in, *kinds, awake)
+        self.compare_layers = lambda drive, awake, keep: kernels.compare(targets, drive, seen, mu, r, r_in, *kinds, awake, keep)
 
     def terms(self, number: type) -> kernels.Terms:
         config, settle, lateral = self.config, self.config.settle, self.config.lateral
@@ -157,6 +166,8 @@ class Rows:
             self.moving = bool(tolerance) and not (k > self.depth and at_rest(before, torch.cat(self.z[1:], dim=1), tolerance))
             if tolerance and not self.moving:
                 break
+        if self.half and steps:  # no step reads mu and r themselves: they are written once, after the last
+            self.compare_layers(arrays(self.drives), awake, True)
 
     def move(self, awake: int, beta: float, momentum: float) -> None:
         """A. States and activities of layers 1..awake, all from the errors of the last step."""
@@ -173,7 +184,7 @@ class Rows:
             if l + 2 <= awake and l + 2 in M:
                 drive = M[l + 2].added(self.f_in[l + 2], drive)
             self.drives[l] = drive
-        self.compare_layers(arrays(self.drives), awake)
+        self.compare_layers(arrays(self.drives), awake, not self.half)
         for l in range(1, min(awake + 1, self.depth)):
             if l in Q:
                 self.e_in[l] = Q[l].after(self.r_in[l])
