@@ -85,7 +85,8 @@ def compile_exponential(x):
 
 
 def tangent(x):
-    """tanh x, for float32 as a loop over j can take it: a polynomial near zero, else by the exponential (within 2e-7 of the value)."""
+    """tanh x, for float32 as a loop over j can take it: x P(x^2) / Q(x^2), both of degree 4, fitted to the smallest largest relative
+    error over [-9, 9], beyond which tanh rounds to 1 (within 4e-7 of the value, of which 2e-8 are the fit)."""
     return math.tanh(x)
 
 
@@ -95,16 +96,20 @@ def compile_tangent(x):
         return lambda x: math.tanh(x)
 
     def of_float32(x):
-        size = x if x > np.float32(0) else -x
-        large = np.float32(1) - np.float32(2) / (exponential(size + size) + np.float32(1))
+        x = np.float32(-9) if x < np.float32(-9) else x
+        x = np.float32(9) if x > np.float32(9) else x
         square = x * x
-        p = np.float32(-5.70498872745e-3)
-        p = p * square + np.float32(2.06390887954e-2)
-        p = p * square + np.float32(-5.37397155531e-2)
-        p = p * square + np.float32(1.33314422036e-1)
-        p = p * square + np.float32(-3.33332819422e-1)
-        small = p * square * x + x
-        return small if size < np.float32(0.625) else (large if x > np.float32(0) else -large)
+        p = np.float32(1.3355454520080912e-8)
+        p = p * square + np.float32(2.060971200990025e-5)
+        p = p * square + np.float32(3.4956287126988173e-3)
+        p = p * square + np.float32(0.1338106095790863)
+        p = p * square * x + x
+        q = np.float32(7.776899906275503e-7)
+        q = q * square + np.float32(3.2856996404007077e-4)
+        q = q * square + np.float32(2.587713859975338e-2)
+        q = q * square + np.float32(0.4671437740325928)
+        q = q * square + np.float32(1)
+        return p / q
 
     return of_float32
 
