@@ -147,7 +147,8 @@ def heading(cells: list[Cell]) -> str:
     return (
         "# Results\n\nWritten by `scripts/reproduce`; the rows behind every figure are in `results.jsonl` beside this page. Figures are of test images,\n"
         "of the checkpoint with the best validation figure: mean ± standard deviation over seeds, or, of a single seed (marked ¹), the value ± its\n"
-        "standard error over images. log p(x) is by Monte Carlo from the fitted mixture unless it says otherwise; \"annealed\" is on few images.\n\n"
+        "standard error over images. log p(x) is by Monte Carlo from the fitted mixture unless it says otherwise; \"annealed\" is on few images.\n"
+        "Where fewer than three seeds stand, or a command limits epochs, machine time was short; the same command with other seeds adds to the page.\n\n"
         f"Hardware: {'; '.join(machines) or 'none yet'}. Versions: {'; '.join(versions) or 'none yet'}."
     )
 
