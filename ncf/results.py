@@ -17,7 +17,7 @@ from ncf.defaults import command
 from ncf.metrics import METRICS
 
 SHARED = ("epochs_trained", "best_epoch", "seconds", "command", "folder", "settle", "versions", "hardware")  # by all figures of a run
-NETWORK, RIVAL = "gncn_pdh", "gvae"  # whom the claims compare
+NETWORKS, RIVAL = ("gncn_pdh", "gncn_pdh_tuned", "gncn_t1_sigma_tuned"), "gvae"  # whom the claims compare
 DATASETS = {"digits": "Digits", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "kmnist": "KMNIST", "caltech101_silhouettes": "CalTech-101 Silhouettes"}
 
 
@@ -192,7 +192,7 @@ def claims(full: dict[tuple, Cell]) -> str:
     """The network against the variational autoencoder, figure by figure: ahead beyond the spread, within it, or behind beyond it."""
     rows = []
     for dataset, title in DATASETS.items():
-        for name in (NETWORK, f"{NETWORK}_tuned"):
+        for name in NETWORKS:
             one, other = full.get((dataset, name)), full.get((dataset, RIVAL))
             for metric in METRICS if one and other else ():
                 if metric != "tod" and one.values(metric) and other.values(metric):
