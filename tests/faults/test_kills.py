@@ -18,6 +18,7 @@ import torch
 from installed import Cold, Warm, rows, script, summary, warm
 from strikes import AtStep, OnCall, without_pictures
 
+import ncf.train
 from ncf import checkpoint, datasets
 from ncf.config import TrainConfig, build
 from ncf.models import build_model
@@ -119,6 +120,17 @@ def test_killed_within_an_epoch(model, uninterrupted, tmp_path):
     done = warm(*arguments, cwd=tmp_path)
     assert done.returncode == 0 and "going on after epoch 1, batch 6\n" in done.stdout
     require_same_end(tmp_path / "outputs/runs/run", reference)
+
+
+def test_told_to_stop_within_an_epoch_saves_at_the_next_batch_boundary(uninterrupted, tmp_path):
+    reference, _ = uninterrupted("gncn_pdh")
+    strike = OnCall("ncf.train", "change_synapses", signal.SIGTERM, n=50)  # no batch after which it would have been saved anyway
+    done = warm("ncf-train", *RUN, "model=gncn_pdh", cwd=tmp_path, prepare=strike)
+    run = tmp_path / "outputs/runs/run"
+    assert (done.returncode, done.stderr, summary(run)["status"]) == (143, "", "stopped")
+    done = warm("ncf-train", *RUN, "model=gncn_pdh", cwd=tmp_path)
+    assert done.returncode == 0 and "going on after epoch 1, batch 10\n" in done.stdout
+    require_same_end(run, reference)
 
 
 def test_what_a_kill_after_the_summary_left_is_cleaned_up(uninterrupted):
@@ -290,10 +302,14 @@ def test_a_signal_during_the_final_report_stops_at_once_and_the_report_is_made_l
     require_same_end(run, reference)
 
 
+def without_compiling() -> None:
+    ncf.train.compile_settling = lambda *_: None
+
+
 @pytest.mark.slow
 def test_a_second_interrupt_stops_at_once(tmp_path):
     endless = [*RUN, "model=gncn_t1", "model.settle.steps=10000000"]
-    job = Warm("ncf-train", *endless, cwd=tmp_path)
+    job = Warm("ncf-train", *endless, cwd=tmp_path, prepare=without_compiling)  # which settles too, when there is nothing to save yet
     log = tmp_path / "outputs/runs/run/run.log"
     while not log.exists():
         time.sleep(0.05)
