@@ -121,6 +121,17 @@ def test_killed_within_an_epoch(model, uninterrupted, tmp_path):
     require_same_end(tmp_path / "outputs/runs/run", reference)
 
 
+def test_told_to_stop_within_an_epoch_saves_at_the_next_batch_boundary(uninterrupted, tmp_path):
+    reference, _ = uninterrupted("gncn_pdh")
+    strike = OnCall("ncf.train", "change_synapses", signal.SIGTERM, n=50)  # no batch after which it would have been saved anyway
+    done = warm("ncf-train", *RUN, "model=gncn_pdh", cwd=tmp_path, prepare=strike)
+    run = tmp_path / "outputs/runs/run"
+    assert (done.returncode, done.stderr, summary(run)["status"]) == (143, "", "stopped")
+    done = warm("ncf-train", *RUN, "model=gncn_pdh", cwd=tmp_path)
+    assert done.returncode == 0 and "going on after epoch 1, batch 10\n" in done.stdout
+    require_same_end(run, reference)
+
+
 def test_what_a_kill_after_the_summary_left_is_cleaned_up(uninterrupted):
     """The report is written when the run is complete already: the same command finds nothing to do, but tidies up."""
     run, _ = uninterrupted("gncn_pdh")
