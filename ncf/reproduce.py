@@ -10,6 +10,7 @@ import json
 import shlex
 import subprocess
 import sys
+from math import prod
 from pathlib import Path
 
 import yaml
@@ -152,37 +153,48 @@ def tune(arguments: argparse.Namespace, rows: dict[str, dict]) -> bool:
     complete = True
     for dataset, (name, row) in itertools.product(arguments.datasets, rows.items()):
         chosen = dict(setting.split("=", 1) for setting in [*row.get("sets", []), *row.get("sets_for", {}).get(dataset, [])])
-        tried: dict[str, float] = {}
+        tried: dict[str, dict[str, float]] = {}
         for key, values in row.get("grid", {}).items():
             for value in values:
                 setting = " ".join(f"{k}={v}" for k, v in sorted({**chosen, key: override_text(value)}.items()))
-                found = try_setting(dataset, name, row, setting, arguments)
-                complete &= found is not None
-                tried |= {} if found is None else {setting: found}
+                if setting not in tried:
+                    found = try_setting(dataset, name, row, setting, arguments)
+                    complete &= bool(found)
+                    tried |= {setting: found} if found else {}
             if tried:
                 chosen = dict(pair.split("=", 1) for pair in best_of(tried, row["choose_by"]).split())
         if tried:
             best = best_of(tried, row["choose_by"])
-            print(f"{dataset}, {name}: best validation {row['choose_by']} {tried[best]:.3f} of {len(tried)}: {best}", flush=True)
-            choice = {"dataset": dataset, "row": name, "choose_by": row["choose_by"], "best": best, "value": tried[best], "tried": tried}
+            figures = ", ".join(f"{metric} {value:.3f}" for metric, value in tried[best].items())
+            print(f"{dataset}, {name}: best of {len(tried)} on validation images, by {row['choose_by']}: {best} ({figures})", flush=True)
+            choice = {"dataset": dataset, "row": name, "choose_by": row["choose_by"], "best": best, "trial": trial(dataset, arguments), "tried": tried}
             arguments.page.parent.mkdir(parents=True, exist_ok=True)
             with open(arguments.page.with_name("tuning.jsonl"), "a", encoding="utf-8") as file:
                 file.write(json.dumps(choice) + "\n")
     return complete
 
 
-def try_setting(dataset: str, name: str, row: dict, setting: str, arguments: argparse.Namespace) -> float | None:
-    """The validation figure that decides, after one run with the setting; None if it failed."""
+def trial(dataset: str, arguments: argparse.Namespace) -> str:
+    """What made the trials shorter than the table's runs, as told on the command line."""
+    told = [setting for setting in given(dataset, arguments) if setting.split("=")[0] not in ("threads", "progress", "device", "data_dir")]
+    return " ".join([*([f"epochs={arguments.epochs}"] if arguments.epochs else []), *told])
+
+
+def try_setting(dataset: str, name: str, row: dict, setting: str, arguments: argparse.Namespace) -> dict[str, float]:
+    """The validation figures after one run with the setting; none if it failed."""
     folder = arguments.output / "tuning" / dataset / name / setting.replace(" ", ",")
     command = train_command(dataset, {"model": row["model"], "sets": setting.split()}, arguments.seeds[0], folder, arguments)
     if results.status(folder) != "complete":
         print(f"\n{shlex.join(command)}", flush=True)
         run(command)
-    return results.figure(folder, "validation", row["choose_by"])
+    return results.figures(folder, "validation")
 
 
-def best_of(tried: dict[str, float], metric: str) -> str:
-    return (max if METRICS[metric].higher else min)(tried, key=tried.get)
+def best_of(tried: dict[str, dict[str, float]], choose_by: str | list[str]) -> str:
+    """The setting with the best figure, or, of several, with the least geometric mean of their sizes: a tenth off any of them counts the same."""
+    if isinstance(choose_by, list):
+        return min(tried, key=lambda setting: prod(abs(tried[setting][metric]) for metric in choose_by))
+    return (max if METRICS[choose_by].higher else min)(tried, key=lambda setting: tried[setting][choose_by])
 
 
 if __name__ == "__main__":

@@ -56,8 +56,9 @@ def status(folder: Path) -> str:
     return read_json(folder / "summary.json").get("status", "not run")
 
 
-def figure(folder: Path, split: str, metric: str) -> float | None:
-    return read_json(folder / "summary.json").get("metrics", {}).get(split, {}).get(metric, {}).get("value")
+def figures(folder: Path, split: str) -> dict[str, float]:
+    """Metric -> value of a complete run; none of one that is not."""
+    return {metric: measured["value"] for metric, measured in read_json(folder / "summary.json").get("metrics", {}).get(split, {}).items()}
 
 
 def read_run(folder: Path) -> dict | None:
@@ -234,18 +235,31 @@ def choices(table: dict[str, dict], tuning: Path) -> str:
     for name, row in table.items():
         sets = [*row.get("sets", []), *(f"{d}: {' '.join(s)}" for d, s in row.get("sets_for", {}).items())]
         grid = "; ".join(f"{key} {', '.join(map(str, values))}" for key, values in row.get("grid", {}).items())
-        rows.append([name, f"`model={row['model']}`", ", ".join(f"`{s}`" for s in sets) or "the model's defaults", grid or "none", row.get("choose_by", "–")])
-    text = markdown(["row", "model", "sets", "grid", "figure that decides"], rows)
+        rows.append([name, f"`model={row['model']}`", ", ".join(f"`{s}`" for s in sets) or "the model's defaults", grid or "none", deciding(row.get("choose_by", "–"))])
+    text = "Test images play no part in any setting. A grid is gone through one key after the other, each left at its best value.\n\n"
+    text += markdown(["row", "model", "sets", "grid", "figure that decides"], rows)
     latest = {}
     for line in tuning.read_text().splitlines() if tuning.exists() else []:
         tuned = json.loads(line)
         latest[tuned["dataset"], tuned["row"]] = tuned
-    found = [[t["dataset"], t["row"], t["choose_by"], f"{t['value']:.2f}", f"`{t['best']}`", str(len(t["tried"]))] for t in latest.values()]
-    if not found:
-        return "Test images play no part in any setting. The grids have not been run yet: what the rows set was set beforehand.\n\n" + text
-    lead = "Test images play no part in any setting. What `scripts/reproduce --tune` found best on validation images, and below the rows' settings and grids;\n"
-    lead += "a row that is not in the first table has not been tuned on that dataset: what it sets was set beforehand."
-    return lead + "\n\n" + markdown(["dataset", "row", "figure", "best", "setting", "of"], found) + "\n\n" + text
+    if not latest:
+        return text + "\n\nThe grids have not been run yet: what the rows set was set beforehand."
+    found = []
+    for tuned in latest.values():
+        best = tuned["tried"][tuned["best"]]
+        measured = ", ".join(f"{METRICS[metric].label} {value:.2f}" for metric, value in best.items() if metric in deciders(tuned["choose_by"]))
+        found.append([tuned["dataset"], tuned["row"], f"`{tuned['best'] or 'defaults'}`", measured, str(len(tuned["tried"])), f"`{tuned['trial']}`"])
+    text += f"\n\nWhat `scripts/reproduce --tune` found best, by validation figures of short trials; all that was tried, with its figures, is in `{tuning.name}`\n"
+    text += "beside this page. A row that is not here has not been tuned on that dataset: what it sets there was set beforehand.\n\n"
+    return text + markdown(["dataset", "row", "best", "its validation figures", "of", "trials with"], found)
+
+
+def deciders(choose_by: str | list[str]) -> list[str]:
+    return choose_by if isinstance(choose_by, list) else [choose_by]
+
+
+def deciding(choose_by: str | list[str]) -> str:
+    return f"geometric mean of {', '.join(choose_by)}" if isinstance(choose_by, list) else choose_by
 
 
 def commands(full: dict[tuple, Cell]) -> str:
