@@ -162,9 +162,9 @@ def tune(arguments: argparse.Namespace, rows: dict[str, dict]) -> bool:
                     complete &= bool(found)
                     tried |= {setting: found} if found else {}
             if tried:
-                chosen = dict(pair.split("=", 1) for pair in best_of(tried, row["choose_by"]).split())
+                chosen = dict(pair.split("=", 1) for pair in best_of(tried, row).split())
         if tried:
-            best = best_of(tried, row["choose_by"])
+            best = best_of(tried, row)
             figures = ", ".join(f"{metric} {value:.3f}" for metric, value in tried[best].items())
             print(f"{dataset}, {name}: best of {len(tried)} on validation images, by {row['choose_by']}: {best} ({figures})", flush=True)
             choice = {"dataset": dataset, "row": name, "choose_by": row["choose_by"], "best": best, "trial": trial(dataset, arguments), "tried": tried}
@@ -190,11 +190,16 @@ def try_setting(dataset: str, name: str, row: dict, setting: str, arguments: arg
     return results.figures(folder, "validation")
 
 
-def best_of(tried: dict[str, dict[str, float]], choose_by: str | list[str]) -> str:
-    """The setting with the best figure, or, of several, with the least geometric mean of their sizes: a tenth off any of them counts the same."""
+def best_of(tried: dict[str, dict[str, float]], row: dict) -> str:
+    """The setting with the best figure, or, of several, with the least geometric mean of their sizes: a tenth off any of them counts the same.
+
+    A row's `aim` (figure -> at most) comes first: where some settings meet it, the others do not count.
+    """
+    choose_by, aim = row["choose_by"], row.get("aim", {})
+    within = {setting: found for setting, found in tried.items() if all(found[metric] <= most for metric, most in aim.items())} or tried
     if isinstance(choose_by, list):
-        return min(tried, key=lambda setting: prod(abs(tried[setting][metric]) for metric in choose_by))
-    return (max if METRICS[choose_by].higher else min)(tried, key=lambda setting: tried[setting][choose_by])
+        return min(within, key=lambda setting: prod(abs(within[setting][metric]) for metric in choose_by))
+    return (max if METRICS[choose_by].higher else min)(within, key=lambda setting: within[setting][choose_by])
 
 
 if __name__ == "__main__":

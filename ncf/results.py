@@ -235,7 +235,7 @@ def choices(table: dict[str, dict], tuning: Path) -> str:
     for name, row in table.items():
         sets = [*row.get("sets", []), *(f"{d}: {' '.join(s)}" for d, s in row.get("sets_for", {}).items())]
         grid = "; ".join(f"{key} {', '.join(map(str, values))}" for key, values in row.get("grid", {}).items())
-        rows.append([name, f"`model={row['model']}`", ", ".join(f"`{s}`" for s in sets) or "the model's defaults", grid or "none", deciding(row.get("choose_by", "–"))])
+        rows.append([name, f"`model={row['model']}`", ", ".join(f"`{s}`" for s in sets) or "the model's defaults", grid or "none", deciding(row)])
     text = "Test images play no part in any setting. A grid is gone through one key after the other, each left at its best value.\n\n"
     text += markdown(["row", "model", "sets", "grid", "figure that decides"], rows)
     latest = {}
@@ -258,8 +258,11 @@ def deciders(choose_by: str | list[str]) -> list[str]:
     return choose_by if isinstance(choose_by, list) else [choose_by]
 
 
-def deciding(choose_by: str | list[str]) -> str:
-    return f"geometric mean of {', '.join(choose_by)}" if isinstance(choose_by, list) else choose_by
+def deciding(row: dict) -> str:
+    choose_by = row.get("choose_by", "–")
+    by = f"geometric mean of {', '.join(choose_by)}" if isinstance(choose_by, list) else choose_by
+    aim = ", ".join(f"{metric} at most {most}" for metric, most in row.get("aim", {}).items())
+    return f"{by}, of those with {aim} if there are any" if aim else by
 
 
 def commands(full: dict[tuple, Cell]) -> str:

@@ -80,6 +80,9 @@ def test_tuning_takes_the_best_value_of_each_key_in_turn(tmp_path, monkeypatch, 
     reproduction.tune(arguments, {"mine": row | {"choose_by": "log_p"}})  # more is better
     reproduction.tune(arguments, {"mine": row | {"choose_by": ["bce", "log_p"]}})  # 45, 30, 40
     assert [json.loads(line)["best"] for line in (tmp_path / "tuning.jsonl").read_text().splitlines()[1:]] == ["a=1 b=0", "a=2 b=0"]
+    two = row | {"choose_by": ["bce", "log_p"]}
+    within = {most: reproduction.best_of(written["tried"], two | {"aim": {"bce": most}}) for most in (1.0, 2.0, 3.0)}
+    assert within == {1.0: "a=2 b=0", 2.0: "a=2 b=1", 3.0: "a=2 b=0"}  # none: all count; the one that meets it; the better of two
     page = results.choices({"mine": row}, tmp_path / "tuning.jsonl")
     assert "| digits | mine | `a=2 b=0` | BCE 3.00, log p(x) -10.00 | 3 | `epochs=2 dataset.n_train=9` |" in page
 
@@ -132,4 +135,4 @@ def test_rows_of_the_table_are_composable():
                     config = build(compose("train", overrides=[f"experiment=table_{dataset}", f"model={row['model']}", *keys]), TrainConfig)
                     assert config.dataset.name == dataset and "log_p" in config.metrics.names and not config.metrics.cache
                 if "grid" in row:
-                    assert set(results.deciders(row["choose_by"])) <= set(METRICS)
+                    assert {*results.deciders(row["choose_by"]), *row.get("aim", ())} <= set(METRICS)
