@@ -249,7 +249,7 @@ def choices(table: dict[str, dict], tuning: Path) -> str:
         best = tuned["tried"][tuned["best"]]
         measured = ", ".join(f"{METRICS[metric].label} {value:.2f}" for metric, value in best.items() if metric in deciders(tuned["choose_by"]))
         found.append([tuned["dataset"], tuned["row"], f"`{tuned['best'] or 'defaults'}`", measured, str(len(tuned["tried"])), f"`{tuned['trial']}`"])
-    text += f"\n\nWhat `scripts/reproduce --tune` found best, by validation figures of short trials; all that was tried, with its figures, is in `{tuning.name}`\n"
+    text += f"\n\nWhat `scripts/reproduce --tune` found best, by validation figures of its trials; all that was tried, with its figures, is in `{tuning.name}`\n"
     text += "beside this page. A row that is not here has not been tuned on that dataset: what it sets there was chosen on another, or beforehand.\n\n"
     return text + markdown(["dataset", "row", "best", "its validation figures", "of", "trials with"], found)
 
