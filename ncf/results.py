@@ -18,6 +18,7 @@ from ncf.metrics import METRICS
 
 SHARED = ("epochs_trained", "best_epoch", "seconds", "command", "folder", "settle", "versions", "hardware")  # by all figures of a run
 NETWORKS, RIVAL = ("gncn_pdh", "gncn_pdh_tuned", "gncn_t1_sigma_tuned"), "gvae"  # whom the claims compare
+CURVE_METRICS = ("bce", "m_mse", "class_err", "log_p")
 DATASETS = {"digits": "Digits", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "kmnist": "KMNIST", "caltech101_silhouettes": "CalTech-101 Silhouettes"}
 
 
@@ -119,7 +120,7 @@ def write(output: Path, page: Path, table: dict[str, dict]) -> None:
     for dataset, title in DATASETS.items():
         if any(cell.dataset == dataset for cell in full.values()):
             parts += [f"## {title}", dataset_table(dataset, table, full, output)]
-    parts += ["## What holds", claims(full), "## Fewer training images", curve(cells), "## Choices", choices(table, page.with_name("tuning.jsonl")), "## Commands", commands(full)]
+    parts += ["## What holds", claims(full), "## Targets", targets(table, full), "## Fewer training images", curve(cells, page.with_name("learning_curve.png")), "## Choices", choices(table, page.with_name("tuning.jsonl")), "## Commands", commands(full)]
     page.parent.mkdir(parents=True, exist_ok=True)
     put(page, "\n\n".join(parts) + "\n")
     put(rows, "".join(json.dumps(line) + "\n" for line in lines(cells)))
@@ -212,21 +213,68 @@ def verdict(one: Cell, other: Cell, metric: str) -> tuple[str, str]:
     return f"{lead:+.2f} ± {spread:.2f}", word
 
 
-def curve(cells: list[Cell]) -> str:
-    """Test figures against the number of training images."""
-    parts = []
+def targets(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
+    """The figures that the rows' `targets` ask for against those measured."""
+    rows = []
+    for name, row in table.items():
+        for dataset, wanted in row.get("targets", {}).items():
+            cell = full.get((dataset, name))
+            for metric, target in wanted.items():
+                bound = f"{METRICS[metric].label} at {'least' if METRICS[metric].higher else 'most'} {target}"
+                if cell is None:
+                    rows.append([DATASETS[dataset], name, bound, "not run", ""])
+                    continue
+                miss = (target - mean(cell.values(metric))) * (1 if METRICS[metric].higher else -1)
+                rows.append([DATASETS[dataset], name, bound, shown(cell, metric), "reached" if miss <= 0 else f"missed by {miss:.2f}"])
+    return "Named before the runs; no setting was chosen by them on test images.\n\n" + markdown(["dataset", "row", "target", "measured", ""], rows)
+
+
+def curve(cells: list[Cell], picture: Path) -> str:
+    """Test figures against the number of training images, as tables and in one picture: the second claim, that the network needs fewer of them."""
+    parts, axes = [], {}
     for dataset, title in DATASETS.items():
         mine = [cell for cell in cells if cell.dataset == dataset]
         sizes = sorted({cell.n_train for cell in mine if cell.n_train})
-        if not sizes:
-            continue
+        at = {(cell.row, cell.n_train): cell for cell in mine}
+        names = sorted({cell.row for cell in mine if cell.n_train}, key=lambda name: name == RIVAL)
         rows = []
-        for row in sorted({cell.row for cell in mine if cell.n_train}):
-            for metric in ("bce", "m_mse", "class_err", "log_p"):
-                at = {cell.n_train: cell for cell in mine if cell.row == row}
-                rows.append([row, METRICS[metric].label, *(shown(at[n], metric) if n in at else "not run" for n in [*sizes, None])])
-        parts.append(f"{title}\n\n" + markdown(["method", "figure", *(f"{n:,}" for n in sizes), "all"], rows))
-    return "\n\n".join(parts) or "Not run yet."
+        for metric in CURVE_METRICS if names else ():
+            rows += [[METRICS[metric].label, name, *(shown(at[name, n], metric) if (name, n) in at else "not run" for n in [*sizes, None])] for name in names]
+            for name in names[:-1] if names[-1] == RIVAL else ():
+                pairs = [(at.get((name, n)), at.get((RIVAL, n))) for n in [*sizes, None]]
+                rows.append(["", f"{name} ahead by", *(verdict(one, other, metric)[0] if one and other else "–" for one, other in pairs)])
+        if rows:
+            parts.append(f"{title}\n\n" + markdown(["figure", "method", *(f"{n:,}" for n in sizes), "all"], rows))
+            axes[title] = {name: [at[name, n] for n in [*sizes, None] if (name, n) in at] for name in names}
+    if not parts:
+        return "Not run yet."
+    draw_curve(axes, picture)
+    lead = "Training goes on for at least 2,000 updates, however few the images; a lead is positive where the network is better."
+    return "\n\n".join([lead, f"![Test figures against the number of training images]({picture.name})", *parts])
+
+
+def draw_curve(axes: dict[str, dict[str, list[Cell]]], picture: Path) -> None:
+    """A row of axes per dataset, one per figure: a line per method over the number of training images ("all" at the right end)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.2 * len(CURVE_METRICS), 2.6 * len(axes)), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(axes), len(CURVE_METRICS), squeeze=False)
+    for row, (title, methods) in zip(grid, axes.items(), strict=True):
+        for axis, metric in zip(row, CURVE_METRICS, strict=True):
+            for name, cells in methods.items():
+                largest = max(cell.n_train or 0 for cell in cells)
+                numbers = [cell.n_train or 2 * largest for cell in cells]
+                axis.errorbar(numbers, [mean(cell.values(metric)) for cell in cells], [cell.spread(metric) for cell in cells], marker="o", markersize=3, label=name)
+            axis.set_xscale("log")
+            axis.set_xticks(numbers, [f"{cell.n_train:,}" if cell.n_train else "all" for cell in cells], rotation=45, fontsize=7)
+            axis.minorticks_off()
+            axis.set_title(f"{title}: {METRICS[metric].label}", fontsize=9)
+            axis.tick_params(axis="y", labelsize=7)
+    grid[0][0].legend(fontsize=7, frameon=False)
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(picture, dpi=110)
 
 
 def choices(table: dict[str, dict], tuning: Path) -> str:

@@ -113,6 +113,37 @@ def test_claims_are_judged_in_the_direction_of_the_figure(metric, network, rival
     assert results.verdict(cell("gncn_pdh", *network, metric=metric), cell("gvae", *rival, metric=metric), metric) == (by, word)
 
 
+def test_targets_are_reached_or_missed_by_so_much():
+    table = {name: {"model": name, "targets": {"mnist": {"bce": 50.5, "log_p": -110.0}}} for name in ("one", "other")}
+    runs = {seed: {"figures": {"bce": {"value": 50.0, "stderr": 0.5}, "log_p": {"value": -110.25, "stderr": 0.5}}} for seed in (0, 1)}
+    page = results.targets(table, {("mnist", "one"): Cell("mnist", "one", None, runs)})
+    for line in (
+        "| MNIST | one | BCE at most 50.5 | 50.00 ± 0.00 | reached |",
+        "| MNIST | one | log p(x) at least -110.0 | -110.25 ± 0.00 | missed by 0.25 |",
+        "| MNIST | other | BCE at most 50.5 | not run |  |",
+    ):
+        assert line in page
+
+
+def test_the_learning_curve_tells_who_is_ahead_at_each_size(tmp_path):
+    def at(row: str, n_train: int | None, bce: float, log_p: float) -> Cell:
+        measured = {"bce": bce, "m_mse": 1.0, "class_err": 1.0, "log_p": log_p}
+        return Cell("digits", row, n_train, {0: {"figures": {name: {"value": value, "stderr": 0.3} for name, value in measured.items()}}})
+
+    cells = [at("gvae", 100, 9.0, -20.0), at("gncn_pdh", 100, 7.0, -21.0), at("gncn_pdh", 300, 6.0, -19.0), at("gvae", None, 5.0, -18.0)]
+    page = results.curve(cells, tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").stat().st_size > 1000 and "](curve.png)" in page
+    for line in (
+        "| figure | method | 100 | 300 | all |",
+        "| BCE | gncn_pdh | 7.00 ± 0.30¹ | 6.00 ± 0.30¹ | not run |",
+        "| BCE | gvae | 9.00 ± 0.30¹ | not run | 5.00 ± 0.30¹ |",
+        "|  | gncn_pdh ahead by | +2.00 ± 0.42 | – | – |",
+        "|  | gncn_pdh ahead by | -1.00 ± 0.42 | – | – |",
+    ):
+        assert line in page
+    assert results.curve(cells[3:], tmp_path / "none.png") == "Not run yet." and not (tmp_path / "none.png").exists()
+
+
 def test_directions_of_all_metrics():
     lower = {"bce", "m_mse", "class_err"}
     assert {name for name, metric in METRICS.items() if not metric.higher} == lower
@@ -134,5 +165,6 @@ def test_rows_of_the_table_are_composable():
                 for keys in (settings, *([f"{key}={value}"] for key, values in grid.items() for value in values)):
                     config = build(compose("train", overrides=[f"experiment=table_{dataset}", f"model={row['model']}", *keys]), TrainConfig)
                     assert config.dataset.name == dataset and "log_p" in config.metrics.names and not config.metrics.cache
+                assert {metric for wanted in row.get("targets", {}).values() for metric in wanted} <= set(METRICS) and set(row.get("targets", {})) <= set(results.DATASETS)
                 if "grid" in row:
                     assert {*results.deciders(row["choose_by"]), *row.get("aim", ())} <= set(METRICS)
