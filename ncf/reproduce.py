@@ -115,13 +115,12 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
 
 
 def train_command(dataset: str, row: dict, seed: int, folder: Path, arguments: argparse.Namespace, n_train: int | None = None) -> list[str]:
-    settings = [*row.get("sets", []), *row.get("sets_for", {}).get(dataset, [])]
     epochs = [f"epochs={arguments.epochs}"] if arguments.epochs else []
     if n_train:  # few images make short epochs: more of them, and validation twenty times
         needed = max(-(-CURVE_UPDATES // -(-n_train // BATCH)), arguments.epochs or 1)
         epochs = [f"epochs={needed}", f"validate_every={max(1, needed // 20)}", f"dataset.n_train={n_train}"]
     further = given(dataset, arguments)
-    return ["ncf-train", f"experiment=table_{dataset}", f"model={row['model']}", f"seed={seed}", *settings, *epochs, *further, f"run_dir={folder}"]
+    return ["ncf-train", f"experiment=table_{dataset}", f"model={row['model']}", f"seed={seed}", *results.settings(row, dataset), *epochs, *further, f"run_dir={folder}"]
 
 
 def eval_command(dataset: str, folder: Path, arguments: argparse.Namespace) -> list[str]:
@@ -152,7 +151,7 @@ def tune(arguments: argparse.Namespace, rows: dict[str, dict]) -> bool:
     """Every row's grid on every dataset, one seed: its keys in turn, each left at its best value on validation images before the next."""
     complete = True
     for dataset, (name, row) in itertools.product(arguments.datasets, rows.items()):
-        chosen = dict(setting.split("=", 1) for setting in [*row.get("sets", []), *row.get("sets_for", {}).get(dataset, [])])
+        chosen = dict(setting.split("=", 1) for setting in results.settings(row, dataset))
         tried: dict[str, dict[str, float]] = {}
         for key, values in row.get("grid", {}).items():
             for value in values:

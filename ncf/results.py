@@ -286,20 +286,24 @@ def choices(table: dict[str, dict], tuning: Path) -> str:
         rows.append([name, f"`model={row['model']}`", ", ".join(f"`{s}`" for s in sets) or "the model's defaults", grid or "none", deciding(row)])
     text = "Test images play no part in any setting. A grid is gone through one key after the other, each left at its best value.\n\n"
     text += markdown(["row", "model", "sets", "grid", "figure that decides"], rows)
-    latest = {}
-    for line in tuning.read_text().splitlines() if tuning.exists() else []:
-        tuned = json.loads(line)
-        latest[tuned["dataset"], tuned["row"]] = tuned
-    if not latest:
+    calls = [json.loads(line) for line in tuning.read_text().splitlines()] if tuning.exists() else []
+    if not calls:
         return text + "\n\nThe grids have not been run yet: what the rows set was set beforehand."
     found = []
-    for tuned in latest.values():
+    for tuned in calls:
         best = tuned["tried"][tuned["best"]]
         measured = ", ".join(f"{METRICS[metric].label} {value:.2f}" for metric, value in best.items() if metric in deciders(tuned["choose_by"]))
-        found.append([tuned["dataset"], tuned["row"], f"`{tuned['best'] or 'defaults'}`", measured, str(len(tuned["tried"])), f"`{tuned['trial']}`"])
-    text += f"\n\nWhat `scripts/reproduce --tune` found best, by validation figures of its trials; all that was tried, with its figures, is in `{tuning.name}`\n"
-    text += "beside this page. A row that is not here has not been tuned on that dataset: what it sets there was chosen on another, or beforehand.\n\n"
-    return text + markdown(["dataset", "row", "best", "its validation figures", "of", "trials with"], found)
+        taken = "yes" if set(tuned["best"].split()) == set(settings(table.get(tuned["row"], {}), tuned["dataset"])) else ""
+        found.append([tuned["dataset"], tuned["row"], f"`{tuned['best'] or 'defaults'}`", taken, measured, str(len(tuned["tried"])), f"`{tuned['trial']}`"])
+    text += f"\n\nWhat every call of `scripts/reproduce --tune` found best, by validation figures of its trials, and whether the row sets it; all that was tried, with\n"
+    text += f"its figures, is in `{tuning.name}` beside this page. A row that is not here for a dataset has not been tuned on it: what it sets there was chosen on\n"
+    text += "another, or beforehand. Short trials have misled (a step size that was best after six epochs diverged later): full-length ones overrule them.\n\n"
+    return text + markdown(["dataset", "row", "best", "set", "its validation figures", "of", "trials with"], found)
+
+
+def settings(row: dict, dataset: str) -> list[str]:
+    """What a row sets on a dataset."""
+    return [*row.get("sets", []), *row.get("sets_for", {}).get(dataset, [])]
 
 
 def deciders(choose_by: str | list[str]) -> list[str]:

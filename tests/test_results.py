@@ -83,8 +83,9 @@ def test_tuning_takes_the_best_value_of_each_key_in_turn(tmp_path, monkeypatch, 
     two = row | {"choose_by": ["bce", "log_p"]}
     within = {most: reproduction.best_of(written["tried"], two | {"aim": {"bce": most}}) for most in (1.0, 2.0, 3.0)}
     assert within == {1.0: "a=2 b=0", 2.0: "a=2 b=1", 3.0: "a=2 b=0"}  # none: all count; the one that meets it; the better of two
-    page = results.choices({"mine": row}, tmp_path / "tuning.jsonl")
-    assert "| digits | mine | `a=2 b=0` | BCE 3.00, log p(x) -10.00 | 3 | `epochs=2 dataset.n_train=9` |" in page
+    page = results.choices({"mine": row | {"sets": ["b=0", "a=2"]}}, tmp_path / "tuning.jsonl")
+    assert "| digits | mine | `a=2 b=0` | yes | BCE 3.00, log p(x) -10.00 | 3 | `epochs=2 dataset.n_train=9` |" in page
+    assert "| digits | mine | `a=2 b=1` |  | BCE 2.00 | 3 | `epochs=2 dataset.n_train=9` |" in page
 
 
 @pytest.mark.parametrize("arguments, words", [(["--rows", "gvea"], "'gvae'"), (["--datasets", "minst"], "'mnist'")])
@@ -160,9 +161,8 @@ def test_rows_of_the_table_are_composable():
     with initialize_config_dir(config_dir=configs_folder(), version_base="1.3"):
         for dataset in results.DATASETS:
             for row in table.values() if dataset == "digits" else [next(iter(table.values()))]:
-                settings = [*row.get("sets", []), *row.get("sets_for", {}).get(dataset, [])]
                 grid = row.get("grid", {}) if dataset == "digits" else {}
-                for keys in (settings, *([f"{key}={value}"] for key, values in grid.items() for value in values)):
+                for keys in (results.settings(row, dataset), *([f"{key}={value}"] for key, values in grid.items() for value in values)):
                     config = build(compose("train", overrides=[f"experiment=table_{dataset}", f"model={row['model']}", *keys]), TrainConfig)
                     assert config.dataset.name == dataset and "log_p" in config.metrics.names and not config.metrics.cache
                 assert {metric for wanted in row.get("targets", {}).values() for metric in wanted} <= set(METRICS) and set(row.get("targets", {})) <= set(results.DATASETS)
