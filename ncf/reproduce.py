@@ -136,14 +136,9 @@ def given(dataset: str, arguments: argparse.Namespace) -> list[str]:
 
 def training_images(dataset: str, arguments: argparse.Namespace) -> int:
     """How many a run on the dataset has beside its validation split."""
-    from hydra import compose, initialize_config_dir
-
     from ncf import datasets
-    from ncf.config import TrainConfig, build, register_schemas
 
-    register_schemas()
-    with initialize_config_dir(config_dir=configs_folder(), version_base="1.3"):
-        config = build(compose("train", overrides=[f"experiment=table_{dataset}", *given(dataset, arguments)]), TrainConfig)
+    config = results.composed(dataset, None, given(dataset, arguments))
     return len(datasets.load(config.dataset, config.data_dir).splits["train"])
 
 

@@ -293,8 +293,9 @@ def choices(table: dict[str, dict], tuning: Path) -> str:
     for tuned in calls:
         best = tuned["tried"][tuned["best"]]
         measured = ", ".join(f"{METRICS[metric].label} {value:.2f}" for metric, value in best.items() if metric in deciders(tuned["choose_by"]))
-        taken = "yes" if set(tuned["best"].split()) == set(settings(table.get(tuned["row"], {}), tuned["dataset"])) else ""
-        found.append([tuned["dataset"], tuned["row"], f"`{tuned['best'] or 'defaults'}`", taken, measured, str(len(tuned["tried"])), f"`{tuned['trial']}`"])
+        dataset = tuned["dataset"]
+        taken = is_set(tuned["best"].split(), table.get(tuned["row"]), dataset)
+        found.append([dataset, tuned["row"], f"`{tuned['best'] or 'defaults'}`", "yes" if taken else "", measured, str(len(tuned["tried"])), f"`{tuned['trial']}`"])
     text += f"\n\nWhat every call of `scripts/reproduce --tune` found best, by validation figures of its trials, and whether the row sets it; all that was tried, with\n"
     text += f"its figures, is in `{tuning.name}` beside this page. A row that is not here for a dataset has not been tuned on it: what it sets there was chosen on\n"
     text += "another, or beforehand. Short trials have misled (a step size that was best after six epochs diverged later): full-length ones overrule them.\n\n"
@@ -304,6 +305,27 @@ def choices(table: dict[str, dict], tuning: Path) -> str:
 def settings(row: dict, dataset: str) -> list[str]:
     """What a row sets on a dataset."""
     return [*row.get("sets", []), *row.get("sets_for", {}).get(dataset, [])]
+
+
+def is_set(found: list[str], row: dict | None, dataset: str) -> bool:
+    """Whether a row's runs on a dataset are what --tune found: the same config, its defaults with it."""
+    from hydra.errors import HydraException
+
+    try:
+        return row is not None and composed(dataset, row["model"], found) == composed(dataset, row["model"], settings(row, dataset))
+    except HydraException:  # a key that there is no more
+        return False
+
+
+def composed(dataset: str, model: str | None, overrides: list[str]):
+    """The config of a run of the table with further overrides."""
+    from hydra import compose, initialize_config_dir
+
+    from ncf.config import TrainConfig, build, configs_folder, register_schemas
+
+    register_schemas()
+    with initialize_config_dir(config_dir=configs_folder(), version_base="1.3"):
+        return build(compose("train", overrides=[f"experiment=table_{dataset}", *([f"model={model}"] if model else []), *overrides]), TrainConfig)
 
 
 def deciders(choose_by: str | list[str]) -> list[str]:

@@ -83,6 +83,7 @@ def test_tuning_takes_the_best_value_of_each_key_in_turn(tmp_path, monkeypatch, 
     two = row | {"choose_by": ["bce", "log_p"]}
     within = {most: reproduction.best_of(written["tried"], two | {"aim": {"bce": most}}) for most in (1.0, 2.0, 3.0)}
     assert within == {1.0: "a=2 b=0", 2.0: "a=2 b=1", 3.0: "a=2 b=0"}  # none: all count; the one that meets it; the better of two
+    monkeypatch.setattr(results, "composed", lambda dataset, model, overrides: set(overrides))
     page = results.choices({"mine": row | {"sets": ["b=0", "a=2"]}}, tmp_path / "tuning.jsonl")
     assert "| digits | mine | `a=2 b=0` | yes | BCE 3.00, log p(x) -10.00 | 3 | `epochs=2 dataset.n_train=9` |" in page
     assert "| digits | mine | `a=2 b=1` |  | BCE 2.00 | 3 | `epochs=2 dataset.n_train=9` |" in page
@@ -151,20 +152,17 @@ def test_directions_of_all_metrics():
 
 
 def test_rows_of_the_table_are_composable():
-    from hydra import compose, initialize_config_dir
-
-    from ncf.config import TrainConfig, build, register_schemas
-
-    register_schemas()
     table = yaml.safe_load((Path(configs_folder()) / "table.yaml").read_text())["rows"]
     assert {"gncn_t1", "gncn_t1_sigma", "gncn_t2_l_sigma", "gncn_pdh", "rae", "gvae", "gvae_cv", "gan_ae", "gmm", "relu_classifier"} <= set(table)
-    with initialize_config_dir(config_dir=configs_folder(), version_base="1.3"):
-        for dataset in results.DATASETS:
-            for row in table.values() if dataset == "digits" else [next(iter(table.values()))]:
-                grid = row.get("grid", {}) if dataset == "digits" else {}
-                for keys in (results.settings(row, dataset), *([f"{key}={value}"] for key, values in grid.items() for value in values)):
-                    config = build(compose("train", overrides=[f"experiment=table_{dataset}", f"model={row['model']}", *keys]), TrainConfig)
-                    assert config.dataset.name == dataset and "log_p" in config.metrics.names and not config.metrics.cache
-                assert {metric for wanted in row.get("targets", {}).values() for metric in wanted} <= set(METRICS) and set(row.get("targets", {})) <= set(results.DATASETS)
-                if "grid" in row:
-                    assert {*results.deciders(row["choose_by"]), *row.get("aim", ())} <= set(METRICS)
+    for dataset in results.DATASETS:
+        for row in table.values() if dataset == "digits" else [next(iter(table.values()))]:
+            grid = row.get("grid", {}) if dataset == "digits" else {}
+            for keys in (results.settings(row, dataset), *([f"{key}={value}"] for key, values in grid.items() for value in values)):
+                config = results.composed(dataset, row["model"], keys)
+                assert config.dataset.name == dataset and "log_p" in config.metrics.names and not config.metrics.cache
+            assert {metric for wanted in row.get("targets", {}).values() for metric in wanted} <= set(METRICS) and set(row.get("targets", {})) <= set(results.DATASETS)
+            if "grid" in row:
+                assert {*results.deciders(row["choose_by"]), *row.get("aim", ())} <= set(METRICS)
+    rae = {"model": "rae", "sets": ["model.l2=0.01"], "sets_for": {"digits": ["model.l2=0.1"]}}
+    assert results.is_set(["optimizer.lr=0.001", "model.l2=0.1"], rae, "digits")  # a default may be named or not
+    assert not results.is_set(["model.l2=0.1"], rae, "mnist") and not results.is_set(["model.gone=1"], rae, "digits")
