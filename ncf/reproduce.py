@@ -176,7 +176,8 @@ def trial(dataset: str, arguments: argparse.Namespace) -> str:
 
 def try_setting(dataset: str, name: str, row: dict, setting: str, arguments: argparse.Namespace) -> dict[str, float]:
     """The validation figures after one run with the setting; none if it failed."""
-    folder = arguments.output / "tuning" / dataset / name / setting.replace(" ", ",")
+    asked = (trial(dataset, arguments) or "whole", setting or "defaults")  # a shorter trial of the setting is another run
+    folder = arguments.output.joinpath("tuning", dataset, name, *(text.replace(" ", ",") for text in asked))
     command = train_command(dataset, {"model": row["model"], "sets": setting.split()}, arguments.seeds[0], folder, arguments)
     if results.status(folder) != "complete":
         print(f"\n{shlex.join(command)}", flush=True)

@@ -89,6 +89,22 @@ def test_tuning_takes_the_best_value_of_each_key_in_turn(tmp_path, monkeypatch, 
     assert "| digits | mine | `a=2 b=1` |  | BCE 2.00 | 3 | `epochs=2 dataset.n_train=9` |" in page
 
 
+def test_a_short_trial_does_not_stand_for_a_whole_one(tmp_path, monkeypatch):
+    ran = []
+
+    def run(command: list[str]) -> bool:
+        ran.append(command)
+        folder = Path(command[-1].removeprefix("run_dir="))
+        folder.mkdir(parents=True)
+        (folder / "summary.json").write_text(json.dumps({"status": "complete", "metrics": {"validation": {"bce": {"value": float(len(ran))}}}}))
+        return True
+
+    monkeypatch.setattr(reproduction, "run", run)
+    asked = {"output": tmp_path, "seeds": [0], "set": ["threads=1"]}
+    found = [reproduction.try_setting("digits", "mine", {"model": "gvae"}, "batch_size=20", reproduction.argparse.Namespace(epochs=epochs, **asked)) for epochs in (2, None, 2, None)]
+    assert found == [{"bce": 1.0}, {"bce": 2.0}, {"bce": 1.0}, {"bce": 2.0}] and len(ran) == 2
+
+
 @pytest.mark.parametrize("arguments, words", [(["--rows", "gvea"], "'gvae'"), (["--datasets", "minst"], "'mnist'")])
 def test_unknown_names_are_one_line(tmp_path, arguments, words):
     done = subprocess.run([sys.executable, "-m", "ncf.reproduce", *arguments], cwd=tmp_path, capture_output=True, text=True)
