@@ -116,9 +116,12 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
 
 def train_command(dataset: str, row: dict, seed: int, folder: Path, arguments: argparse.Namespace, n_train: int | None = None) -> list[str]:
     epochs = [f"epochs={arguments.epochs}"] if arguments.epochs else []
-    if n_train:  # few images make short epochs: more of them, and validation twenty times
-        needed = max(-(-CURVE_UPDATES // -(-n_train // BATCH)), arguments.epochs or 1)
-        epochs = [f"epochs={needed}", f"validate_every={max(1, needed // 20)}", f"dataset.n_train={n_train}"]
+    if n_train:
+        usual = arguments.epochs or results.composed(dataset, None, []).epochs
+        needed = -(-CURVE_UPDATES // -(-n_train // BATCH))
+        if needed > usual:  # few images make short epochs: more of them, and validation twenty times
+            epochs = [f"epochs={needed}", f"validate_every={needed // 20}"]
+        epochs.append(f"dataset.n_train={n_train}")
     further = given(dataset, arguments)
     return ["ncf-train", f"experiment=table_{dataset}", f"model={row['model']}", f"seed={seed}", *results.settings(row, dataset), *epochs, *further, f"run_dir={folder}"]
 

@@ -249,7 +249,7 @@ def curve(cells: list[Cell], picture: Path) -> str:
     if not parts:
         return "Not run yet."
     draw_curve(axes, picture)
-    lead = "Training goes on for at least 2,000 updates, however few the images; a lead is positive where the network is better."
+    lead = "Few images make short epochs: training is given at least 2,000 updates, and stops where validation stands still. A lead is positive where the network is better."
     return "\n\n".join([lead, f"![Test figures against the number of training images]({picture.name})", *parts])
 
 

@@ -162,6 +162,13 @@ def test_the_learning_curve_tells_who_is_ahead_at_each_size(tmp_path):
     assert results.curve(cells[3:], tmp_path / "none.png") == "Not run yet." and not (tmp_path / "none.png").exists()
 
 
+def test_few_images_get_more_epochs_and_many_the_usual(tmp_path):
+    arguments = reproduction.argparse.Namespace(epochs=None, set=[])
+    few, many = (reproduction.train_command("mnist", {"model": "gvae"}, 0, tmp_path, arguments, n) for n in (100, 10_000))
+    assert {"epochs=2000", "validate_every=100", "dataset.n_train=100"} <= set(few)
+    assert "dataset.n_train=10000" in many and not [word for word in many if word.startswith(("epochs", "validate_every"))]
+
+
 def test_directions_of_all_metrics():
     lower = {"bce", "m_mse", "class_err"}
     assert {name for name, metric in METRICS.items() if not metric.higher} == lower
