@@ -10,7 +10,7 @@ import json
 import shlex
 import subprocess
 import sys
-from math import prod
+from math import ceil, prod
 from pathlib import Path
 
 import yaml
@@ -25,7 +25,6 @@ DATASETS = ("digits", "mnist", "fashion_mnist", "kmnist", "caltech101_silhouette
 CURVE_ROWS = ("gncn_pdh", "gvae")
 CURVE_SIZES = (100, 300, 1000, 3000, 10_000, 30_000)
 CURVE_UPDATES = 2000  # at least so many, however few the images
-BATCH = 200
 
 
 def main() -> None:
@@ -117,8 +116,9 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
 def train_command(dataset: str, row: dict, seed: int, folder: Path, arguments: argparse.Namespace, n_train: int | None = None) -> list[str]:
     epochs = [f"epochs={arguments.epochs}"] if arguments.epochs else []
     if n_train:
-        usual = arguments.epochs or results.composed(dataset, None, []).epochs
-        needed = -(-CURVE_UPDATES // -(-n_train // BATCH))
+        shared = results.composed(dataset, None, [])
+        usual = arguments.epochs or shared.epochs
+        needed = ceil(CURVE_UPDATES / ceil(n_train / shared.batch_size))
         if needed > usual:  # few images make short epochs: more of them, and validation twenty times
             epochs = [f"epochs={needed}", f"validate_every={needed // 20}"]
         epochs.append(f"dataset.n_train={n_train}")

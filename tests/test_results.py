@@ -164,8 +164,10 @@ def test_the_learning_curve_tells_who_is_ahead_at_each_size(tmp_path):
 
 def test_few_images_get_more_epochs_and_many_the_usual(tmp_path):
     arguments = reproduction.argparse.Namespace(epochs=None, set=[])
-    few, many = (reproduction.train_command("mnist", {"model": "gvae"}, 0, tmp_path, arguments, n) for n in (100, 10_000))
+    cases = (("mnist", 100), ("digits", 100), ("mnist", 10_000))
+    few, digits, many = (reproduction.train_command(dataset, {"model": "gvae"}, 0, tmp_path, arguments, n) for dataset, n in cases)
     assert {"epochs=2000", "validate_every=100", "dataset.n_train=100"} <= set(few)
+    assert {"epochs=1000", "validate_every=50"} <= set(digits)  # two batches of 50 an epoch
     assert "dataset.n_train=10000" in many and not [word for word in many if word.startswith(("epochs", "validate_every"))]
 
 
