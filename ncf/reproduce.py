@@ -116,7 +116,7 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
 def train_command(dataset: str, row: dict, seed: int, folder: Path, arguments: argparse.Namespace, n_train: int | None = None) -> list[str]:
     epochs = [f"epochs={arguments.epochs}"] if arguments.epochs else []
     if n_train:
-        shared = results.composed(dataset, None, [])
+        shared = results.composed(dataset, row["model"], results.settings(row, dataset))
         usual = arguments.epochs or shared.epochs
         needed = ceil(CURVE_UPDATES / ceil(n_train / shared.batch_size))
         if needed > usual:  # few images make short epochs: more of them, and validation twenty times

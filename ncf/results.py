@@ -226,7 +226,7 @@ def targets(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
                     continue
                 miss = (target - mean(cell.values(metric))) * (1 if METRICS[metric].higher else -1)
                 rows.append([DATASETS[dataset], name, bound, shown(cell, metric), "reached" if miss <= 0 else f"missed by {miss:.2f}"])
-    return "Named before the runs; no setting was chosen by them on test images.\n\n" + markdown(["dataset", "row", "target", "measured", ""], rows)
+    return "Named before the runs; settings were chosen by validation figures.\n\n" + markdown(["dataset", "row", "target", "measured", ""], rows)
 
 
 def curve(cells: list[Cell], picture: Path) -> str:
@@ -295,11 +295,11 @@ def choices(table: dict[str, dict], tuning: Path) -> str:
         measured = ", ".join(f"{METRICS[metric].label} {value:.2f}" for metric, value in best.items() if metric in deciders(tuned["choose_by"]))
         dataset = tuned["dataset"]
         taken = is_set(tuned["best"].split(), table.get(tuned["row"]), dataset)
-        found.append([dataset, tuned["row"], f"`{tuned['best'] or 'defaults'}`", "yes" if taken else "", measured, str(len(tuned["tried"])), f"`{tuned['trial']}`"])
-    text += f"\n\nWhat every call of `scripts/reproduce --tune` found best, by validation figures of its trials, and whether the row sets it; all that was tried, with\n"
+        found.append([dataset, tuned["row"], f"`{tuned['best'] or 'defaults'}`", "yes" if taken else "", measured, str(len(tuned["tried"])), f"`{tuned['trial']}`", tuned.get("note", "")])
+    text += f"\n\nWhat `scripts/reproduce --tune` found best, call by call (a note says where a line came about otherwise), by validation figures of its trials, and whether the row sets it; all that was tried, with\n"
     text += f"its figures, is in `{tuning.name}` beside this page. A row that is not here for a dataset has not been tuned on it: what it sets there was chosen on\n"
     text += "another, or beforehand. Short trials have misled (a step size that was best after six epochs diverged later): full-length ones overrule them.\n\n"
-    return text + markdown(["dataset", "row", "best", "set", "its validation figures", "of", "trials with"], found)
+    return text + markdown(["dataset", "row", "best", "set", "its validation figures", "of", "trials with", "note"], found)
 
 
 def settings(row: dict, dataset: str) -> list[str]:

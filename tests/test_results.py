@@ -85,8 +85,8 @@ def test_tuning_takes_the_best_value_of_each_key_in_turn(tmp_path, monkeypatch, 
     assert within == {1.0: "a=2 b=0", 2.0: "a=2 b=1", 3.0: "a=2 b=0"}  # none: all count; the one that meets it; the better of two
     monkeypatch.setattr(results, "composed", lambda dataset, model, overrides: set(overrides))
     page = results.choices({"mine": row | {"sets": ["b=0", "a=2"]}}, tmp_path / "tuning.jsonl")
-    assert "| digits | mine | `a=2 b=0` | yes | BCE 3.00, log p(x) -10.00 | 3 | `epochs=2 dataset.n_train=9` |" in page
-    assert "| digits | mine | `a=2 b=1` |  | BCE 2.00 | 3 | `epochs=2 dataset.n_train=9` |" in page
+    assert "| digits | mine | `a=2 b=0` | yes | BCE 3.00, log p(x) -10.00 | 3 | `epochs=2 dataset.n_train=9` |  |" in page
+    assert "| digits | mine | `a=2 b=1` |  | BCE 2.00 | 3 | `epochs=2 dataset.n_train=9` |  |" in page
 
 
 def test_a_short_trial_does_not_stand_for_a_whole_one(tmp_path, monkeypatch):
@@ -168,6 +168,8 @@ def test_few_images_get_more_epochs_and_many_the_usual(tmp_path):
     few, digits, many = (reproduction.train_command(dataset, {"model": "gvae"}, 0, tmp_path, arguments, n) for dataset, n in cases)
     assert {"epochs=2000", "validate_every=100", "dataset.n_train=100"} <= set(few)
     assert {"epochs=1000", "validate_every=50"} <= set(digits)  # two batches of 50 an epoch
+    larger = reproduction.train_command("mnist", {"model": "gvae", "sets": ["batch_size=50"]}, 0, tmp_path, arguments, 100)
+    assert "epochs=1000" in larger  # the row's own batches
     assert "dataset.n_train=10000" in many and not [word for word in many if word.startswith(("epochs", "validate_every"))]
 
 
