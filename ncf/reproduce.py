@@ -13,15 +13,12 @@ import sys
 from math import ceil, prod
 from pathlib import Path
 
-import yaml
-
-from ncf import results
-from ncf.config import configs_folder
+from ncf import results, results_page
 from ncf.defaults import override_text
 from ncf.errors import UserError, nearest
 from ncf.metrics import METRICS
+from ncf.table import DATASETS, composed, read_table, settings
 
-DATASETS = ("digits", "mnist", "fashion_mnist", "kmnist", "caltech101_silhouettes")
 CURVE_ROWS = ("gncn_pdh", "gvae")
 CURVE_SIZES = (100, 300, 1000, 3000, 10_000, 30_000)
 CURVE_UPDATES = 2000  # at least so many, however few the images
@@ -66,11 +63,6 @@ def read_arguments() -> argparse.Namespace:
     return arguments
 
 
-def read_table() -> dict[str, dict]:
-    """Row name -> model, sets, sets_for, grid, choose_by."""
-    return yaml.safe_load((Path(configs_folder()) / "table.yaml").read_text())["rows"]
-
-
 def reproduce(arguments: argparse.Namespace) -> bool:
     """Run what is missing, write the page; true if every run is complete."""
     table = read_table()
@@ -83,7 +75,7 @@ def reproduce(arguments: argparse.Namespace) -> bool:
         for number, command in enumerate(jobs, start=1):
             print(f"\n[{number}/{len(jobs)}] {shlex.join(command)}", flush=True)
             complete &= run(command)
-    results.write(arguments.output, arguments.page, table)
+    results_page.write(arguments.output, arguments.page, table)
     return complete
 
 
@@ -116,14 +108,14 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
 def train_command(dataset: str, row: dict, seed: int, folder: Path, arguments: argparse.Namespace, n_train: int | None = None) -> list[str]:
     epochs = [f"epochs={arguments.epochs}"] if arguments.epochs else []
     if n_train:
-        shared = results.composed(dataset, row["model"], results.settings(row, dataset))
+        shared = composed(dataset, row["model"], settings(row, dataset))
         usual = arguments.epochs or shared.epochs
         needed = ceil(CURVE_UPDATES / ceil(n_train / shared.batch_size))
         if needed > usual:  # few images make short epochs: more of them, and validation twenty times
             epochs = [f"epochs={needed}", f"validate_every={needed // 20}"]
         epochs.append(f"dataset.n_train={n_train}")
     further = given(dataset, arguments)
-    return ["ncf-train", f"experiment=table_{dataset}", f"model={row['model']}", f"seed={seed}", *results.settings(row, dataset), *epochs, *further, f"run_dir={folder}"]
+    return ["ncf-train", f"experiment=table_{dataset}", f"model={row['model']}", f"seed={seed}", *settings(row, dataset), *epochs, *further, f"run_dir={folder}"]
 
 
 def eval_command(dataset: str, folder: Path, arguments: argparse.Namespace) -> list[str]:
@@ -141,7 +133,7 @@ def training_images(dataset: str, arguments: argparse.Namespace) -> int:
     """How many a run on the dataset has beside its validation split."""
     from ncf import datasets
 
-    config = results.composed(dataset, None, given(dataset, arguments))
+    config = composed(dataset, None, given(dataset, arguments))
     return len(datasets.load(config.dataset, config.data_dir).splits["train"])
 
 
@@ -149,7 +141,7 @@ def tune(arguments: argparse.Namespace, rows: dict[str, dict]) -> bool:
     """Every row's grid on every dataset, one seed: its keys in turn, each left at its best value on validation images before the next."""
     complete = True
     for dataset, (name, row) in itertools.product(arguments.datasets, rows.items()):
-        chosen = dict(setting.split("=", 1) for setting in results.settings(row, dataset))
+        chosen = dict(setting.split("=", 1) for setting in settings(row, dataset))
         tried: dict[str, dict[str, float]] = {}
         for key, values in row.get("grid", {}).items():
             for value in values:

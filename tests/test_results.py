@@ -7,15 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from installed import rows as epochs_of
 from installed import summary
 
 from ncf import reproduce as reproduction
-from ncf import results
-from ncf.config import configs_folder
+from ncf import results_page, table
 from ncf.metrics import METRICS
-from ncf.results import Cell
+from ncf.results import Cell, command_of
 
 TINY = (
     "threads=1 model.layers=[12,12] dataset.n_train=100 dataset.n_validation=40 metrics.n_images=40 metrics.samples=20 "
@@ -83,8 +81,8 @@ def test_tuning_takes_the_best_value_of_each_key_in_turn(tmp_path, monkeypatch, 
     two = row | {"choose_by": ["bce", "log_p"]}
     within = {most: reproduction.best_of(written["tried"], two | {"aim": {"bce": most}}) for most in (1.0, 2.0, 3.0)}
     assert within == {1.0: "a=2 b=0", 2.0: "a=2 b=1", 3.0: "a=2 b=0"}  # none: all count; the one that meets it; the better of two
-    monkeypatch.setattr(results, "composed", lambda dataset, model, overrides: set(overrides))
-    page = results.choices({"mine": row | {"sets": ["b=0", "a=2"]}}, tmp_path / "tuning.jsonl")
+    monkeypatch.setattr(table, "composed", lambda dataset, model, overrides: set(overrides))
+    page = results_page.choices({"mine": row | {"sets": ["b=0", "a=2"]}}, tmp_path / "tuning.jsonl")
     assert "| digits | mine | `a=2 b=0` | yes | BCE 3.00, log p(x) -10.00 | 3 | `epochs=2 dataset.n_train=9` |  |" in page
     assert "| digits | mine | `a=2 b=1` |  | BCE 2.00 | 3 | `epochs=2 dataset.n_train=9` |  |" in page
 
@@ -128,13 +126,13 @@ def cell(row: str, *values: float, metric: str = "bce") -> Cell:
     ],
 )
 def test_claims_are_judged_in_the_direction_of_the_figure(metric, network, rival, by, word):
-    assert results.verdict(cell("gncn_pdh", *network, metric=metric), cell("gvae", *rival, metric=metric), metric) == (by, word)
+    assert results_page.verdict(cell("gncn_pdh", *network, metric=metric), cell("gvae", *rival, metric=metric), metric) == (by, word)
 
 
 def test_targets_are_reached_or_missed_by_so_much():
     table = {name: {"model": name, "targets": {"mnist": {"bce": 50.5, "log_p": -110.0}}} for name in ("one", "other")}
     runs = {seed: {"figures": {"bce": {"value": 50.0, "stderr": 0.5}, "log_p": {"value": -110.25, "stderr": 0.5}}} for seed in (0, 1)}
-    page = results.targets(table, {("mnist", "one"): Cell("mnist", "one", None, runs)})
+    page = results_page.targets(table, {("mnist", "one"): Cell("mnist", "one", None, runs)})
     for line in (
         "| MNIST | one | BCE at most 50.5 | 50.00 ± 0.00 | reached |",
         "| MNIST | one | log p(x) at least -110.0 | -110.25 ± 0.00 | missed by 0.25 |",
@@ -143,13 +141,32 @@ def test_targets_are_reached_or_missed_by_so_much():
         assert line in page
 
 
+def test_runs_that_are_not_what_their_row_sets_are_named():
+    """A row that changed since, a seed with more given, products of another precision: none of them passes for the others."""
+    row = {"model": "gncn_pdh", "sets": ["optimizer.lr=0.002"]}
+    budget = {"steps": 50, "beta": 0.1}
+
+    def ran(*overrides: str, products: str | None = None) -> dict:
+        config = table.composed("digits", "gncn_pdh", list(overrides))
+        measured = {"bce": {"value": 5.0, "stderr": 0.1}}
+        made = {"command": command_of(config), "folder": None, "settle": budget | {"products": products}}
+        return {"figures": measured, "best_epoch": 1, "seconds": 60.0, **made}
+
+    as_set, short = ran("optimizer.lr=0.002", "seed=1"), ran("optimizer.lr=0.002", "epochs=3", products="bf16")
+    same, mixed, old = ({0: as_set}, {0: short, 1: as_set}, {0: ran()})
+    runs = {"same": same, "mixed": mixed, "old": old}
+    page = results_page.dataset_table("digits", dict.fromkeys(runs, row), {("digits", name): Cell("digits", name, None, found) for name, found in runs.items()})
+    assert "| K 50, β 0.1 / K 50, β 0.1, bf16 |" in page and "same:" not in page
+    assert page.endswith(" Run otherwise than the row says: mixed (seed 0): `epochs=3` without `epochs=60`; old: without `optimizer.lr=0.002`.")
+
+
 def test_the_learning_curve_tells_who_is_ahead_at_each_size(tmp_path):
     def at(row: str, n_train: int | None, bce: float, log_p: float) -> Cell:
         measured = {"bce": bce, "m_mse": 1.0, "class_err": 1.0, "log_p": log_p}
         return Cell("digits", row, n_train, {0: {"figures": {name: {"value": value, "stderr": 0.3} for name, value in measured.items()}}})
 
     cells = [at("gvae", 100, 9.0, -20.0), at("gncn_pdh", 100, 7.0, -21.0), at("gncn_pdh", 300, 6.0, -19.0), at("gvae", None, 5.0, -18.0)]
-    page = results.curve(cells, tmp_path / "curve.png")
+    page = results_page.curve(cells, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").stat().st_size > 1000 and "](curve.png)" in page
     for line in (
         "| figure | method | 100 | 300 | all |",
@@ -159,7 +176,7 @@ def test_the_learning_curve_tells_who_is_ahead_at_each_size(tmp_path):
         "|  | gncn_pdh ahead by | -1.00 ± 0.42 | – | – |",
     ):
         assert line in page
-    assert results.curve(cells[3:], tmp_path / "none.png") == "Not run yet." and not (tmp_path / "none.png").exists()
+    assert results_page.curve(cells[3:], tmp_path / "none.png") == "Not run yet." and not (tmp_path / "none.png").exists()
 
 
 def test_few_images_get_more_epochs_and_many_the_usual(tmp_path):
@@ -179,17 +196,17 @@ def test_directions_of_all_metrics():
 
 
 def test_rows_of_the_table_are_composable():
-    table = yaml.safe_load((Path(configs_folder()) / "table.yaml").read_text())["rows"]
-    assert {"gncn_t1", "gncn_t1_sigma", "gncn_t2_l_sigma", "gncn_pdh", "rae", "gvae", "gvae_cv", "gan_ae", "gmm", "relu_classifier"} <= set(table)
-    for dataset in results.DATASETS:
-        for row in table.values() if dataset == "digits" else [next(iter(table.values()))]:
+    rows = table.read_table()
+    assert {"gncn_t1", "gncn_t1_sigma", "gncn_t2_l_sigma", "gncn_pdh", "rae", "gvae", "gvae_cv", "gan_ae", "gmm", "relu_classifier"} <= set(rows)
+    for dataset in table.DATASETS:
+        for row in rows.values() if dataset == "digits" else [next(iter(rows.values()))]:
             grid = row.get("grid", {}) if dataset == "digits" else {}
-            for keys in (results.settings(row, dataset), *([f"{key}={value}"] for key, values in grid.items() for value in values)):
-                config = results.composed(dataset, row["model"], keys)
+            for keys in (table.settings(row, dataset), *([f"{key}={value}"] for key, values in grid.items() for value in values)):
+                config = table.composed(dataset, row["model"], keys)
                 assert config.dataset.name == dataset and "log_p" in config.metrics.names and not config.metrics.cache
-            assert {metric for wanted in row.get("targets", {}).values() for metric in wanted} <= set(METRICS) and set(row.get("targets", {})) <= set(results.DATASETS)
+            assert {metric for wanted in row.get("targets", {}).values() for metric in wanted} <= set(METRICS) and set(row.get("targets", {})) <= set(table.DATASETS)
             if "grid" in row:
-                assert {*results.deciders(row["choose_by"]), *row.get("aim", ())} <= set(METRICS)
+                assert {*table.deciders(row["choose_by"]), *row.get("aim", ())} <= set(METRICS)
     rae = {"model": "rae", "sets": ["model.l2=0.01"], "sets_for": {"digits": ["model.l2=0.1"]}}
-    assert results.is_set(["optimizer.lr=0.001", "model.l2=0.1"], rae, "digits")  # a default may be named or not
-    assert not results.is_set(["model.l2=0.1"], rae, "mnist") and not results.is_set(["model.gone=1"], rae, "digits")
+    assert table.is_set(["optimizer.lr=0.001", "model.l2=0.1"], rae, "digits")  # a default may be named or not
+    assert not table.is_set(["model.l2=0.1"], rae, "mnist") and not table.is_set(["model.gone=1"], rae, "digits")
