@@ -17,7 +17,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from ncf import __version__, overrides, sweep
-from ncf.config import EvalConfig, SampleConfig, TrainConfig, build, configs_folder
+from ncf.checks import build
+from ncf.config import EvalConfig, SampleConfig, TrainConfig, configs_folder
 from ncf.errors import Abort, UserError
 
 OmegaConf.register_new_resolver("ncf.job_name", sweep.job_name, replace=True)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from ncf.config import MODEL_FAMILIES, TrainConfig, build_node, configs_folder, science
+from ncf.checks import build_node
+from ncf.config import MODEL_FAMILIES, TrainConfig, configs_folder, science
 from ncf.run import flatten
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ncf import checkpoint, datasets, run_report
-from ncf.config import DatasetConfig, EvalConfig, MetricsConfig, SampleConfig, TrainConfig, build, check_dataset, check_metrics, without_place
+from ncf.checks import build, check_dataset, check_metrics
+from ncf.config import DatasetConfig, EvalConfig, MetricsConfig, SampleConfig, TrainConfig, without_place
 from ncf.errors import UserError
 from ncf.files import write_whole
 from ncf.latents import TrainingLatents

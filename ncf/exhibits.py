@@ -6,7 +6,8 @@ import numpy as np
 
 from ncf import portrait
 from ncf.charts import Line, line_chart
-from ncf.config import MetricsConfig, build_node
+from ncf.checks import build_node
+from ncf.config import MetricsConfig
 from ncf.errors import UserError
 from ncf.latents import TrainingLatents
 from ncf.metrics import METRICS, observed_pixels

@@ -23,7 +23,8 @@ from torch import Tensor
 
 from ncf import graphs, settling, solvers
 from ncf.activations import ACTIVATIONS
-from ncf.config import GNCNConfig, columns_per_layer
+from ncf.checks import columns_per_layer
+from ncf.config import GNCNConfig
 from ncf.priors import PRIOR_SLOPES
 from ncf.state import State, at_rest
 

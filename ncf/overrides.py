@@ -10,18 +10,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from ncf.config import (
-    MODEL_FAMILIES,
-    DatasetConfig,
-    EvalConfig,
-    MetricsConfig,
-    SampleConfig,
-    TrainConfig,
-    build,
-    configs_folder,
-    flat_keys,
-    register_schemas,
-)
+from ncf.checks import build, flat_keys
+from ncf.config import MODEL_FAMILIES, DatasetConfig, EvalConfig, MetricsConfig, SampleConfig, TrainConfig, configs_folder, register_schemas
 from ncf.errors import UserError, nearest
 
 register_schemas()

@@ -11,7 +11,8 @@ from statistics import stdev
 
 from omegaconf import OmegaConf
 
-from ncf.config import TrainConfig, build, science
+from ncf.checks import build
+from ncf.config import TrainConfig, science
 from ncf.defaults import command
 from ncf.table import DATASETS
 

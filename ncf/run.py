@@ -22,7 +22,8 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from ncf import checkpoint
-from ncf.config import TrainConfig, build, science
+from ncf.checks import build
+from ncf.config import TrainConfig, science
 from ncf.errors import UserError
 from ncf.files import remove_leftovers, write_whole
 

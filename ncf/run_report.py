@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ncf import __version__, checkpoint, datasets, defaults, record
 from ncf.charts import COLOURS, Line, line_chart
-from ncf.config import TrainConfig, build
+from ncf.checks import build
+from ncf.config import TrainConfig
 from ncf.errors import UserError
 from ncf.exhibits import EXHIBITS
 from ncf.metrics import METRICS

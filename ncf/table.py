@@ -4,7 +4,8 @@ from pathlib import Path
 
 import yaml
 
-from ncf.config import TrainConfig, build, configs_folder, register_schemas
+from ncf.checks import build
+from ncf.config import TrainConfig, configs_folder, register_schemas
 
 DATASETS = {"digits": "Digits", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "kmnist": "KMNIST", "caltech101_silhouettes": "CalTech-101 Silhouettes"}
 

@@ -136,23 +136,9 @@ def learn(
                 saved_at = time.monotonic()
             interrupts.stop(signum)
 
-        row = {
-            "epoch": epoch,
-            "train_bce": progress.bce_sum / progress.images,
-            "train_tod": progress.tod_sum / progress.images,
-        }
         speed = {"seconds": progress.seconds, "images_per_second": progress.images / progress.seconds}
-        progress.epoch = epoch
-        progress.rows += 1
-        progress.restart_sums()
-        better = False
-        if epoch == config.epochs or (config.validate_every and epoch % config.validate_every == 0):
-            figures = validate(network, data, config, epoch, ranks)
-            row |= figures
-            better = progress.best_bce is None or figures["validation_bce"] < progress.best_bce
-            progress.be_patient(figures["validation_bce"], config.patience_gain)
+        row, better = close_epoch(network, data, config, progress, ranks)
         if better:
-            progress.best_bce, progress.best_epoch = row["validation_bce"], epoch
             run.save_best(content())
         run.add_row(row | speed)
         events.epoch(row | speed, network, data.splits["validation"].x, data.image_shape)
@@ -161,6 +147,22 @@ def learn(
         display.epoch(run, row | speed)
         interrupts.stop(ranks.largest(interrupts.signum))
     events.close()
+
+
+def close_epoch(network, data: datasets.Dataset, config: TrainConfig, progress: Progress, ranks: Ranks) -> tuple[dict[str, float], bool]:
+    """The row of an epoch that is through, with the validation that is due after it, and whether its BCE is the best so far."""
+    progress.epoch += 1
+    row = {"epoch": progress.epoch, "train_bce": progress.bce_sum / progress.images, "train_tod": progress.tod_sum / progress.images}
+    progress.rows += 1
+    progress.restart_sums()
+    if progress.epoch != config.epochs and (not config.validate_every or progress.epoch % config.validate_every):
+        return row, False
+    row |= validate(network, data, config, progress.epoch, ranks)
+    better = progress.best_bce is None or row["validation_bce"] < progress.best_bce
+    progress.be_patient(row["validation_bce"], config.patience_gain)
+    if better:
+        progress.best_bce, progress.best_epoch = row["validation_bce"], progress.epoch
+    return row, better
 
 
 def compile_settling(run: Run, network, data: datasets.Dataset) -> None:

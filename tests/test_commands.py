@@ -18,7 +18,8 @@ from omegaconf import OmegaConf
 
 from ncf import checkpoint, datasets
 from ncf.cli import configs_folder
-from ncf.config import MODEL_FAMILIES, DatasetConfig, EvalConfig, MetricsConfig, TrainConfig, build
+from ncf.checks import build
+from ncf.config import MODEL_FAMILIES, DatasetConfig, EvalConfig, MetricsConfig, TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMES = ("seconds", "images_per_second")

@@ -19,7 +19,8 @@ from installed import Cold, Warm, rows, script, summary, warm
 from strikes import AtStep, OnCall, without_pictures
 
 from ncf import checkpoint, datasets
-from ncf.config import TrainConfig, build
+from ncf.checks import build
+from ncf.config import TrainConfig
 from ncf.models import build_model
 from ncf.streams import stream
 

@@ -7,9 +7,9 @@ from dataclasses import fields, is_dataclass
 import pytest
 from installed import require_one_line, warm
 
-from ncf.config import MODEL_FAMILIES, TrainConfig, flat_keys
+from ncf.checks import flat_keys
+from ncf.config import MODEL_FAMILIES, TrainConfig, configs_folder
 from ncf.overrides import groups, known_keys
-from ncf.config import configs_folder
 
 FREE_TEXT = {"model.name", "dataset.folder", "dataset.path", "dataset.mirror", "data_dir", "output_dir", "name", "run_dir"}  # anything goes
 

@@ -8,7 +8,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from ncf import cli  # noqa: F401 (registers the schemas)
-from ncf.config import TrainConfig, build, science
+from ncf.checks import build
+from ncf.config import TrainConfig, science
 from ncf.defaults import command, configs_folder, departures, flat_defaults, flatten, options, override_text
 
 
