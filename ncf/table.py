@@ -11,7 +11,7 @@ DATASETS = {"digits": "Digits", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIS
 
 
 def read_table() -> dict[str, dict]:
-    """Row name -> model, sets, sets_for, grid, choose_by, aim, targets."""
+    """Row name -> model, sets, sets_for, grid, choose_by, aim, targets, tried."""
     return yaml.safe_load((Path(configs_folder()) / "table.yaml").read_text())["rows"]
 
 
