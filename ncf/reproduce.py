@@ -156,7 +156,7 @@ def tune(arguments: argparse.Namespace, rows: dict[str, dict]) -> bool:
             best = best_of(tried, row)
             figures = ", ".join(f"{metric} {value:.3f}" for metric, value in tried[best].items())
             print(f"{dataset}, {name}: best of {len(tried)} on validation images, by {row['choose_by']}: {best} ({figures})", flush=True)
-            choice = {"dataset": dataset, "row": name, "choose_by": row["choose_by"], "best": best, "trial": trial(dataset, arguments), "tried": tried}
+            choice = {"dataset": dataset, "row": name, "choose_by": row["choose_by"], "aim": row.get("aim", {}), "best": best, "trial": trial(dataset, arguments), "tried": tried}
             arguments.page.parent.mkdir(parents=True, exist_ok=True)
             with open(arguments.page.with_name("tuning.jsonl"), "a", encoding="utf-8") as file:
                 file.write(json.dumps(choice) + "\n")

@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections import Counter
+from contextlib import suppress
 from itertools import product
 from math import sqrt
 from pathlib import Path
@@ -13,7 +14,7 @@ from ncf.metrics import METRICS
 from ncf.results import Cell, collect, command_of, lines
 from ncf.table import DATASETS, composed, deciders, deciding, is_set, settings
 
-NETWORKS, RIVALS = ("gncn_pdh", "gncn_pdh_tuned", "gncn_t1_sigma_tuned"), ("gvae", "gvae_tuned")  # whom the claims compare
+CLAIMANTS, RIVAL = ("gncn_pdh", "gncn_pdh_tuned", "gncn_t1_sigma_tuned"), "gvae"  # whom the claims spell out; the curve's rival
 CURVE_METRICS = ("bce", "m_mse", "class_err", "log_p")
 CLAIMED = (*CURVE_METRICS, "log_p_annealed")
 
@@ -27,7 +28,7 @@ def write(output: Path, page: Path, table: dict[str, dict]) -> None:
     for dataset, title in DATASETS.items():
         if any(cell.dataset == dataset for cell in full.values()):
             parts += [f"## {title}", dataset_table(dataset, table, full)]
-    parts += ["## What holds", claims(full), "## Targets", targets(table, full), "## Fewer training images", curve(cells, page.with_name("learning_curve.png")), "## Choices", choices(table, page.with_name("tuning.jsonl")), "## Commands", commands(full)]
+    parts += ["## What holds", claims(table, full), "## Targets", targets(table, full), "## Fewer training images", curve(cells, page.with_name("learning_curve.png")), "## Choices", choices(table, page.with_name("tuning.jsonl")), "## Commands", commands(full)]
     page.parent.mkdir(parents=True, exist_ok=True)
     files.write_whole(page, ("\n\n".join(parts) + "\n").encode())
     files.write_whole(rows, "".join(json.dumps(line) + "\n" for line in lines(cells)).encode())
@@ -39,7 +40,7 @@ def heading(cells: list[Cell]) -> str:
     versions = sorted({", ".join(f"{name} {v}" for name, v in run["versions"].items()) for cell in cells for run in cell.runs.values()})
     return (
         "# Results\n\nWritten by `scripts/reproduce`; the rows behind every figure are in `results.jsonl` beside this page. Figures are of test images,\n"
-        "of the checkpoint with the best validation figure: mean ± standard deviation over seeds, or, of a single seed (marked ¹), the value ± its\n"
+        "of the checkpoint with the best validation BCE (the classifier's: cross-entropy): mean ± standard deviation over seeds, or, of a single seed (marked ¹), the value ± its\n"
         "standard error over images. log p(x) is by Monte Carlo from the fitted mixture unless it says otherwise; \"annealed\" is on few images.\n"
         "Where fewer than three seeds stand, or a command limits epochs, machine time was short; the same command with other seeds adds to the page.\n\n"
         f"Hardware: {'; '.join(machines) or 'none yet'}. Versions: {'; '.join(versions) or 'none yet'}."
@@ -60,7 +61,7 @@ def dataset_table(dataset: str, table: dict[str, dict], full: dict[tuple, Cell])
         epochs = mean(run["best_epoch"] for run in cell.runs.values())
         minutes = mean(run["seconds"] for run in cell.runs.values()) / 60
         rows.append([row, *(shown(cell, name) for name in metrics), budget, str(len(cell.runs)), f"{epochs:.0f}", f"{minutes:.1f}"])
-    note = "`epochs`: of the best checkpoint; `minutes`: of training, per seed, whatever else the machine did meanwhile; –: does not apply to the method."
+    note = "`epochs`: of the best checkpoint; `minutes`: of training, per seed, whatever else the machine did meanwhile; –: does not apply to the method, or is not measured."
     folders = {run["folder"] for cell in present for run in cell.runs.values()} - {None}
     if folders:
         note += f" Images from the folder {', '.join(sorted(folders))} in place of the published set."
@@ -107,23 +108,36 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in every)
 
 
-def claims(full: dict[tuple, Cell]) -> str:
+def claims(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
     """Each network against each variational autoencoder, figure by figure: ahead beyond the spread, level within it, or behind beyond it."""
-    rows, counts = [], Counter()
-    for (dataset, title), name, rival in product(DATASETS.items(), NETWORKS, RIVALS):
-        one, other = full.get((dataset, name)), full.get((dataset, rival))
-        if one and other:
-            found = {metric: verdict(one, other, metric) for metric in CLAIMED if one.values(metric) and other.values(metric)}
-            rows.append([title, name, rival, *(" ".join(found.get(metric, "–")) for metric in CLAIMED)])
-            counts.update(word for word, _ in found.values())
-    if not rows:
+    networks, rivals = ([name for name, row in table.items() if row["model"].startswith(kind)] for kind in ("gncn", "gvae"))
+    counts, details = [], []
+    for name, rival in product(networks, rivals):
+        pairs = {dataset: (full[dataset, name], full[dataset, rival]) for dataset in DATASETS if (dataset, name) in full and (dataset, rival) in full}
+        found = {dataset: {metric: verdict(*pair, metric) for metric in CLAIMED if all(cell.values(metric) for cell in pair)} for dataset, pair in pairs.items()}
+        if found:
+            told = Counter(word for verdicts in found.values() for word, _ in verdicts.values())
+            counts.append([name, rival, *(str(told[word]) for word in ("ahead", "level", "behind"))])
+        if name in CLAIMANTS:
+            details += [[DATASETS[dataset], name, rival, *(" ".join(verdicts.get(metric, "–")) for metric in CLAIMED)] for dataset, verdicts in found.items()]
+    if not counts:
         return "Not run yet."
     lead = (
         "The claim is that the network is competitive with the variational autoencoder or better: reproduced where it is ahead or level, opposite where it is\n"
-        "behind. Ahead and behind mean beyond the joint spread of the two rows; a difference is positive where the network is better. The autoencoder\n"
-        f"stands in two versions, chosen by its own objective and by the figures compared here. In all: {', '.join(f'{n} {word}' for word, n in counts.most_common())}."
+        "behind. Ahead and behind mean beyond the joint spread of the two rows; a difference is positive where the network is better. gvae is chosen by its own\n"
+        "objective (ELBO), gvae_tuned and gvae_cv by the figures compared here. How often, over the datasets and the figures below:"
     )
-    return lead + "\n\n" + markdown(["dataset", "network", "against", *(METRICS[metric].label for metric in CLAIMED)], rows)
+    spelt = "One by one, for the network of the claim, at the released settling and tuned, and for the tuned network that reconstructs best:"
+    order = list(DATASETS.values())
+    details.sort(key=lambda line: order.index(line[0]))
+    return "\n\n".join(
+        [
+            lead,
+            markdown(["network", "against", "ahead", "level", "behind"], counts),
+            spelt,
+            markdown(["dataset", "network", "against", *(METRICS[metric].label for metric in CLAIMED)], details),
+        ]
+    )
 
 
 def verdict(one: Cell, other: Cell, metric: str) -> tuple[str, str]:
@@ -141,14 +155,13 @@ def targets(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
             cell = full.get((dataset, name))
             for metric, target in wanted.items():
                 bound = f"{METRICS[metric].label} at {'least' if METRICS[metric].higher else 'most'} {target}"
-                if cell is None:
+                if cell is None or not cell.values(metric):
                     rows.append([DATASETS[dataset], name, bound, "not run", ""])
                     continue
                 miss = (target - mean(cell.values(metric))) * (1 if METRICS[metric].higher else -1)
                 rows.append([DATASETS[dataset], name, bound, shown(cell, metric), "reached" if miss <= 0 else f"missed by {miss:.2f}"])
-    text = "Named before the runs; settings were chosen by validation figures.\n\n" + markdown(["dataset", "row", "target", "measured", ""], rows)
-    tried = [f"- {name}: {' '.join(row['tried'].split())}" for name, row in table.items() if "tried" in row]
-    return text + ("\n\nWhat was tried where a target is missed:\n\n" + "\n".join(tried) if tried else "")
+    lead = "Named before the runs (those of the released settings after a first sketch); settings were chosen by validation figures. What was tried where one is missed stands under Choices."
+    return lead + "\n\n" + markdown(["dataset", "row", "target", "measured", ""], rows)
 
 
 def curve(cells: list[Cell], picture: Path) -> str:
@@ -158,12 +171,12 @@ def curve(cells: list[Cell], picture: Path) -> str:
         mine = [cell for cell in cells if cell.dataset == dataset]
         sizes = sorted({cell.n_train for cell in mine if cell.n_train})
         at = {(cell.row, cell.n_train): cell for cell in mine}
-        names = sorted({cell.row for cell in mine if cell.n_train}, key=lambda name: name == RIVALS[0])
+        names = sorted({cell.row for cell in mine if cell.n_train}, key=lambda name: name == RIVAL)
         rows = []
         for metric in CURVE_METRICS if names else ():
             rows += [[METRICS[metric].label, name, *(shown(at[name, n], metric) if (name, n) in at else "not run" for n in [*sizes, None])] for name in names]
-            for name in names[:-1] if names[-1] == RIVALS[0] else ():
-                pairs = [(at.get((name, n)), at.get((RIVALS[0], n))) for n in [*sizes, None]]
+            for name in names[:-1] if names[-1] == RIVAL else ():
+                pairs = [(at.get((name, n)), at.get((RIVAL, n))) for n in [*sizes, None]]
                 rows.append(["", f"{name} ahead by", *(verdict(one, other, metric)[1] if one and other else "–" for one, other in pairs)])
         if rows:
             parts.append(f"{title}\n\n" + markdown(["figure", "method", *(f"{n:,}" for n in sizes), "all"], rows))
@@ -208,6 +221,8 @@ def choices(table: dict[str, dict], tuning: Path) -> str:
         rows.append([name, f"`model={row['model']}`", ", ".join(f"`{s}`" for s in sets) or "the model's defaults", grid or "none", deciding(row)])
     text = "Test images play no part in any setting. A grid is gone through one key after the other, each left at its best value.\n\n"
     text += markdown(["row", "model", "sets", "grid", "figure that decides"], rows)
+    remarks = [f"- {name}: {' '.join(row['remark'].split())}" for name, row in table.items() if "remark" in row]
+    text += "\n\n" + "\n".join(remarks) if remarks else ""
     calls = [json.loads(line) for line in tuning.read_text().splitlines()] if tuning.exists() else []
     if not calls:
         return text + "\n\nThe grids have not been run yet: what the rows set was set beforehand."
@@ -217,11 +232,27 @@ def choices(table: dict[str, dict], tuning: Path) -> str:
         measured = ", ".join(f"{METRICS[metric].label} {value:.2f}" for metric, value in best.items() if metric in deciders(tuned["choose_by"]))
         dataset = tuned["dataset"]
         taken = is_set(tuned["best"].split(), table.get(tuned["row"]), dataset)
-        found.append([dataset, tuned["row"], f"`{tuned['best'] or 'defaults'}`", "yes" if taken else "", measured, str(len(tuned["tried"])), f"`{tuned['trial']}`", tuned.get("note", "")])
-    text += f"\n\nWhat `scripts/reproduce --tune` found best, call by call (a note says where a line came about otherwise), by validation figures of its trials, and whether the row sets it; all that was tried, with\n"
-    text += f"its figures, is in `{tuning.name}` beside this page. A row that is not here for a dataset has not been tuned on it: what it sets there was chosen on\n"
-    text += "another, or beforehand. Short trials have misled (a step size that was best after six epochs diverged later): full-length ones overrule them.\n\n"
-    return text + markdown(["dataset", "row", "best", "set", "its validation figures", "of", "trials with", "note"], found)
+        edge = ", ".join(f"`{key}`" for key in at_the_edge(tuned))
+        different = len({json.dumps(figures) for figures in tuned["tried"].values()})  # a default that is named is no other trial
+        made = f"`{tuned['trial']}`" if tuned["trial"] else "whole runs"
+        found.append([dataset, tuned["row"], f"`{tuned['best'] or 'defaults'}`", "yes" if taken else "", edge, measured, str(different), made, tuned.get("note", "")])
+    text += (
+        "\n\nWhat `scripts/reproduce --tune` found best, call by call (a note says where a line came about otherwise), by validation figures of its trials, whether\n"
+        "the row sets it, and which keys have their best value at the edge of what was tried: more of it might be better still. All that was tried, with its\n"
+        f"figures, is in `{tuning.name}` beside this page. A row that is not here for a dataset has not been tuned on it: what it sets there was chosen on\n"
+        "another, or beforehand. Short trials have misled (a step size that was best after six epochs diverged later): full-length ones overrule them.\n\n"
+    )
+    return text + markdown(["dataset", "row", "best", "set", "at the edge", "its validation figures", "of", "trials with", "note"], found)
+
+
+def at_the_edge(tuned: dict) -> list[str]:
+    """The keys whose best value is the least or the largest that was tried (zero is no edge)."""
+    tried: dict[str, set[float]] = {}
+    for key, value in (pair.split("=", 1) for setting in tuned["tried"] for pair in setting.split()):
+        with suppress(ValueError):
+            tried.setdefault(key, set()).add(float(value))
+    best = {key: value for key, value in (pair.split("=", 1) for pair in tuned["best"].split()) if len(tried.get(key, ())) > 1}
+    return [key for key, value in best.items() if float(value) and float(value) in (min(tried[key]), max(tried[key]))]
 
 
 def commands(full: dict[tuple, Cell]) -> str:
@@ -229,4 +260,4 @@ def commands(full: dict[tuple, Cell]) -> str:
     for (dataset, row), cell in sorted(full.items()):
         seed, run = min(cell.runs.items())
         rows.append([dataset, row, str(seed), f"`{run['command'] or '-'}`", f"{run['seconds']:.0f}"])
-    return "A cell comes out again with its command; other seeds by `seed=`.\n\n" + markdown(["dataset", "row", "seed", "command", "seconds"], rows)
+    return "A cell comes out again with its command; other seeds by `seed=`, annealed figures by `ncf-eval checkpoint=... metrics=density`.\n\n" + markdown(["dataset", "row", "seed", "command", "seconds"], rows)

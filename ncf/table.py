@@ -6,12 +6,13 @@ import yaml
 
 from ncf.checks import build
 from ncf.config import TrainConfig, configs_folder, register_schemas
+from ncf.errors import UserError
 
 DATASETS = {"digits": "Digits", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "kmnist": "KMNIST", "caltech101_silhouettes": "CalTech-101 Silhouettes"}
 
 
 def read_table() -> dict[str, dict]:
-    """Row name -> model, sets, sets_for, grid, choose_by, aim, targets, tried."""
+    """Row name -> model, sets, sets_for, grid, choose_by, aim, targets, remark."""
     return yaml.safe_load((Path(configs_folder()) / "table.yaml").read_text())["rows"]
 
 
@@ -35,7 +36,7 @@ def is_set(found: list[str], row: dict | None, dataset: str) -> bool:
 
     try:
         return row is not None and composed(dataset, row["model"], found) == composed(dataset, row["model"], settings(row, dataset))
-    except HydraException:  # a key that there is no more
+    except (HydraException, UserError):  # a key or a value that there is no more
         return False
 
 
