@@ -232,7 +232,7 @@ def choices(table: dict[str, dict], tuning: Path) -> str:
         measured = ", ".join(f"{METRICS[metric].label} {value:.2f}" for metric, value in best.items() if metric in deciders(tuned["choose_by"]))
         dataset = tuned["dataset"]
         taken = is_set(tuned["best"].split(), table.get(tuned["row"]), dataset)
-        edge = ", ".join(f"`{key}`" for key in at_the_edge(tuned))
+        edge = ", ".join(f"`{key}`" for key in at_the_edge(tuned, table.get(tuned["row"], {}).get("grid", {})))
         different = len({json.dumps(figures) for figures in tuned["tried"].values()})  # a default that is named is no other trial
         made = f"`{tuned['trial']}`" if tuned["trial"] else "whole runs"
         found.append([dataset, tuned["row"], f"`{tuned['best'] or 'defaults'}`", "yes" if taken else "", edge, measured, str(different), made, tuned.get("note", "")])
@@ -245,14 +245,22 @@ def choices(table: dict[str, dict], tuning: Path) -> str:
     return text + markdown(["dataset", "row", "best", "set", "at the edge", "its validation figures", "of", "trials with", "note"], found)
 
 
-def at_the_edge(tuned: dict) -> list[str]:
-    """The keys whose best value is the least or the largest that was tried (zero is no edge)."""
-    tried: dict[str, set[float]] = {}
-    for key, value in (pair.split("=", 1) for setting in tuned["tried"] for pair in setting.split()):
+def at_the_edge(tuned: dict, grid: dict[str, list]) -> list[str]:
+    """The keys whose best value is the least or the largest that was tried, in the grid or beside it (zero is no edge)."""
+    tried = {key: {value for value in values if isinstance(value, (int, float))} for key, values in grid.items()}
+    for setting in tuned["tried"]:
+        for key, value in numbers(setting).items():
+            tried.setdefault(key, set()).add(value)
+    return [key for key, value in numbers(tuned["best"]).items() if value and len(tried[key]) > 1 and value in (min(tried[key]), max(tried[key]))]
+
+
+def numbers(setting: str) -> dict[str, float]:
+    """The keys of a setting that are set to a number."""
+    found = {}
+    for key, value in (pair.split("=", 1) for pair in setting.split()):
         with suppress(ValueError):
-            tried.setdefault(key, set()).add(float(value))
-    best = {key: value for key, value in (pair.split("=", 1) for pair in tuned["best"].split()) if len(tried.get(key, ())) > 1}
-    return [key for key, value in best.items() if float(value) and float(value) in (min(tried[key]), max(tried[key]))]
+            found[key] = float(value)
+    return found
 
 
 def commands(full: dict[tuple, Cell]) -> str:

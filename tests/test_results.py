@@ -83,8 +83,8 @@ def test_tuning_takes_the_best_value_of_each_key_in_turn(tmp_path, monkeypatch, 
     assert within == {1.0: "a=2 b=0", 2.0: "a=2 b=1", 3.0: "a=2 b=0"}  # none: all count; the one that meets it; the better of two
     monkeypatch.setattr(table, "composed", lambda dataset, model, overrides: set(overrides))
     page = results_page.choices({"mine": row | {"sets": ["b=0", "a=2"], "remark": "More steps:\n  no better.\n"}}, tmp_path / "tuning.jsonl")
-    assert "| digits | mine | `a=2 b=0` | yes | `a` | BCE 3.00, log p(x) -10.00 | 3 | `epochs=2 dataset.n_train=9` |  |" in page
-    assert "| digits | mine | `a=2 b=1` |  | `a`, `b` | BCE 2.00 | 3 | `epochs=2 dataset.n_train=9` |  |" in page
+    assert "| digits | mine | `a=2 b=0` | yes |  | BCE 3.00, log p(x) -10.00 | 3 | `epochs=2 dataset.n_train=9` |  |" in page
+    assert "| digits | mine | `a=2 b=1` |  | `b` | BCE 2.00 | 3 | `epochs=2 dataset.n_train=9` |  |" in page
     assert "\n- mine: More steps: no better.\n" in page
 
 
