@@ -114,7 +114,7 @@ def claims(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
     counts, details = [], []
     for name, rival in product(networks, rivals):
         pairs = {dataset: (full[dataset, name], full[dataset, rival]) for dataset in DATASETS if (dataset, name) in full and (dataset, rival) in full}
-        found = {dataset: {metric: verdict(*pair, metric) for metric in CLAIMED if all(cell.values(metric) for cell in pair)} for dataset, pair in pairs.items()}
+        found = {dataset: {metric: verdict(*pair, metric) for metric in CLAIMED if measured(metric, *pair)} for dataset, pair in pairs.items()}
         if found:
             told = Counter(word for verdicts in found.values() for word, _ in verdicts.values())
             counts.append([name, rival, *(str(told[word]) for word in ("ahead", "level", "behind"))])
@@ -124,8 +124,8 @@ def claims(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
         return "Not run yet."
     lead = (
         "The claim is that the network is competitive with the variational autoencoder or better: reproduced where it is ahead or level, opposite where it is\n"
-        "behind. Ahead and behind mean beyond the joint spread of the two rows; a difference is positive where the network is better. gvae is chosen by its own\n"
-        "objective (ELBO), gvae_tuned and gvae_cv by the figures compared here. How often, over the datasets and the figures below:"
+        "behind. Ahead and behind mean beyond the joint spread of the two rows; a difference is positive where the network is better. What chose the\n"
+        f"autoencoders: {'; '.join(f'{rival}: {deciding(table[rival])}' for rival in rivals)}. How often, over the datasets and the figures below:"
     )
     spelt = "One by one, for the network of the claim, at the released settling and tuned, and for the tuned network that reconstructs best:"
     order = list(DATASETS.values())
@@ -138,6 +138,10 @@ def claims(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
             markdown(["dataset", "network", "against", *(METRICS[metric].label for metric in CLAIMED)], details),
         ]
     )
+
+
+def measured(metric: str, *cells: Cell | None) -> bool:
+    return all(cell and cell.values(metric) for cell in cells)
 
 
 def verdict(one: Cell, other: Cell, metric: str) -> tuple[str, str]:
@@ -155,7 +159,7 @@ def targets(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
             cell = full.get((dataset, name))
             for metric, target in wanted.items():
                 bound = f"{METRICS[metric].label} at {'least' if METRICS[metric].higher else 'most'} {target}"
-                if cell is None or not cell.values(metric):
+                if not measured(metric, cell):
                     rows.append([DATASETS[dataset], name, bound, "not run", ""])
                     continue
                 miss = (target - mean(cell.values(metric))) * (1 if METRICS[metric].higher else -1)
@@ -177,7 +181,7 @@ def curve(cells: list[Cell], picture: Path) -> str:
             rows += [[METRICS[metric].label, name, *(shown(at[name, n], metric) if (name, n) in at else "not run" for n in [*sizes, None])] for name in names]
             for name in names[:-1] if names[-1] == RIVAL else ():
                 pairs = [(at.get((name, n)), at.get((RIVAL, n))) for n in [*sizes, None]]
-                rows.append(["", f"{name} ahead by", *(verdict(one, other, metric)[1] if one and other else "–" for one, other in pairs)])
+                rows.append(["", f"{name} ahead by", *(verdict(one, other, metric)[1] if measured(metric, one, other) else "–" for one, other in pairs)])
         if rows:
             parts.append(f"{title}\n\n" + markdown(["figure", "method", *(f"{n:,}" for n in sizes), "all"], rows))
             axes[title] = {name: [at[name, n] for n in [*sizes, None] if (name, n) in at] for name in names}
@@ -200,10 +204,11 @@ def draw_curve(axes: dict[str, dict[str, list[Cell]]], picture: Path) -> None:
         for axis, metric in zip(row, CURVE_METRICS, strict=True):
             for name, cells in methods.items():
                 largest = max(cell.n_train or 0 for cell in cells)
-                numbers = [cell.n_train or 2 * largest for cell in cells]
-                axis.errorbar(numbers, [mean(cell.values(metric)) for cell in cells], [cell.spread(metric) for cell in cells], marker="o", markersize=3, label=name)
+                places = [cell.n_train or 2 * largest for cell in cells]
+                points = [(place, mean(cell.values(metric)), cell.spread(metric)) for place, cell in zip(places, cells) if measured(metric, cell)]
+                axis.errorbar(*zip(*points) if points else ((), (), ()), marker="o", markersize=3, label=name)
             axis.set_xscale("log")
-            axis.set_xticks(numbers, [f"{cell.n_train:,}" if cell.n_train else "all" for cell in cells], rotation=45, fontsize=7)
+            axis.set_xticks(places, [f"{cell.n_train:,}" if cell.n_train else "all" for cell in cells], rotation=45, fontsize=7)
             axis.minorticks_off()
             axis.set_title(f"{title}: {METRICS[metric].label}", fontsize=9)
             axis.tick_params(axis="y", labelsize=7)
@@ -229,13 +234,13 @@ def choices(table: dict[str, dict], tuning: Path) -> str:
     found = []
     for tuned in calls:
         best = tuned["tried"][tuned["best"]]
-        measured = ", ".join(f"{METRICS[metric].label} {value:.2f}" for metric, value in best.items() if metric in deciders(tuned["choose_by"]))
+        by = ", ".join(f"{METRICS[metric].label} {value:.2f}" for metric, value in best.items() if metric in deciders(tuned["choose_by"]))
         dataset = tuned["dataset"]
         taken = is_set(tuned["best"].split(), table.get(tuned["row"]), dataset)
         edge = ", ".join(f"`{key}`" for key in at_the_edge(tuned, table.get(tuned["row"], {}).get("grid", {})))
         different = len({json.dumps(figures) for figures in tuned["tried"].values()})  # a default that is named is no other trial
         made = f"`{tuned['trial']}`" if tuned["trial"] else "whole runs"
-        found.append([dataset, tuned["row"], f"`{tuned['best'] or 'defaults'}`", "yes" if taken else "", edge, measured, str(different), made, tuned.get("note", "")])
+        found.append([dataset, tuned["row"], f"`{tuned['best'] or 'defaults'}`", "yes" if taken else "", edge, by, str(different), made, tuned.get("note", "")])
     text += (
         "\n\nWhat `scripts/reproduce --tune` found best, call by call (a note says where a line came about otherwise), by validation figures of its trials, whether\n"
         "the row sets it, and which keys have their best value at the edge of what was tried: more of it might be better still. All that was tried, with its\n"
