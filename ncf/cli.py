@@ -16,9 +16,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from ncf import __version__, overrides, sweep
-from ncf.checks import build
-from ncf.config import EvalConfig, SampleConfig, TrainConfig, configs_folder
+from ncf import __version__, sweep
+from ncf.config import overrides
+from ncf.config.checks import build
+from ncf.config.schema import EvalConfig, SampleConfig, TrainConfig, configs_folder
 from ncf.errors import Abort, UserError
 
 OmegaConf.register_new_resolver("ncf.job_name", sweep.job_name, replace=True)
@@ -64,12 +65,13 @@ def report_arguments() -> argparse.Namespace:
 
 
 def report_pages(given: argparse.Namespace) -> None:
-    from ncf import comparison_report, record, run_report
+    from ncf.report import comparison_page, run_page
+    from ncf.runs import reader
 
-    if len(given.paths) > 1 or record.find(given.paths[0]) != given.paths:
-        written = comparison_report.write(given.paths, given.output)
+    if len(given.paths) > 1 or reader.find(given.paths[0]) != given.paths:
+        written = comparison_page.write(given.paths, given.output)
     else:
-        page, missing = run_report.write(given.paths[0], target=given.output)
+        page, missing = run_page.write(given.paths[0], target=given.output)
         for line in missing:
             print(f"warning: {given.paths[0]}: {line}", file=sys.stderr)
         written = [page]
@@ -83,7 +85,7 @@ def sample() -> None:
 
 def train_job(cfg: DictConfig) -> float:
     """One training run, alone or as a job of a sweep; returns the best validation BCE (nats per image) for a sweeper to minimise."""
-    from ncf.run import run_folder, speak
+    from ncf.runs.run import run_folder, speak
     from ncf.train import train as train_run
 
     job = HydraConfig.get()
@@ -121,7 +123,7 @@ def past_hydra():
 
 def resumed_config(cfg: DictConfig, folder: Path, given: list[str]) -> TrainConfig:
     """The config of an existing run with what the command line gives on top; its science may not change (Run.open checks)."""
-    from ncf.run import stored_config
+    from ncf.runs.run import stored_config
 
     stored = stored_config(folder)
     if stored is None:
@@ -174,7 +176,7 @@ def run_command(name: str, job) -> None:
         elif {"-m", "--multirun"} & set(arguments):
             if name != "train":
                 raise UserError(f"ncf-{name} makes no sweeps; run it once per checkpoint")
-            from ncf.ranks import started_by_torchrun
+            from ncf.runs.distributed import started_by_torchrun
 
             if started_by_torchrun():
                 raise UserError("a sweep's jobs cannot share processes: start a single run with torchrun, or the sweep without it")

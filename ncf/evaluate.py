@@ -7,21 +7,23 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ncf import checkpoint, datasets, run_report
-from ncf.checks import build, check_dataset, check_metrics
-from ncf.config import DatasetConfig, EvalConfig, MetricsConfig, SampleConfig, TrainConfig, without_place
+from ncf.config.checks import build, check_dataset
+from ncf.config.schema import DatasetConfig, EvalConfig, MetricsConfig, SampleConfig, TrainConfig, flatten, without_place
+from ncf.data import datasets
+from ncf.data.streams import stream
 from ncf.errors import UserError
-from ncf.files import write_whole
-from ncf.latents import TrainingLatents
-from ncf.metrics import METRICS, left_out, measure
+from ncf.measure.diagnostics import alternation
+from ncf.measure.latents import TrainingLatents
+from ncf.measure.metrics import METRICS, left_out, measure, require_known
 from ncf.models import build_model
-from ncf.portrait import alternation
-from ncf.provenance import choose_device, hardware, products, versions
-from ncf.report import draw_reconstructions, metric_table
-from ncf.run import Run, flatten, read_config, speak
-from ncf.settling import multiply_adds
-from ncf.solvers import solver_words
-from ncf.streams import stream
+from ncf.network.settling import multiply_adds
+from ncf.network.solvers import solver_words
+from ncf.report import run_page
+from ncf.report.tables import draw_reconstructions, metric_table
+from ncf.runs import checkpoint
+from ncf.runs.files import write_whole
+from ncf.runs.provenance import choose_device, hardware, products, versions
+from ncf.runs.run import Run, read_config, speak
 
 
 def measure_splits(network, data: datasets.Dataset, config: MetricsConfig, splits: list[str], path: Path, say) -> dict[str, dict]:
@@ -79,13 +81,15 @@ def warn_of_swings(run: Run, network, data: datasets.Dataset) -> None:
     """Say so where the states still swing to and fro at step K: figures taken there depend on K being odd or even."""
     if hasattr(network, "move") and alternation(network, data.splits["validation"].x[:100]) < 0:
         settle = run.config.model.settle
-        run.say(f"warning: settling still swings to and fro at K = {settle.steps}: a step of beta = {settle.beta:g} is too large for these synapses; lower model.settle.beta")
+        run.say(
+            f"warning: settling still swings to and fro at K = {settle.steps}: a step of beta = {settle.beta:g} is too large for these synapses; lower model.settle.beta"
+        )
 
 
 def write_report(run: Run, data: datasets.Dataset, network) -> None:
     """The pages that people look at, once the result is safe: whatever fails here is a warning."""
     try:
-        path, missing = run_report.write(run.folder, network, data)
+        path, missing = run_page.write(run.folder, network, data)
         for line in missing:
             run.say(f"warning: {path}: {line}")
         run.say(f"report:          {path}")
@@ -146,7 +150,7 @@ def evaluate(config: EvalConfig, given: set[str] = frozenset()) -> dict:
     opened = open_checkpoint(config, given)
     path, trained, data = opened.path, opened.trained, opened.data
     metrics = own_metrics(trained.metrics, config.metrics, given)
-    check_metrics(metrics)
+    require_known(metrics)
     splits = ["validation", "test"] if config.split == "all" else [config.split]
     figures = measure_splits(opened.network, data, metrics, splits, path, speak)
     result = {
@@ -199,7 +203,11 @@ def own_metrics(trained: MetricsConfig, composed: MetricsConfig, given: set[str]
 
 def settle_anew(trained: TrainConfig, config: EvalConfig) -> None:
     """Put the evaluation's own K, beta and solver in place of those of training."""
-    changed = {name: getattr(config, name) for name in ("steps", "beta", "solver", "momentum", "growth", "damping", "rounds") if getattr(config, name) is not None}
+    changed = {
+        name: getattr(config, name)
+        for name in ("steps", "beta", "solver", "momentum", "growth", "damping", "rounds")
+        if getattr(config, name) is not None
+    }
     if changed and not hasattr(trained.model, "settle"):
         raise UserError(f"{', '.join(changed)}: {trained.model.name} does not settle; leave it out")
     for name, value in changed.items():

@@ -9,13 +9,13 @@ checkpoints. What metrics may ask for beside, where a model has it: `project(f_L
 import numpy as np
 import torch
 
-from ncf.autoencoders import Autoencoder
-from ncf.classifier import Classifier
-from ncf.config import TrainConfig
-from ncf.datasets import Dataset
-from ncf.gncn import GNCN
-from ncf.pixel_mixture import PixelMixture
-from ncf.provenance import choose_products
+from ncf.baselines.autoencoders import Autoencoder
+from ncf.baselines.classifier import Classifier
+from ncf.baselines.pixel_mixture import PixelMixture
+from ncf.config.schema import TrainConfig
+from ncf.data.datasets import Dataset
+from ncf.network.gncn import GNCN
+from ncf.runs.provenance import choose_products
 
 
 def build_model(config: TrainConfig, data: Dataset, rng: np.random.Generator, device: torch.device):

@@ -13,17 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncf import files
-from ncf.config import SampleConfig
+from ncf.config.schema import SampleConfig
+from ncf.data.streams import stream
 from ncf.errors import UserError
 from ncf.evaluate import open_checkpoint, write_json
-from ncf.exhibits import coloured_fields, mosaic
-from ncf.latents import TrainingLatents
-from ncf.metrics import Subject, observed_pixels
-from ncf.page import png, write_whole
-from ncf.report import save_picture
-from ncf.run import speak
-from ncf.streams import stream
+from ncf.measure.latents import TrainingLatents
+from ncf.measure.metrics import Subject, observed_pixels
+from ncf.report.html import png, write_whole
+from ncf.report.sections import coloured_fields, mosaic
+from ncf.report.tables import save_picture
+from ncf.runs import files
+from ncf.runs.run import speak
 
 NEIGHBOURS = 5  # training images that vote on a sample's class
 SHOWN = 100  # samples in the picture, however many are drawn
@@ -46,7 +46,13 @@ def sample(config: SampleConfig, given: set[str] = frozenset()) -> dict:
     folder = Path(config.output) if config.output else path.with_name(f"{path.stem}-samples")
     result = {"checkpoint": str(path), "model": opened.trained.model.name, "dataset": data.name, "n": config.n, "seed": config.seed, "prior": kind}
     result["nearest_training_image"] = {"mean_distance": distances[:, 0].mean().item(), "unit": "Euclidean, pixels in [0, 1]"}
-    arrays = {"samples": images, "latents": f_top, "nearest": training.images[neighbours[:, 0]], "nearest_row": neighbours[:, 0], "distance": distances[:, 0]}
+    arrays = {
+        "samples": images,
+        "latents": f_top,
+        "nearest": training.images[neighbours[:, 0]],
+        "nearest_row": neighbours[:, 0],
+        "distance": distances[:, 0],
+    }
     if data.splits["train"].y is not None:
         arrays["class"] = vote(data.splits["train"].y[neighbours])
         result["classes"] = class_histogram(arrays["class"], data, training.images)

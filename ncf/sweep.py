@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from ncf.config.compose import composed
 from ncf.errors import Stopped, UserError
 
 RECORD = "NCF_SWEEP_RECORD"  # environment variable: the folder in which a sweep's jobs tell how they stand
@@ -37,8 +38,9 @@ def note_failure(folder: Path, error: UserError) -> None:
 
 def run_sweep(name: str, arguments: list[str], configs: str, start: Callable[[], None]) -> int:
     """Check that every job composes, run the sweep, print the table of its jobs; 0 only if every one of them is complete."""
-    from ncf.overrides import explain
-    from ncf.run import speak
+    from ncf.config.overrides import explain
+    from ncf.report.tables import sweep_table
+    from ncf.runs.run import speak
 
     folder = prepare(name, arguments, configs)
     failure = None
@@ -52,7 +54,7 @@ def run_sweep(name: str, arguments: list[str], configs: str, start: Callable[[],
             speak(f"sweep stopped; finish it by the same command with name={json.dumps(folder.name)}: jobs that are complete are not run again")
             raise
         jobs = read_jobs(folder, Path(record))
-    speak(f"\n{table(jobs)}\nsweep folder: {folder}")
+    speak(f"\n{sweep_table(jobs)}\nsweep folder: {folder}")
     failed = {job: summary for job, summary in jobs.items() if summary.get("status") != "complete"}
     for job, summary in failed.items():
         print(f"{job}: {summary.get('reason') or 'not finished'}", file=sys.stderr)
@@ -67,7 +69,6 @@ def run_sweep(name: str, arguments: list[str], configs: str, start: Callable[[],
 
 def prepare(name: str, arguments: list[str], configs: str) -> Path:
     """Compose every swept value once before anything is made on disk; settle the sweep's folder and its jobs' names in sys.argv."""
-    from hydra import compose, initialize_config_dir
     from hydra._internal.utils import get_args_parser
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -75,14 +76,11 @@ def prepare(name: str, arguments: list[str], configs: str) -> Path:
     overrides = OverridesParser.create().parse_overrides(parsed.overrides)
     fixed = [o for o in overrides if not o.is_sweep_override()]
     lines = [o.input_line for o in fixed]
-    if parsed.config_dir:
-        lines.append(f"hydra.searchpath=[file://{os.path.abspath(parsed.config_dir)}]")
-    with initialize_config_dir(config_dir=configs, version_base="1.3"):
-        first = [next(values(o)) for o in overrides if o.is_sweep_override() and o.is_discrete_sweep()]
-        config = compose(name, overrides=lines + first, return_hydra_config=True)
-        for i, override in enumerate(o for o in overrides if o.is_sweep_override() and o.is_discrete_sweep()):
-            for value in list(values(override))[1:]:
-                compose(name, overrides=lines + first[:i] + [value] + first[i + 1 :])
+    first = [next(values(o)) for o in overrides if o.is_sweep_override() and o.is_discrete_sweep()]
+    config = composed(name, lines + first, parsed.config_dir, return_hydra_config=True)
+    for i, override in enumerate(o for o in overrides if o.is_sweep_override() and o.is_discrete_sweep()):
+        for value in list(values(override))[1:]:
+            composed(name, lines + first[:i] + [value] + first[i + 1 :], parsed.config_dir)
     if "hydra.sweep.dir" in {o.key_or_group for o in overrides}:
         folder = Path(config.hydra.sweep.dir)
     else:
@@ -115,22 +113,3 @@ def read_jobs(folder: Path, record: Path) -> dict[str, dict]:
         if jobs[told.name]["status"] == "complete":
             jobs[told.name] = json.loads((folder / told.name / "summary.json").read_text())
     return jobs
-
-
-def table(jobs: dict[str, dict]) -> str:
-    """All jobs of a sweep: status, best epoch, and each metric on validation and test."""
-    from ncf.metrics import METRICS
-    from ncf.report import aligned
-
-    names = [n for n in METRICS if any(n in split for s in jobs.values() for split in s.get("metrics", {}).values())]
-    columns = [(split, n) for n in names for split in ("validation", "test")]
-    rows = [["job", "status", "epoch", *(f"{METRICS[n].label} {split}" for split, n in columns), "seconds"]]
-    for job, s in jobs.items():
-        cells = [s.get("metrics", {}).get(split, {}).get(n, {}).get("value") for split, n in columns]
-        done = s.get("status") == "complete"
-        rows.append(
-            [job, s["status"], str(s["best_epoch"]) if done else "-"]
-            + ["-" if cell is None else f"{cell:.2f}" for cell in cells]
-            + [f"{s['seconds']:.0f}" if done else "-"]
-        )
-    return aligned(rows)

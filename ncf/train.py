@@ -6,20 +6,22 @@ from pathlib import Path
 
 import torch
 
-from ncf import datasets, guards, live
-from ncf.config import TrainConfig, science
+from ncf.config.schema import TrainConfig, science
+from ncf.data import datasets
+from ncf.data.streams import stream
 from ncf.errors import Stopped, UserError
 from ncf.evaluate import final_report, result_title
-from ncf.interrupts import Interrupts, how_to_go_on
-from ncf.metrics import losses, measure
+from ncf.measure.metrics import losses, measure, require_known
 from ncf.models import build_model
-from ncf.optimizer import Optimizer
-from ncf.progress import Display
-from ncf.provenance import choose_device, products, versions
-from ncf.ranks import Ranks, require_parallel
-from ncf.report import metric_table
-from ncf.run import Follower, Run, changes, require_mine, speak, stored_result, tidy
-from ncf.streams import stream
+from ncf.network.optimizer import Optimizer
+from ncf.report import tensorboard
+from ncf.report.tables import metric_table
+from ncf.runs import guards
+from ncf.runs.display import Display
+from ncf.runs.distributed import Ranks, require_parallel
+from ncf.runs.interrupts import Interrupts, how_to_go_on
+from ncf.runs.provenance import choose_device, products, versions
+from ncf.runs.run import Follower, Run, changes, require_mine, speak, stored_result, tidy
 
 
 @dataclass
@@ -51,7 +53,8 @@ class Progress:
 def train(config: TrainConfig, folder: Path, named: bool) -> dict:
     """Train (or go on training) the run in `folder` to its end; returns its summary. Raises UserError or Stopped."""
     device = choose_device(config.device, config.threads)
-    live.require(config.logger)
+    require_known(config.metrics)
+    tensorboard.require(config.logger)
     require_parallel(config)
     if named:
         require_mine(folder, config)
@@ -98,7 +101,7 @@ def learn(
 ) -> None:
     """The loop. Everything random in it is a function of (seed, epoch, step)."""
     config = run.config
-    events = live.Events(run, progress.epoch + 1)
+    events = tensorboard.Events(run, progress.epoch + 1)
     warned = False
     saved_at = time.monotonic()
 

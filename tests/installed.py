@@ -35,6 +35,15 @@ def command(name: str, *arguments, cwd: Path, timeout: float = 900, **environmen
     )
 
 
+def of_repository(module: str, *arguments, cwd: Path, timeout: float = 900) -> subprocess.CompletedProcess:
+    """Run a module of scripts/, which is no part of the wheel."""
+    places = [str(Path(__file__).resolve().parent.parent / "scripts"), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, places))}
+    return subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout
+    )
+
+
 def script(name: str) -> Path:
     return Path(sys.executable).with_name(name)
 

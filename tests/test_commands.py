@@ -16,10 +16,11 @@ from hydra import compose, initialize_config_dir
 from installed import TINY, command, require_one_line, rows, summary, warm
 from omegaconf import OmegaConf
 
-from ncf import checkpoint, datasets
 from ncf.cli import configs_folder
-from ncf.checks import build
-from ncf.config import MODEL_FAMILIES, DatasetConfig, EvalConfig, MetricsConfig, TrainConfig
+from ncf.config.checks import build
+from ncf.config.schema import MODEL_FAMILIES, DatasetConfig, EvalConfig, MetricsConfig, TrainConfig
+from ncf.data import datasets
+from ncf.runs import checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMES = ("seconds", "images_per_second")
@@ -63,9 +64,7 @@ def test_the_summary_and_the_table_say_what_was_measured(tiny):
     assert (content["best_epoch"], content["validation_bce"]) == (best["epoch"], best["validation_bce"])
     assert set(content["metrics"]) == {"validation", "test"}
     for split, figures in content["metrics"].items():
-        assert {name: figure["unit"] for name, figure in figures.items()} == {
-            **{"bce": "nats per image", "tod": "per image", "m_mse": "per image"}
-        }
+        assert {name: figure["unit"] for name, figure in figures.items()} == {**{"bce": "nats per image", "tod": "per image", "m_mse": "per image"}}
         assert all(figure["n"] == 50 and figure["stderr"] > 0 for figure in figures.values())
     assert content["metrics"]["validation"]["bce"]["value"] == best["validation_bce"]  # all 50 validation images, both times
     for words in ("BCE", "ToD", "M-MSE", "nats per image", "outputs/runs/first/checkpoints/best.pt", "outputs/runs/first/summary.json"):
@@ -217,12 +216,21 @@ BAD_TRAIN = [  # overrides, words of the line
     (["experiment=quick_mnits"], "experiment=quick_mnits", "'quick_mnist'"),
     (["model.activation=rellu"], "model.activation=rellu", "'relu'"),
     (["metrics.names=[bec]"], "'bec'", "'bce'"),
-    (["+typo=1"], "'typo'",),
-    (["+model.typo=1"], "'model.typo'",),
+    (
+        ["+typo=1"],
+        "'typo'",
+    ),
+    (
+        ["+model.typo=1"],
+        "'model.typo'",
+    ),
     (["epochs=many"], "epochs", "'many'", "Integer"),
     (["epochs=1.5"], "epochs", "'1.5'", "Integer"),
     (["model.skips=perhaps"], "model.skips", "'perhaps'"),
-    (["model.layers=24"], "model.layers",),
+    (
+        ["model.layers=24"],
+        "model.layers",
+    ),
     (["model.layers=[24"], "cannot read", "'model.layers=[24'"),
     (["model.settle.steps=0"], "model.settle.steps=0", "at least 1"),
     (["model.settle.beta=0"], "model.settle.beta=0", "above 0"),
@@ -232,7 +240,10 @@ BAD_TRAIN = [  # overrides, words of the line
     (["model.lateral.columns=[6,6]"], "3 layers need 3 column sizes"),
     (["seed=1,2"], "seed", "--multirun"),
     (["--multirn"], "'--multirn'", "'--multirun'"),
-    (["--multirun", "seed=0,1", "model=gncn_t1,gncn_t9"], "model=gncn_t9",),
+    (
+        ["--multirun", "seed=0,1", "model=gncn_t1,gncn_t9"],
+        "model=gncn_t9",
+    ),
     (["dataset=npz"], "dataset.path"),
     (["model=gmm", "model.settle.steps=3"], "model.settle.steps", "the chosen model has no such key"),
     (["name=../escape"], "name=../escape", "run_dir="),
@@ -254,7 +265,10 @@ def test_a_wrong_override_is_one_line_and_leaves_nothing(overrides, words, tmp_p
         (["device=gpu"], ["device=gpu", "cuda:N"]),
         (["dataset=npz", "dataset.path=none.npz"], ["none.npz", "no such file"]),
         (["dataset.n_train=100000"], ["dataset.n_train=100000", "training images"]),
-        (["dataset=mnist", "data_dir=none", "dataset.mirror=http://127.0.0.1:9"], ["none/mnist/train-images-idx3-ubyte.gz", "127.0.0.1:9", "data_dir"]),
+        (
+            ["dataset=mnist", "data_dir=none", "dataset.mirror=http://127.0.0.1:9"],
+            ["none/mnist/train-images-idx3-ubyte.gz", "127.0.0.1:9", "data_dir"],
+        ),
     ],
     ids=lambda value: " ".join(value),
 )
@@ -317,7 +331,9 @@ def test_another_settling_into_an_existing_run_is_refused_with_the_keys(tiny, tm
 
 def test_a_run_goes_on_with_its_own_experiment(tiny, tmp_path):
     run, _ = tiny
-    require_one_line(warm("ncf-train", f"resume={run}", "experiment=quick_mnist", cwd=tmp_path), "experiment=quick_mnist", "its own config", "epochs=")
+    require_one_line(
+        warm("ncf-train", f"resume={run}", "experiment=quick_mnist", cwd=tmp_path), "experiment=quick_mnist", "its own config", "epochs="
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -346,7 +362,17 @@ def test_every_config_file_composes_and_passes_its_checks(group, option):
 def test_one_epoch_on_real_digits_beats_the_mean_image(tmp_path):
     settings = ["dataset.n_train=2000", "dataset.n_validation=500", "batch_size=100"]
     done = command(
-        *("ncf-train", "model=gncn_t1_sigma", "dataset=mnist", *settings, "epochs=1", "metrics=basic", "metrics.n_images=500", "name=real", "threads=1"),
+        *(
+            "ncf-train",
+            "model=gncn_t1_sigma",
+            "dataset=mnist",
+            *settings,
+            "epochs=1",
+            "metrics=basic",
+            "metrics.n_images=500",
+            "name=real",
+            "threads=1",
+        ),
         cwd=tmp_path,
         NCF_DATA=os.environ["NCF_DATA"],
     )

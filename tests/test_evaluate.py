@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ncf.config import DatasetConfig, EvalConfig, MetricsConfig, TrainConfig
+from ncf.config.compose import compose_train
+from ncf.config.schema import DatasetConfig, EvalConfig, MetricsConfig, TrainConfig
 from ncf.errors import UserError
 from ncf.evaluate import data_dir_of, evaluate, file_name
-from ncf.files import write_whole
-from ncf.overrides import compose_train
+from ncf.runs.files import write_whole
 from ncf.train import train
 
 
@@ -47,7 +47,11 @@ def test_other_steps_and_beta_settle_anew(run):
     first = measured(run)
     base, base_multiply_adds = first["metrics"]["test"]["bce"]["value"], first["settle"]["multiply_adds"]
     longer = measured(run, steps=30)
-    assert longer["settle"]["steps"] == 30 and longer["settle"]["multiply_adds"] > 4 * base_multiply_adds and longer["metrics"]["test"]["bce"]["value"] != base
+    assert (
+        longer["settle"]["steps"] == 30
+        and longer["settle"]["multiply_adds"] > 4 * base_multiply_adds
+        and longer["metrics"]["test"]["bce"]["value"] != base
+    )
     # from rest, the same integrated time in half the steps is near, but not the same
     assert measured(run, steps=3, beta=0.2)["settle"]["beta"] == 0.2
     still = measured(run, solver="momentum", momentum=0.0)  # which is Euler

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from installed import TINY, command, require_one_line, warm
-from test_latents import dataset
+from small import dataset
 
 from ncf.sample import class_histogram, nearest, vote
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 from installed import TINY, require_one_line, rows, summary, warm
 
-from ncf import checkpoint
-from ncf.config import EvalConfig
+from ncf.config.schema import EvalConfig
 from ncf.errors import UserError
 from ncf.evaluate import open_checkpoint
+from ncf.runs import checkpoint
 
 TIMES = ("seconds", "images_per_second")
 RUN = [*TINY, "metrics=basic", "name=run"]
@@ -219,7 +219,9 @@ def test_a_stranger_is_one_line_without_effect(make, finished, tmp_path):
     assert os.listdir(cwd) == [] and os.listdir(given) == ["stranger.pt"]
 
 
-@pytest.mark.parametrize("words, key", [("newer format 3", "a newer format"), ("use ncf 9.9.9", "a newer format"), ("use ncf 0.0.1", "an older format")])
+@pytest.mark.parametrize(
+    "words, key", [("newer format 3", "a newer format"), ("use ncf 9.9.9", "a newer format"), ("use ncf 0.0.1", "an older format")]
+)
 def test_another_format_names_the_version_that_reads_it(words, key, finished, tmp_path):
     path = tmp_path / "other.pt"
     path.write_bytes(STRANGERS[key](torch.load(finished / "checkpoints/last.pt", weights_only=True)))
@@ -232,7 +234,7 @@ def test_the_mirror_of_a_strangers_checkpoint_is_not_asked(finished, tmp_path, m
     whole["config"]["dataset"] |= {"name": "mnist", "mirror": "http://stranger"}
     (tmp_path / "stranger.pt").write_bytes(sealed(whole))
     asked = []
-    monkeypatch.setattr("ncf.datasets.load", lambda config, *_: asked.append(config) or {}["nothing to load"])
+    monkeypatch.setattr("ncf.data.datasets.load", lambda config, *_: asked.append(config) or {}["nothing to load"])
     with pytest.raises(KeyError, match="nothing to load"):
         open_checkpoint(EvalConfig(checkpoint=str(tmp_path / "stranger.pt")))
     assert (asked[0].name, asked[0].mirror) == ("mnist", None)
@@ -346,7 +348,11 @@ def test_a_checkpoint_of_another_model_is_refused_by_a_run(half, tmp_path):
 
 
 def test_a_lost_or_damaged_config_is_read_from_the_checkpoint(half, finished):
-    for damage in ((half / "config.yaml").unlink, lambda: (half / "config.yaml").write_bytes(b"model: ["), lambda: (half / "config.yaml").write_text("seed: ${oc.env:PATH}")):
+    for damage in (
+        (half / "config.yaml").unlink,
+        lambda: (half / "config.yaml").write_bytes(b"model: ["),
+        lambda: (half / "config.yaml").write_text("seed: ${oc.env:PATH}"),
+    ):
         damage()
         require_one_line(go_on(half, "seed=3"), "seed (0 there, 3 now)")
     done = warm("ncf-train", f"resume={half}", "threads=1", cwd=half.parents[2])

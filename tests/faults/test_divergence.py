@@ -8,9 +8,9 @@ import torch
 from installed import TINY, require_one_line, rows, summary, warm
 
 import ncf.train
-from ncf import checkpoint, guards
 from ncf.errors import UserError
-from ncf.gncn import GNCN
+from ncf.network.gncn import GNCN
+from ncf.runs import checkpoint, guards
 
 RUN = [*TINY, "metrics=basic", "name=run"]
 MODELS = ("gncn_t1", "gncn_t1_sigma", "gncn_t2_l_sigma", "gncn_pdh")
@@ -69,7 +69,10 @@ def poison_a_figure() -> None:
 
 @pytest.mark.parametrize(
     "poison, words",
-    [(poison_an_update, "learning diverged in epoch 1, batch 1: the update of E1"), (poison_a_figure, "in the validation after epoch 1: validation_bce")],
+    [
+        (poison_an_update, "learning diverged in epoch 1, batch 1: the update of E1"),
+        (poison_a_figure, "in the validation after epoch 1: validation_bce"),
+    ],
     ids=["an update", "a figure"],
 )
 def test_a_number_that_is_none_stops_a_run_before_it_is_applied_or_saved(poison, words, tmp_path):

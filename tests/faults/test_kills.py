@@ -18,11 +18,12 @@ import torch
 from installed import Cold, Warm, rows, script, summary, warm
 from strikes import AtStep, OnCall, without_pictures
 
-from ncf import checkpoint, datasets
-from ncf.checks import build
-from ncf.config import TrainConfig
+from ncf.config.checks import build
+from ncf.config.schema import TrainConfig
+from ncf.data import datasets
+from ncf.data.streams import stream
 from ncf.models import build_model
-from ncf.streams import stream
+from ncf.runs import checkpoint
 
 MODELS = ("gncn_pdh", "gncn_t1_sigma")
 RUN = (  # four epochs of forty batches, saved six times within each; about a second
@@ -151,9 +152,7 @@ def test_told_to_stop_at_random_instants(send, codes, uninterrupted, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize(
-    "send, codes, n", [(signal.SIGKILL, {-9}, 25), (signal.SIGTERM, {143, -15}, 10)], ids=["SIGKILL", "SIGTERM"]
-)
+@pytest.mark.parametrize("send, codes, n", [(signal.SIGKILL, {-9}, 25), (signal.SIGTERM, {143, -15}, 10)], ids=["SIGKILL", "SIGTERM"])
 @pytest.mark.slow
 def test_struck_at_random_instants_of_a_process_of_its_own(model, send, codes, n, uninterrupted, tmp_path):
     interrupt_at_random(model, n, send, codes, uninterrupted, tmp_path, start=Cold)

@@ -18,7 +18,7 @@ import pytest
 from installed import TINY, Warm, command, require_one_line, rows, script, summary, warm
 from strikes import LargestFile, without_privileges
 
-from ncf import checkpoint
+from ncf.runs import checkpoint
 
 pytestmark = pytest.mark.slow  # waits for instants of other processes
 
@@ -261,7 +261,9 @@ def test_saving_showing_and_validating_do_not_change_the_weights(how, undisturbe
 # --- odd data ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("odd", ["dataset.n_train=1", "batch_size=1000", "batch_size=199", "dataset.n_train=1 batch_size=1000", "dataset.n_validation=1"])
+@pytest.mark.parametrize(
+    "odd", ["dataset.n_train=1", "batch_size=1000", "batch_size=199", "dataset.n_train=1 batch_size=1000", "dataset.n_validation=1"]
+)
 @pytest.mark.parametrize("model", ["gncn_pdh", "gncn_t1_sigma model.precision.kind=published"])
 def test_one_image_a_last_partial_batch_and_a_batch_larger_than_the_set(odd, model, tmp_path):
     done = warm("ncf-train", *RUN, *odd.split(), f"model={model.split()[0]}", *model.split()[1:], cwd=tmp_path)

@@ -7,9 +7,9 @@ from dataclasses import fields, is_dataclass
 import pytest
 from installed import require_one_line, warm
 
-from ncf.checks import flat_keys
-from ncf.config import MODEL_FAMILIES, TrainConfig, configs_folder
-from ncf.overrides import groups, known_keys
+from ncf.config.checks import flat_keys
+from ncf.config.overrides import groups, known_keys
+from ncf.config.schema import MODEL_FAMILIES, TrainConfig, configs_folder
 
 FREE_TEXT = {"model.name", "dataset.folder", "dataset.path", "dataset.mirror", "data_dir", "output_dir", "name", "run_dir"}  # anything goes
 
@@ -35,7 +35,12 @@ def misspelt(word: str, chance: random.Random, known) -> str:
     while True:
         i = chance.randrange(len(word))
         letter = chance.choice(string.ascii_lowercase)
-        ways = (word[:i] + word[i + 1 :], word[:i] + word[i] + word[i:], word[:i] + letter + word[i + 1 :], word[:i] + word[i : i + 2][::-1] + word[i + 2 :])
+        ways = (
+            word[:i] + word[i + 1 :],
+            word[:i] + word[i] + word[i:],
+            word[:i] + letter + word[i + 1 :],
+            word[:i] + word[i : i + 2][::-1] + word[i + 2 :],
+        )
         wrong = chance.choice(ways)
         if wrong not in known and wrong.strip(".") == wrong and ".." not in wrong and wrong:
             return wrong

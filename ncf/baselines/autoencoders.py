@@ -1,0 +1,131 @@
+"""The autoencoders of the comparison, trained by backpropagation (paper.md, section 10): RAE, GVAE, GVAE-CV and GAN-AE.
+
+Layers are named as in the networks: 0 is the image, L the latents, relu between.
+
+    decoder   f_l = relu( f_{l+1} W_{l+1} + b_l ), l = L-1 .. 1;  mu_0 = sigmoid( f_1 W_1 + b_0 )      W_l (J_l, J_{l-1})
+    encoder   h_l = relu( h_{l-1} E_l + c_l ), h_0 = x;  the latents are h_{L-1} E_L + c_L             E_l (J_{l-1}, J_l)
+
+They keep the protocol of the loop (ncf/models.py): `settle` encodes and decodes, `local_updates` gives the gradient, uphill.
+"""
+
+from math import log
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
+
+from ncf.baselines.backprop import Backpropagated, noise_like
+from ncf.config.schema import AutoencoderConfig
+from ncf.network.mixture import Mixture
+from ncf.network.state import State
+
+
+class Autoencoder(Backpropagated):
+    """One autoencoder; what its latents are, and what it is taught beside the image, is `config.code`.
+
+    plain (RAE): a point, with an L2 penalty on the synapses. gaussian (GVAE): a normal distribution, mean and variance from the
+    encoder. constant (GVAE-CV): its variance the same for all. adversarial (GAN-AE): a point, and an adversary that tells latents of
+    images from draws of N(0, I) is to be deceived.
+    """
+
+    likelihood = "bernoulli"
+
+    def __init__(self, config: AutoencoderConfig, n_pixels: int, rng: np.random.Generator, device: str | torch.device = "cpu"):
+        self.config = config
+        self.sizes = [n_pixels, *config.layers]  # J_0 .. J_L
+        self.depth = len(config.layers)  # L
+        self.device = torch.device(device)
+        self.parameters: dict[str, Tensor] = {}
+        J, L = self.sizes, self.depth
+        for l in range(1, L + 1):
+            self.draw_bundle(f"W{l}", f"b{l - 1}", J[l], J[l - 1], rng, device)
+            self.draw_bundle(f"E{l}", f"c{l}", J[l - 1], 2 * J[l] if l == L and config.code == "gaussian" else J[l], rng, device)
+        if config.code == "adversarial":
+            for l, (below, above) in enumerate(((J[L], config.adversary), (config.adversary, config.adversary), (config.adversary, 1)), start=1):
+                self.draw_bundle(f"A{l}", f"a{l}", below, above, rng, device)
+
+    # --- encoder, decoder -----------------------------------------------------------------------------------------------
+
+    def encode(self, x: Tensor, P: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Mean of the latents (B, J_L), and the log of their variance where they are a distribution."""
+        h = x
+        for l in range(1, self.depth):
+            h = torch.relu(h @ P[f"E{l}"] + P[f"c{l}"])
+        code = h @ P[f"E{self.depth}"] + P[f"c{self.depth}"]
+        if self.config.code == "gaussian":
+            return code.chunk(2, dim=1)
+        return code, torch.full_like(code, log(self.config.variance)) if self.config.code == "constant" else None
+
+    def decode(self, f_top: Tensor, P: dict[str, Tensor]) -> Tensor:
+        """What stands before the sigmoid of mu_0, (B, J_0)."""
+        f = f_top
+        for l in range(self.depth, 1, -1):
+            f = torch.relu(f @ P[f"W{l}"] + P[f"b{l - 1}"])
+        return f @ P["W1"] + P["b0"]
+
+    def drive(self, f_top: Tensor) -> Tensor:
+        return self.decode(f_top, self.parameters)
+
+    @torch.no_grad()
+    def project(self, f_top: Tensor) -> Tensor:
+        """Images mu_0 (S, J_0) from latents f_L (S, J_L)."""
+        return self.drive(f_top).sigmoid()
+
+    @property
+    def own_prior(self) -> Mixture | None:
+        """N(0, I) where the latents are taught to follow it."""
+        return None if self.config.code == "plain" else Mixture.standard(self.sizes[-1], self.device)
+
+    @property
+    def posterior(self):
+        """x -> mean and log variance of q(f_L | x), both (B, J_L), where the encoder gives a distribution."""
+        return (lambda x: self.encode(x, self.parameters)) if self.config.code in ("gaussian", "constant") else None
+
+    # --- the loop's protocol --------------------------------------------------------------------------------------------
+
+    @property
+    def completion_steps(self) -> tuple[int, int]:
+        """Ways to complete an image, of which validation chooses: unseen pixels zero, or filled again with what came out so often."""
+        return 0, self.config.refills
+
+    @torch.no_grad()
+    def settle(self, x: Tensor, observed: Tensor | None = None, steps: int = 0) -> State:
+        """The image decoded from its mean latents. Unseen pixels (observed == 0) start as zero and are filled with mu_0 `steps` times."""
+        filled = x if observed is None else x * observed
+        for _ in range(steps if observed is not None else 0):
+            filled = torch.where(observed > 0, x, self.project(self.encode(filled, self.parameters)[0]))
+        latents = self.encode(filled, self.parameters)[0]
+        mu = self.project(latents)
+        r = x - mu if observed is None else (x - mu) * observed
+        return State([x, latents], [x, latents], [mu], [r], [r], observed)
+
+    def local_updates(self, state: State, y: Tensor | None, rng: np.random.Generator) -> dict[str, Tensor]:
+        """The gradient of the objective, a mean over the batch, with respect to every parameter; `rng` draws the latents' noise."""
+        return self.gradient(lambda P: self.objective(state.z[0], P, rng))
+
+    def objective(self, x: Tensor, P: dict[str, Tensor], rng: np.random.Generator) -> Tensor:
+        """What is to rise: log p(x | f_L), and by `code` minus the L2 penalty, minus the divergence, or plus the deception."""
+        mean, log_variance = self.encode(x, P)
+        latents = mean if log_variance is None else mean + (log_variance / 2).exp() * noise_like(mean, rng)
+        total = -binary_cross_entropy_with_logits(self.decode(latents, P), x, reduction="sum") / len(x)
+        if log_variance is not None:
+            total = total - divergence(mean, log_variance).mean()
+        if self.config.code == "plain":
+            total = total - self.config.l2 * sum(w.square().sum() for name, w in P.items() if name[0] in "WE")
+        if self.config.code == "adversarial":
+            fixed = {name: value.detach() for name, value in P.items()}
+            deceived = logsigmoid(self.judge(latents, fixed)).mean()  # teaches the encoder
+            told = logsigmoid(self.judge(noise_like(mean, rng), P)).mean() + logsigmoid(-self.judge(latents.detach(), P)).mean()
+            total = total + self.config.deception * deceived + told  # `told` teaches the adversary alone
+        return total
+
+    def judge(self, latents: Tensor, P: dict[str, Tensor]) -> Tensor:
+        """The adversary's log odds that latents were drawn from N(0, I), (B, 1)."""
+        h = torch.relu(latents @ P["A1"] + P["a1"])
+        return torch.relu(h @ P["A2"] + P["a2"]) @ P["A3"] + P["a3"]
+
+
+def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL( N(mean, variance) || N(0, I) ) = sum of (mean^2 + variance - 1 - ln variance) / 2, (B,)."""
+    return (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2

@@ -1,0 +1,155 @@
+"""From a composed config to the schema's objects, with every key checked: its name, its range, and what relates several keys."""
+
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ncf.config.schema import MODEL_FAMILIES, DatasetConfig, GNCNConfig, MetricsConfig, SampleConfig, TrainConfig
+from ncf.errors import UserError, nearest
+
+
+def build(config: DictConfig | dict, schema: type) -> Any:
+    """The schema's object for a composed config (or one out of a checkpoint), with every key checked.
+
+    Keys that the schema does not have are refused (``+typo=1`` passes Hydra), as are values outside their range.
+    """
+    plain = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else dict(config)
+    plain = {name: value for name, value in plain.items() if name != "hydra"}
+    nested = {}
+    if schema is TrainConfig:
+        if not isinstance(plain.get("model"), dict):
+            raise UserError("model is not set: choose one, e.g. model=gncn_pdh")
+        family = plain["model"].get("family")
+        if family not in MODEL_FAMILIES:
+            raise UserError(f"model.family={family}: unknown; {nearest(family, MODEL_FAMILIES)}")
+        nested["model"] = build_node(plain.pop("model"), MODEL_FAMILIES[family], "model.")
+    result = build_node(plain, schema, "")
+    for name, value in nested.items():
+        setattr(result, name, value)
+    if schema is TrainConfig:
+        check_train(result)
+    if schema is SampleConfig:
+        check_masks(result.masks)
+    return result
+
+
+def build_node(plain: dict, schema: type, prefix: str) -> Any:
+    unknown = first_unknown(plain, schema, prefix)
+    if unknown:
+        raise UserError(f"unknown key {unknown!r}: {nearest(unknown, (prefix + k for k in flat_keys(schema)))}")
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(schema), plain)
+        missing = [k for k in OmegaConf.missing_keys(merged) if k != "model"]
+        if missing:
+            raise UserError(f"{prefix}{missing[0]} is not set: give {prefix}{missing[0]}=...")
+        if "model" in OmegaConf.missing_keys(merged):
+            merged["model"] = None
+        result = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        where = f"{prefix}{error.full_key}: " if error.full_key else ""
+        raise UserError(where + str(error.msg or error).splitlines()[0]) from error
+    check_ranges(result, prefix)
+    return result
+
+
+def first_unknown(plain: dict, schema: type, prefix: str) -> str | None:
+    known = {f.name: f for f in fields(schema)}
+    for name, value in plain.items():
+        if name not in known:
+            return f"{prefix}{name}"
+        inner = known[name].default_factory
+        if is_dataclass(inner) and isinstance(value, dict):
+            deeper = first_unknown(value, inner, f"{prefix}{name}.")
+            if deeper:
+                return deeper
+    return None
+
+
+def flat_keys(schema: type, prefix: str = "") -> list[str]:
+    """Every key of a schema, dotted: ``settle.steps``."""
+    keys = []
+    for f in fields(schema):
+        keys.append(prefix + f.name)
+        if is_dataclass(f.default_factory):
+            keys += flat_keys(f.default_factory, f"{prefix}{f.name}.")
+    return keys
+
+
+def check_ranges(node: Any, prefix: str = "") -> None:
+    for f in fields(node):
+        value, rule, name = getattr(node, f.name), f.metadata, f"{prefix}{f.name}"
+        if is_dataclass(value):
+            check_ranges(value, f"{name}.")
+        elif value is None:
+            continue
+        elif isinstance(value, list) and any(isinstance(element, (list, dict)) for element in value):  # OmegaConf lets them pass
+            raise UserError(f"{name}={value}: must be a plain list, e.g. {name}=[{', '.join(str(v) for v in f.default_factory())}]")
+        elif "choices" in rule and value not in rule["choices"]:
+            raise UserError(f"{name}={value}: {nearest(value, rule['choices'])} (allowed: {', '.join(rule['choices'])})")
+        elif isinstance(value, float) and not abs(value) < float("inf"):
+            raise UserError(f"{name}={value}: must be a finite number")
+        elif "least" in rule and not value >= rule["least"]:
+            raise UserError(f"{name}={value}: must be at least {rule['least']}")
+        elif "above" in rule and not value > rule["above"]:
+            raise UserError(f"{name}={value}: must be above {rule['above']}")
+        elif "most" in rule and not value <= rule["most"]:
+            raise UserError(f"{name}={value}: must be at most {rule['most']}")
+
+
+def check_train(config: TrainConfig) -> None:
+    layers = getattr(config.model, "layers", None)
+    if layers is not None and (not layers or min(layers) < 1):
+        raise UserError(f"model.layers={layers}: give at least one layer, each with at least one unit, e.g. model.layers=[360,360]")
+    if isinstance(config.model, GNCNConfig):
+        check_gncn(config.model)
+    check_dataset(config.dataset)
+    if config.data_dir:  # an evaluation or a report finds it from anywhere
+        config.data_dir = str(Path(config.data_dir).expanduser().resolve())
+    if config.name and Path(config.name).name != config.name:
+        raise UserError(f"name={config.name}: a name is one folder in OUTPUT_DIR/runs; give run_dir= for a path")
+
+
+def check_dataset(config: DatasetConfig) -> None:
+    """An .npz needs its path, and keeps it absolute: a checkpoint is evaluated from anywhere."""
+    if config.name != "npz":
+        return
+    if not config.path:
+        raise UserError("dataset=npz needs dataset.path=FILE.npz, a file with an array x_train")
+    config.path = str(Path(config.path).expanduser().resolve())
+
+
+def check_masks(masks: list[str]) -> None:
+    known = next(f.metadata["choices"] for f in fields(MetricsConfig) if f.name == "mask")
+    for mask in masks:
+        if mask not in known:
+            raise UserError(f"masks: unknown mask {mask!r}; {nearest(mask, known)}")
+
+
+def check_gncn(config: GNCNConfig) -> None:
+    """What relates several keys of a network."""
+    if config.lateral.enabled:
+        sizes = columns_per_layer(config)
+        for layer, (units, column) in enumerate(zip(config.layers, sizes), start=1):
+            if column < 1 or units % column:
+                raise UserError(
+                    f"model.layers: layer {layer} has {units} units, not divisible by its column size {column}; "
+                    f"change model.layers or model.lateral.columns={list(sizes)}"
+                )
+    least = config.precision.shrinkage * config.precision.floor  # no eigenvalue of Sigma falls below it: see move_covariance
+    if config.precision.kind == "published" and len(config.layers) > 1 and config.settle.beta >= 2 * least:
+        raise UserError(
+            f"model.precision: shrinkage * floor is {least:g}; it must be above beta / 2 = {config.settle.beta / 2:g}, or -beta e_l may overshoot"
+        )
+
+
+def columns_per_layer(config: GNCNConfig) -> list[int]:
+    """Column sizes of layers 1..L: the list itself, or its one number for all."""
+    columns, depth = config.lateral.columns, len(config.layers)
+    if len(columns) == 1:
+        return list(columns) * depth
+    if len(columns) != depth:
+        raise UserError(f"model.lateral.columns={columns}: {depth} layers need {depth} column sizes, or one for all")
+    return list(columns)

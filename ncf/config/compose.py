@@ -1,0 +1,25 @@
+"""The one place where Hydra composes a config outside its own run of a command."""
+
+import os
+from collections.abc import Sequence
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from omegaconf import DictConfig
+
+from ncf.config.checks import build
+from ncf.config.schema import TrainConfig, configs_folder, register_schemas
+
+register_schemas()  # for Hydra's own run of a command too
+
+
+def composed(name: str, overrides: Sequence[str] = (), config_dir: str | None = None, return_hydra_config: bool = False) -> DictConfig:
+    """What `ncf-NAME OVERRIDES` composes, unchecked; `config_dir` is a folder with groups of the user's own."""
+    more = [f"hydra.searchpath=[file://{os.path.abspath(config_dir)}]"] if config_dir else []
+    with initialize_config_dir(config_dir=configs_folder(), version_base="1.3"):
+        return hydra_compose(name, overrides=[*more, *overrides], return_hydra_config=return_hydra_config)
+
+
+def compose_train(*overrides: str, config_dir: str | None = None) -> TrainConfig:
+    """The checked config of ``ncf-train OVERRIDES``."""
+    return build(composed("train", overrides, config_dir), TrainConfig)

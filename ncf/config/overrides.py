@@ -1,0 +1,181 @@
+"""What can be set on the command line, in words: the text of --help, and Hydra's errors as one line with the nearest name."""
+
+import argparse
+import re
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from ncf.config.checks import flat_keys
+from ncf.config.compose import composed
+from ncf.config.schema import MODEL_FAMILIES, DatasetConfig, EvalConfig, MetricsConfig, SampleConfig, TrainConfig
+from ncf.errors import UserError, nearest
+
+SCHEMAS = {"train": TrainConfig, "eval": EvalConfig, "sample": SampleConfig}
+GROUPS = {"train": ("model", "dataset", "optimizer", "metrics", "experiment"), "eval": ("dataset", "metrics"), "sample": ("dataset",)}
+NESTED = {"dataset": DatasetConfig, "metrics": MetricsConfig}  # groups that ncf-eval and ncf-sample may leave out
+USAGE = {
+    "train": """ncf-train: train a network by settling and local updates, and report.
+
+usage: ncf-train [group=option ...] [key=value ...]
+       ncf-train model=gncn_t1_sigma dataset=mnist epochs=20 seed=1 model.settle.steps=30
+       ncf-train --multirun model=gncn_t1,gncn_pdh seed=0,1,2
+       ncf-train resume=FOLDER""",
+    "eval": """ncf-eval: measure a checkpoint.
+
+usage: ncf-eval checkpoint=PATH [dataset=...] [split=test] [metrics=...]""",
+    "sample": """ncf-sample: draw images from a checkpoint, beside the nearest training images, and complete test images.
+
+usage: ncf-sample checkpoint=PATH [n=100] [prior=own|fitted] [masks=[left,random]]""",
+}
+
+
+def known_keys(name: str) -> list[str]:
+    """Every key that a command knows, dotted."""
+    keys = flat_keys(SCHEMAS[name])
+    if name == "train":
+        return keys + [f"model.{key}" for family in MODEL_FAMILIES.values() for key in flat_keys(family)]
+    return keys + [f"{group}.{key}" for group in GROUPS[name] for key in flat_keys(NESTED[group])]
+
+
+def groups(name: str, configs: str) -> dict[str, list[str]]:
+    """Config groups of a command and their options."""
+    return {group: sorted(path.stem for path in (Path(configs) / group).glob("*.yaml")) for group in GROUPS[name]}
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+def explain(error: BaseException, name: str, configs: str) -> str | None:
+    """One line for an error that a user can cause; None for a bug of ours."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        return " ".join(explain_hydra(error, name, configs).split())
+    if isinstance(error, YAMLError):  # a config file of the user's own
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}: {error.filename}" if error.filename else str(error.strerror or error)
+    if isinstance(error, ValueError) and raised_in(error) in ("hydra", "omegaconf"):  # e.g. model=null
+        return f"cannot use these overrides: {error}"
+    if isinstance(error, MemoryError):
+        return "out of memory; lower batch_size or metrics.batch_size"
+    return None
+
+
+def raised_in(error: BaseException) -> str:
+    """The package whose code raised an error."""
+    frame = error.__traceback__
+    while frame and frame.tb_next:
+        frame = frame.tb_next
+    return frame.tb_frame.f_globals.get("__name__", "").split(".")[0] if frame else ""
+
+
+def require_known_flags(arguments: list[str]) -> None:
+    """Flags are Hydra's; an unknown one is a UserError instead of argparse's usage text."""
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+    parser.exit_on_error = False
+    try:
+        _, unknown = parser.parse_known_args([a for a in arguments if a not in ("-h", "--help", "--version")])
+    except (argparse.ArgumentError, SystemExit) as error:
+        raise UserError(f"{error}; --help lists the flags") from error
+    if unknown and "=" in unknown[0] and not unknown[0].startswith("-"):
+        raise UserError(f"{unknown[0]!r} stands apart from the other overrides: put the flags before or after all of them")
+    if unknown:
+        known = [flag for action in parser._actions for flag in action.option_strings]
+        raise UserError(f"unknown flag {unknown[0]!r}; {nearest(unknown[0], known)}")
+
+
+PATH_KEYS = ("name", "checkpoint", "resume", "run_dir", "output", "output_dir", "data_dir", "dataset.path")
+
+
+def quote_paths(arguments: list[str]) -> list[str]:
+    """Paths as texts, whatever is in them: a sweep's job folder (``seed=0,model=b``) is no expression of Hydra's override grammar."""
+    quoted = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        plain = key in PATH_KEYS and value and value != "null" and value[0] not in "'\"" and "${" not in value
+        text = re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), value)
+        quoted.append(f"{key}='{text}'" if plain else argument)
+    return quoted
+
+
+def explain_hydra(error: Exception, name: str, configs: str) -> str:
+    text = str(error)
+    if isinstance(error, MissingConfigException):
+        group, _, option = (error.missing_cfg_file or "").rpartition("/")
+        options = [o for o in error.options or [] if not o.endswith("_schema")]
+        if group and options:
+            return f"{group}={option}: unknown; {nearest(option, options)} ({group}: {', '.join(options)})"
+        return text.splitlines()[0]
+    if isinstance(error, OverrideParseException):
+        return f"cannot read {error.override!r}: expected key=value, e.g. seed=1 or 'model.layers=[128,64]' (quote brackets and spaces)"
+    ambiguous = re.search(r"Ambiguous value for argument '(.*?)'", text)
+    if ambiguous:
+        return f"{ambiguous[1]}: several values make a sweep, add --multirun; a list is written 'key=[a,b]'"
+    unmatched = re.search(r"Could not (?:override|append|delete).*?'(?:\+|~)?(.*?)'", text)
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    full_key = getattr(cause, "full_key", None)
+    if type(cause).__name__ in ("ConfigKeyError", "ConfigAttributeError") or (unmatched and cause is error):
+        key = (unmatched[1] if unmatched else full_key or "").split("@")[0].replace("/", ".")
+        known = [*known_keys(name), *groups(name, configs)]
+        if key in known:  # ncf-eval: a key of a group that was not chosen; ncf-train: one that the chosen option does not have
+            group = key.split(".")[0]
+            return (
+                f"{key} needs {group}=NAME beside it"
+                if name != "train"
+                else f"{key}: the chosen {group} has no such key; {group}=NAME --help lists those it has"
+            )
+        return f"unknown key {key!r}: {nearest(key, known)}"
+    lines = str(getattr(cause, "msg", None) or cause).splitlines()
+    detail = " ".join(line for line in lines if line.split("=")[0].split(":")[0].strip() not in ("full_key", "object_type", "reference_type"))
+    return f"{full_key}: {detail}" if full_key else detail
+
+
+# --- help -------------------------------------------------------------------------------------------------------------
+
+
+def help_text(name: str, arguments: list[str], configs: str) -> str:
+    """Usage, groups with their options, and every key with its value under the given overrides, its range and its line of help."""
+    given = [a for a in arguments if "=" in a and not a.startswith("-")]
+    cfg = OmegaConf.to_container(composed(name, given), resolve=False)
+    lines = [USAGE[name], "", "groups:"]
+    lines += [f"  {group + '=':<14}{' | '.join(options) or 'your own, with --config-dir=FOLDER'}" for group, options in groups(name, configs).items()]
+    lines += ["", "keys and their values" + (f" under {' '.join(given)}:" if given else ":")]
+    schema = SCHEMAS[name]
+    nested = {"model": MODEL_FAMILIES.get((cfg.get("model") or {}).get("family"))} if name == "train" else NESTED
+    lines += key_lines(schema, cfg, nested)
+    lines += [
+        "",
+        "flags: --multirun (sweep over comma-separated values), --cfg job (print the config), --config-dir=FOLDER (your own groups),",
+        "       --version",
+    ]
+    return "\n".join(lines)
+
+
+def key_lines(schema: type, values: dict | None, nested: dict[str, type | None], prefix: str = "") -> list[str]:
+    plain, sections = [], []
+    for f in fields(schema):
+        value = (values or {}).get(f.name)
+        inner = f.default_factory if is_dataclass(f.default_factory) else nested.get(f.name)
+        if inner is not None:
+            sections += ["", f"  {prefix}{f.name}: {f.metadata['help']}", *key_lines(inner, value, {}, f"{prefix}{f.name}.")]
+            continue
+        shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value).replace(" ", "")
+        line = f"    {prefix + f.name + '=' + shown:<42} {f.metadata['help']}"
+        bounds = range_words(f.metadata)
+        plain.append(line + (f" [{bounds}]" if bounds and bounds not in line else ""))
+    return plain + sections
+
+
+def range_words(rule) -> str:
+    if "choices" in rule:
+        return " | ".join(rule["choices"])
+    words = {"least": ">= {}", "above": "> {}", "most": "<= {}"}
+    return ", ".join(text.format(rule[name]) for name, text in words.items() if name in rule)

@@ -1,0 +1,327 @@
+"""The typed schema: every key of ncf, its default, its range and its line of help.
+
+The dataclasses are at once Hydra's schema, the text of ``--help`` and the record in every checkpoint. Ranges stand in the
+fields (``least``, ``above``, ``most``, ``choices``); what relates several keys stands in ncf/config/checks.py.
+"""
+
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING
+
+
+def key(default, help: str, **range_) -> Any:
+    """One config key: default, line of help, and its range (least, above, most, choices) or `place` (not part of the science)."""
+    metadata = {"help": help, **range_}
+    if isinstance(default, (list, dict)) or is_dataclass(default):
+        return field(default_factory=lambda: default if is_dataclass(default) else type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def section(cls, help: str, **range_) -> Any:
+    return field(default_factory=cls, metadata={"help": help, **range_})
+
+
+# --- the networks -----------------------------------------------------------------------------------------------------
+
+
+SOLVERS = ("euler", "momentum", "chebyshev")
+
+
+@dataclass
+class SettleConfig:
+    steps: int = key(50, "K, settling steps per image", least=1)
+    beta: float = key(0.1, "beta, step size of the states", above=0)
+    gamma: float = key(0.001, "gamma, leak of the states", least=0)
+    solver: str = key(
+        "euler", "how the states step: euler (published), momentum or chebyshev (far fewer steps): see ncf/network/solvers.py", choices=SOLVERS
+    )
+    momentum: float = key(0.5, "m of the momentum solver", least=0, most=0.999)
+    growth: float = key(0.0, "g: beta_k of euler and momentum grows from (1 - g) beta to (1 + g) beta", least=0, most=0.999)
+    damping: float = key(9.0, "epsilon of the chebyshev solver: more of it bears less stiffness, and damps what is stiff more", above=0)
+    rounds: int = key(1, "chebyshev: the steps are taken in so many rounds, each starting without momentum", least=1)
+    tolerance: float = key(0.0, "stop before K once a step changes every image's states by less than this share of their norm; 0: never", least=0)
+
+
+@dataclass
+class PriorConfig:
+    kind: str = key("none", "prior on the states", choices=("none", "laplace", "gaussian", "cauchy"))
+    strength: float = key(0.01, "lambda, strength of the prior", least=0)
+
+
+@dataclass
+class LateralConfig:
+    enabled: bool = key(False, "lateral competition within columns (the L in a name)")
+    columns: list[int] = key([12, 12, 18], "units per column, one number per layer or one for all")
+    self_excitation: float = key(0.15, "alpha_e (published: 0.13)", least=0)
+    inhibition: float = key(0.1, "alpha_h (published: 0.125)", least=0)
+
+
+@dataclass
+class PrecisionConfig:
+    kind: str = key("none", "precision on e_1.. (the Sigma in a name)", choices=("none", "whitened", "published"))
+    rate: float = key(0.01, "published: step of Sigma toward the batch's mean outer product", above=0, most=1)
+    shrinkage: float = key(0.1, "published: share of that outer product kept on its diagonal alone", least=0, most=1)
+    floor: float = key(1.0, "published: least variance; shrinkage * floor must be above beta / 2", above=0)
+
+
+@dataclass
+class ConstraintConfig:
+    kind: str = key("limit", "norm of every column of synapses: limit (scale down only), unit, none", choices=("limit", "unit", "none"))
+    radius: float = key(1.0, "the norm that is limited or set", above=0)
+
+
+@dataclass
+class GNCNConfig:
+    """A generative neural coding network: every variant is a set of these terms (paper.md, sections 2 and 3)."""
+
+    family: str = key("gncn", "family of models", choices=("gncn",))
+    name: str = key("gncn", "name shown in reports")
+    layers: list[int] = key([360, 360, 360], "units of z_1 .. z_L, from the image up")
+    activation: str = key("relu", "phi on z_1 .. z_L", choices=("identity", "relu", "tanh", "sigmoid"))
+    prediction: str = key("relu", "g on the predictions mu_1 .. mu_{L-1}", choices=("identity", "relu", "tanh", "sigmoid"))
+    likelihood: str = key(
+        "bernoulli",
+        "of the image: bernoulli (g_0 sigmoid) or gaussian (g_0 identity; BCE clips its mu_0 to (0, 1))",
+        choices=("bernoulli", "gaussian"),
+    )
+    target: str = key("activity", "what e_1 .. compare with the prediction: activity phi(z_l) or state z_l", choices=("activity", "state"))
+    error_synapses: str = key("learned", "feedback through E_l (learned, t2) or W_l^T (tied, t1)", choices=("learned", "tied"))
+    error_rate: float = key(1.0, "rate of the update of E_l against that of W_l (adam adapts to it: it matters with sgd)", least=0)
+    derivative: bool = key(False, "multiply the feedback by phi'(z_l)")
+    skips: bool = key(False, "generative skips M_l from layer l to l-2 (PDH)")
+    init_sd: float = key(0.05, "standard deviation of the starting synapses", above=0)
+    prior: PriorConfig = section(PriorConfig, "prior on the states")
+    lateral: LateralConfig = section(LateralConfig, "lateral competition")
+    precision: PrecisionConfig = section(PrecisionConfig, "precision of the hidden layers")
+    constraint: ConstraintConfig = section(ConstraintConfig, "norm of the synapses")
+    settle: SettleConfig = section(SettleConfig, "settling (inference)")
+
+
+# --- the baselines ----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class AutoencoderConfig:
+    """An autoencoder trained by backpropagation (paper.md, section 10); `code` tells RAE, GVAE, GVAE-CV and GAN-AE apart."""
+
+    family: str = key("autoencoder", "family of models", choices=("autoencoder",))
+    name: str = key("autoencoder", "name shown in reports")
+    layers: list[int] = key([360, 360, 20], "units of the layers from the image up, the last one the latents; the encoder mirrors the decoder")
+    code: str = key("plain", "what the latents are", choices=("plain", "gaussian", "constant", "adversarial"))
+    l2: float = key(0.0, "plain: penalty on the squared synapses, nats per image", least=0)
+    variance: float = key(0.1, "constant: variance of the latents", above=0)
+    adversary: int = key(360, "adversarial: units in each of the adversary's two layers", least=1)
+    deception: float = key(1.0, "adversarial: weight of deceiving it, beside nats per image", least=0)
+    refills: int = key(20, "completion: unseen pixels start as zero and are filled again so often, or never: validation chooses", least=1)
+
+
+@dataclass
+class PixelMixtureConfig:
+    """A Gaussian mixture with diagonal covariances on the pixels, climbing its log likelihood."""
+
+    family: str = key("pixel_mixture", "family of models", choices=("pixel_mixture",))
+    name: str = key("pixel_mixture", "name shown in reports")
+    components: int = key(75, "components", least=1)
+    floor: float = key(0.01, "least variance of a pixel", above=0)
+
+
+@dataclass
+class ClassifierConfig:
+    """A discriminative relu network: image to class and nothing else."""
+
+    family: str = key("classifier", "family of models", choices=("classifier",))
+    name: str = key("classifier", "name shown in reports")
+    layers: list[int] = key([360, 360, 360], "units of the relu layers, from the image up")
+    l2: float = key(0.0, "penalty on the squared synapses, nats per image", least=0)
+
+
+# --- data, optimizer, metrics -----------------------------------------------------------------------------------------
+
+
+@dataclass
+class DatasetConfig:
+    name: str = key("digits", "which reader", choices=("digits", "mnist", "fashion_mnist", "kmnist", "caltech101_silhouettes", "npz"))
+    folder: str | None = key(None, "folder inside data_dir, where it is not the dataset's name")
+    path: str | None = key(None, "npz: the file with x_train (and y_train, x_test, y_test, x_validation, y_validation)")
+    binarize: str = key(
+        "threshold", "threshold (at one half), bernoulli (resampled in every epoch) or none", choices=("threshold", "bernoulli", "none")
+    )
+    n_train: int | None = key(None, "number of training images; null: all", least=1)
+    n_validation: int | None = key(None, "validation images split off the training set; null: a sixth, or the set's own split", least=1)
+    split_seed: int = key(0, "seed of that split, apart from the run's seed", least=0)
+    mirror: str | None = key(None, "address to download from instead of the published one", place=True)
+
+
+@dataclass
+class OptimizerConfig:
+    name: str = key("adam", "how local updates change the synapses", choices=("adam", "sgd"))
+    lr: float = key(0.001, "learning rate", above=0)
+    beta1: float = key(0.9, "adam: decay of the first moment; sgd: momentum", least=0, most=0.999999)
+    beta2: float = key(0.999, "adam: decay of the second moment", least=0, most=0.999999)
+    epsilon: float = key(1e-7, "adam: added to the root of the uncorrected second moment", above=0)
+
+
+@dataclass
+class MixtureConfig:
+    components: int = key(75, "most components; fewer where the latents are too few (240 each, as in the released recipe)", least=1)
+    latents: int = key(18000, "training images, the first ones, whose settled top activities it is fitted to", least=1)
+    floor: float = key(1e-6, "added to every variance", above=0)
+
+
+@dataclass
+class AnnealingConfig:
+    images: int = key(20, "first images of the split; the bidirectional check takes as many images drawn from the model", least=1)
+    chains: int = key(8, "chains per image", least=1)
+    steps: int = key(1000, "temperatures from prior to posterior", least=1)
+    leapfrogs: int = key(5, "leapfrogs per move", least=1)
+
+
+@dataclass
+class MetricsConfig:
+    names: list[str] = key(["bce", "tod"], "which metrics: see ncf/measure/metrics.py, or the options of group metrics")
+    mask: str = key("right", "m_mse: the half (or pixels) that settling does not see", choices=("left", "right", "top", "bottom", "random"))
+    mask_fraction: float = key(0.5, "m_mse: share of unseen pixels", above=0, most=0.99)
+    n_images: int | None = key(None, "first images of the split to measure on; null: all", least=1)
+    batch_size: int = key(500, "images settled together when measuring", least=1)
+    samples: int = key(5000, "log_p: S, draws from the prior", least=2)
+    encoder_samples: int = key(200, "log_p_encoder: draws from the encoder per image", least=1)
+    prior: MixtureConfig = section(MixtureConfig, "the Gaussian mixture over top activities")
+    annealing: AnnealingConfig = section(AnnealingConfig, "log_p_annealed: annealed importance sampling")
+    cache: bool = key(True, "keep the training images' latents and the fitted mixture beside the checkpoint", place=True)
+
+
+@dataclass
+class ComputeConfig:
+    precision: str = key(
+        "auto",
+        "type of settling's matrix products: float32, bf16, or auto (bf16 where the hardware gains by it); states and synapses are always float32",
+        choices=("auto", "float32", "bf16"),
+    )
+
+
+# --- the two commands -------------------------------------------------------------------------------------------------
+
+PLACE = {"place": True}  # where and how a run is carried out; no part of what is computed
+
+
+@dataclass
+class CheckpointConfig:
+    every_minutes: float = key(10.0, "save inside an epoch when this long has passed; 0: only at its end", least=0, **PLACE)
+    every_steps: int = key(0, "save after this many batches; 0: never inside an epoch", least=0, **PLACE)
+
+
+@dataclass
+class TrainConfig:
+    model: Any = key(MISSING, "the network: see group model")
+    dataset: DatasetConfig = section(DatasetConfig, "the images: see group dataset")
+    optimizer: OptimizerConfig = section(OptimizerConfig, "how updates are applied: see group optimizer")
+    metrics: MetricsConfig = section(MetricsConfig, "what the final report measures: see group metrics")
+    compute: ComputeConfig = section(ComputeConfig, "arithmetic")
+    epochs: int = key(50, "passes over the training images", least=1)
+    batch_size: int = key(200, "images per update", least=1)
+    seed: int = key(0, "seed of weights, data order and sampling", least=0)
+    validate_every: int = key(1, "validate after every so many epochs (and after the last); 0: after the last only", least=0)
+    patience: int | None = key(None, "stop after so many validations without a better BCE; null: never", least=1)
+    patience_gain: float = key(0.0, "nats per image by which a BCE must be better to count for patience", least=0)
+    threads: int | None = key(None, "processor threads; null: all cores", least=1, **PLACE)
+    device: str = key("auto", "auto (CUDA when there), cpu, cuda or cuda:N", **PLACE)
+    data_dir: str | None = key(None, "folder of the image sets; null: NCF_DATA, else a cache folder in your home", **PLACE)
+    output_dir: str = key("outputs", "where runs/ and sweeps/ are written", **PLACE)
+    name: str | None = key(None, "name of the run (or sweep) folder; null: made from time, model, dataset and seed", **PLACE)
+    run_dir: str | None = key(None, "the run folder itself, in place of output_dir and name", **PLACE)
+    resume: str = key("auto", "auto: a named run or sweep job goes on where it stopped; never: refuse; or the folder of any run", **PLACE)
+    progress: str = key("auto", "bar, plain (lines), off, or auto: a bar when a person watches", choices=("auto", "bar", "plain", "off"), **PLACE)
+    logger: str = key("none", "also write RUN/tensorboard while training: none or tensorboard", choices=("none", "tensorboard"), **PLACE)
+    checkpoint: CheckpointConfig = section(CheckpointConfig, "when to save", **PLACE)
+
+
+@dataclass
+class EvalConfig:
+    checkpoint: str = key(MISSING, "path of a checkpoint (best.pt), or its run folder")
+    dataset: DatasetConfig = section(DatasetConfig, "other images of the same shape; not given: those of the checkpoint")
+    metrics: MetricsConfig = section(MetricsConfig, "what to measure; not given: what the training report measured")
+    steps: int | None = key(None, "K, settling steps; null: those of training", least=1)
+    beta: float | None = key(None, "beta, step size of the states; null: that of training", above=0)
+    solver: str | None = key(None, "euler, momentum or chebyshev; null: that of training", choices=SOLVERS)
+    momentum: float | None = key(None, "m of the momentum solver; null: that of training", least=0, most=0.999)
+    growth: float | None = key(None, "g of euler and momentum; null: that of training", least=0, most=0.999)
+    damping: float | None = key(None, "epsilon of the chebyshev solver; null: that of training", above=0)
+    rounds: int | None = key(None, "rounds of the chebyshev solver; null: those of training", least=1)
+    split: str = key("all", "train, validation, test, or all (validation and test)", choices=("train", "validation", "test", "all"))
+    threads: int | None = key(None, "processor threads; null: all cores", least=1)
+    device: str = key("auto", "auto (CUDA when there), cpu, cuda or cuda:N")
+    data_dir: str | None = key(None, "folder of the image sets; null: NCF_DATA, else a cache folder in your home")
+    output: str | None = key(None, "file to write; null: eval-DATASET-SPLIT.json beside the checkpoint")
+
+
+@dataclass
+class SampleConfig:
+    checkpoint: str = key(MISSING, "path of a checkpoint (best.pt), or its run folder")
+    n: int = key(100, "samples to draw", least=1)
+    seed: int = key(0, "seed of the draws", least=0)
+    prior: str = key(
+        "auto",
+        "own (the one the model was trained with), fitted (to settled training images), auto: own if there is one",
+        choices=("auto", "own", "fitted"),
+    )
+    masks: list[str] = key(["left", "right", "top", "bottom", "random"], "unseen parts, one set of completions each")
+    mask_fraction: float = key(0.5, "share of unseen pixels", above=0, most=0.99)
+    n_completions: int = key(12, "test images to complete", least=1)
+    dataset: DatasetConfig = section(DatasetConfig, "other images of the same shape; not given: those of the checkpoint")
+    threads: int | None = key(None, "processor threads; null: all cores", least=1)
+    device: str = key("auto", "auto (CUDA when there), cpu, cuda or cuda:N")
+    data_dir: str | None = key(None, "folder of the image sets; null: NCF_DATA, else a cache folder in your home")
+    output: str | None = key(None, "folder to write; null: NAME-samples beside the checkpoint")
+
+
+MODEL_FAMILIES = {"gncn": GNCNConfig, "autoencoder": AutoencoderConfig, "pixel_mixture": PixelMixtureConfig, "classifier": ClassifierConfig}
+
+
+def register_schemas() -> None:
+    """Give Hydra the schemas; the YAML files of each group and the two primary configs start from them."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    store.store(name="train_schema", node=TrainConfig)
+    store.store(name="eval_schema", node=EvalConfig)
+    store.store(name="sample_schema", node=SampleConfig)
+    for group, schemas in {"model": MODEL_FAMILIES, "dataset": {"dataset": DatasetConfig}, "metrics": {"metrics": MetricsConfig}}.items():
+        for name, schema in schemas.items():
+            store.store(group=group, name=f"{name}_schema", node=schema)
+
+
+# --- the schema as a whole --------------------------------------------------------------------------------------------
+
+
+def science(config: TrainConfig) -> dict:
+    """The part of a config that determines the result, as plain dicts: everything but keys marked `place`."""
+    return without_place(asdict(config))
+
+
+def without_place(plain: dict, schema: type = TrainConfig) -> dict:
+    """A config as plain dicts, without its keys marked `place`."""
+    known = {f.name: f for f in fields(schema)}
+    kept = {}
+    for name, value in plain.items():
+        if name in known and known[name].metadata.get("place"):
+            continue
+        inner = known[name].default_factory if name in known else None
+        kept[name] = without_place(value, inner) if is_dataclass(inner) and isinstance(value, dict) else value
+    return kept
+
+
+def flatten(node: dict, prefix: str = "") -> dict:
+    """A nested dict as dotted keys."""
+    flat = {}
+    for name, value in node.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
+
+
+def configs_folder() -> str:
+    """The YAML configs: inside the installed package, else beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "configs"
+    return str(inside if inside.is_dir() else package.parent / "configs")

@@ -1,0 +1,102 @@
+"""Where dataset files lie, and how missing ones are fetched: whole and with the published checksum, or not at all."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+from ncf.config.schema import DatasetConfig
+from ncf.errors import UserError
+
+# dataset -> (published address, {file: published checksum}); CalTech publishes none: this is the file that two mirrors agree on
+SOURCES = {
+    "mnist": (
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        {
+            "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+            "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+            "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+        },
+    ),
+    "fashion_mnist": (
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        {
+            "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+            "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+            "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+        },
+    ),
+    "kmnist": (
+        "http://codh.rois.ac.jp/kmnist/dataset/kmnist/",
+        {
+            "train-images-idx3-ubyte.gz": "bdb82020997e1d708af4cf47b453dcf7",
+            "train-labels-idx1-ubyte.gz": "e144d726b3acfaa3e44228e80efcd344",
+            "t10k-images-idx3-ubyte.gz": "5c965bf0a639b31b8f53240b1b52f4d7",
+            "t10k-labels-idx1-ubyte.gz": "7320c461ea6c1c855c0b718fb2a4b134",
+        },
+    ),
+    "caltech101_silhouettes": (
+        "https://people.cs.umass.edu/~marlin/data/",
+        {"caltech101_silhouettes_28_split1.mat": "4483e9c14b188fd09937f9ea6f9ea777"},
+    ),
+}
+
+
+def data_folder(data_dir: str | Path | None) -> Path:
+    """`data_dir`, else the environment variable NCF_DATA, else a cache folder in the user's home."""
+    chosen = data_dir or os.environ.get("NCF_DATA")
+    if chosen:
+        return Path(chosen).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("ncf"))
+
+
+def owner_of(md5: str) -> str | None:
+    """The dataset whose published file has this checksum: files of the MNIST family share their names."""
+    return next((name for name, (_, files) in SOURCES.items() if md5 in files.values()), None)
+
+
+def find(config: DatasetConfig, folder: Path, file: str) -> Path:
+    """The path of a dataset's file: folder/DATASET/file, or folder/file, else downloaded to the first."""
+    home = folder / (config.folder or config.name)
+    for path in (home / file, folder / file):
+        if path.is_file():
+            return path
+    return fetch(config, home, file)
+
+
+def fetch(config: DatasetConfig, home: Path, file: str) -> Path:
+    import pooch
+    from requests.exceptions import RequestException
+
+    address, checksums = SOURCES[config.name]
+    address = (config.mirror or address).rstrip("/") + "/"
+    remedy = f"put the file there by hand, or set data_dir (or NCF_DATA) to a folder that has {config.folder or config.name}/{file}"
+    pooch.get_logger().setLevel(logging.WARNING)
+    created = [folder for folder in (home, *home.parents) if not folder.exists()]
+    print(f"downloading {address}{file}", flush=True)
+    try:
+        downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30)
+        pooch.retrieve(address + file, known_hash="md5:" + checksums[file], fname=file, path=home, downloader=downloader)
+    except RequestException as error:
+        cause = type(error).__name__
+        raise UserError(f"dataset {config.name}: {home / file} is missing and could not be downloaded from {address} ({cause}); {remedy}") from error
+    except ValueError as error:  # pooch: the checksum differs
+        raise UserError(
+            f"dataset {config.name}: what {address}{file} sent does not have the published checksum, nothing was kept; {remedy}"
+        ) from error
+    except OSError as error:
+        raise UserError(f"dataset {config.name}: {home / file} is missing and cannot be written ({error.strerror or error}); {remedy}") from error
+    finally:
+        for folder in created:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+    return home / file
+
+
+def damaged(path: Path, config: DatasetConfig | str, what: str) -> UserError:
+    name = config if isinstance(config, str) else config.name
+    return UserError(f"dataset {name}: {path} is damaged: {what}; delete it to have it downloaded again, or put a good copy in its place")

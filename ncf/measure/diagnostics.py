@@ -1,0 +1,80 @@
+"""What a trained network shows of itself, as arrays: settling curves, activity, receptive fields, samples. Nothing here changes it."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ncf.data.streams import stream
+from ncf.measure.latents import TrainingLatents, quiet_fit
+from ncf.measure.metrics import bce, tod
+from ncf.network.mixture import fit_mixture
+
+N_LATENTS = 500  # training images behind the quick prior of the samples
+ACTIVE = 1e-3  # a unit with |f| above this counts as active
+
+
+@torch.no_grad()
+def settling_curves(network, x: Tensor, steps: int) -> dict[str, list[float]]:
+    """BCE (nats per image) and ToD (per image), mean over images x (B, J_0), after each of the steps 1..steps, in one pass."""
+    curves: dict[str, list[float]] = {"bce": [], "tod": []}
+    for state in network.trajectory(network.rest(x), steps):
+        curves["bce"].append(bce(state).mean().item())
+        curves["tod"].append(tod(state).mean().item())
+    return curves
+
+
+@torch.no_grad()
+def alternation(network, x: Tensor) -> float:
+    """Mean over images x (B, J_0) of the cosine between the last two changes of the hidden states: near -1 where they swing to and fro.
+
+    A step beta multiplies what lies along a direction of stiffness lambda by 1 - beta lambda, which alternates in sign beyond beta lambda = 1
+    and grows beyond 2, until a bounded activation holds it.
+    """
+    seen: list[Tensor] = []
+    for state in network.trajectory(network.rest(x)):
+        seen = [*seen[-2:], torch.cat(state.z[1:], dim=1)]
+    if len(seen) < 3:
+        return 0.0
+    return torch.cosine_similarity(seen[2] - seen[1], seen[1] - seen[0], dim=1).mean().item()
+
+
+def activity(state) -> list[dict[str, float]]:
+    """Per hidden layer: units; share of them active, mean over images; share active on no image; mean |f| of the active."""
+    layers = []
+    for f in state.f[1:]:
+        active = f.abs() > ACTIVE
+        strength = f.abs()[active].mean().item() if active.any() else 0.0
+        layers.append(
+            {"units": f.shape[1], "active": active.float().mean().item(), "silent": (~active.any(0)).float().mean().item(), "strength": strength}
+        )
+    return layers
+
+
+def receptive_fields(network, n: int) -> np.ndarray:
+    """The n rows of W_1 with the largest norm, (n, J_0): what one unit of layer 1 adds to the image's drive."""
+    rows = network.parameters["W1"].detach().cpu()
+    strongest = torch.linalg.vector_norm(rows, dim=1).argsort(descending=True, stable=True)[:n]
+    return rows[strongest].numpy()
+
+
+def samples(network, training: TrainingLatents, n: int) -> tuple[Tensor, str]:
+    """n ancestral projections (n, J_0) of top activities drawn from a prior, and what that prior is.
+
+    The model's own where it has one; else the mixture of log p(x) where that has been fitted; else a quick one of N_LATENTS training images.
+    """
+    own = getattr(network, "own_prior", None)
+    if own is not None:
+        return network.project(own.sample(n, stream(0, "report samples"))), "the model's own prior"
+    prior, images = training.kept_prior, training.images[:N_LATENTS]
+    n_latents = training.config.prior.latents if prior else N_LATENTS
+    if prior is None:
+        with quiet_fit():
+            prior = fit_mixture(network.settle(images).f[-1], most_components=10, floor=training.config.prior.floor, seed=0)
+    components, fitted = f"{len(prior.weights)} component{'s' * (len(prior.weights) != 1)}", min(n_latents, len(training.images))
+    words = f"a Gaussian mixture ({components}, fitted to {fitted:,} training images)"
+    return network.project(prior.sample(n, stream(0, "report samples"))), words
+
+
+def nearest(images: Tensor, among: Tensor) -> Tensor:
+    """The nearest of `among` (N, J_0) to each image (n, J_0) by Euclidean distance over pixels, (n, J_0)."""
+    return among[torch.cdist(images, among).argmin(1)]

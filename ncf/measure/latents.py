@@ -1,0 +1,147 @@
+"""What some metrics learn from the training images: their settled top activities f_L, the mixture and the classifier fitted to them.
+
+Each is made when first asked for. Activities and mixture are kept beside the checkpoint they belong to, as .npz files that name what
+they were made from (the checkpoint's bytes, the images, the settings); one that is damaged or made from something else is made anew.
+"""
+
+import hashlib
+import io
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ncf.config.schema import MetricsConfig
+from ncf.data.datasets import Dataset
+from ncf.data.streams import stream
+from ncf.errors import UserError
+from ncf.network.mixture import Mixture, fit_mixture
+from ncf.runs.files import write_whole
+
+LAYOUT = 1  # of the cached files; raise it when what they hold changes its meaning
+
+
+class TrainingLatents:
+    """The training images of `data` as `network` sees them; `checkpoint` is the file that holds its weights, if there is one."""
+
+    def __init__(self, network, data: Dataset, config: MetricsConfig, checkpoint: Path | None = None):
+        self.network, self.data, self.config, self.checkpoint = network, data, config, checkpoint
+
+    @cached_property
+    def images(self) -> Tensor:
+        """Training images, binarised as in training (of resampled ones, one draw), (N, J_0)."""
+        x = self.data.splits["train"].x
+        if self.data.resample:
+            noise = stream(0, "binarize-latents").random(tuple(x.shape), dtype=np.float32)
+            x = (torch.from_numpy(noise).to(x.device) < x).to(x.dtype)
+        return x
+
+    @cached_property
+    def activities(self) -> Tensor:
+        """Settled top activities f_L of all training images, (N, J_L)."""
+
+        def settle() -> dict[str, Tensor]:
+            return {"f_top": torch.cat([self.network.settle(part).f[-1] for part in self.images.split(self.config.batch_size)])}
+
+        return self.kept("latents", {}, settle)["f_top"]
+
+    @cached_property
+    def prior(self) -> Mixture:
+        """The mixture fitted to the first `prior.latents` of them (the training images stand in random order)."""
+        wanted = self.config.prior
+
+        def fit() -> dict[str, Tensor]:
+            latents = self.activities[: wanted.latents]
+            if not torch.isfinite(latents).all():
+                raise UserError("the training images' top activities are not finite, so no prior can be fitted to them: lower model.settle.beta")
+            with quiet_fit():
+                return vars(fit_mixture(latents, wanted.components, wanted.floor, seed=0))
+
+        return Mixture(**self.kept("prior", asdict(wanted), fit))
+
+    @cached_property
+    def classifier(self):
+        """Multinomial logistic regression from f_L to the class (scikit-learn's, L2 penalty 1), fitted to all training images."""
+        from sklearn.linear_model import LogisticRegression
+
+        model = LogisticRegression(max_iter=1000)
+        with quiet_fit():
+            return model.fit(self.activities.double().cpu().numpy(), self.data.splits["train"].y.cpu().numpy())
+
+    # --- beside the checkpoint ----------------------------------------------------------------------------------------
+
+    def kept(self, kind: str, settings: dict, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """The tensors that `make` gives, read from the file beside the checkpoint if it was made from the same things."""
+        if self.checkpoint is None or not self.config.cache:
+            return make()
+        path, origin = self.file(kind), self.made_from(kind, settings)
+        tensors = read_kept(path, origin)
+        if tensors is None:
+            tensors = make()
+            write_kept(path, origin, tensors)
+        return {name: tensor.to(self.images.device) for name, tensor in tensors.items()}
+
+    def file(self, kind: str) -> Path:
+        return self.checkpoint.with_name(f"{self.checkpoint.stem}-{self.data.name}-{kind}.npz")
+
+    def made_from(self, kind: str, settings: dict) -> str:
+        return json.dumps({"kind": kind, "layout": LAYOUT, "settings": settings, **self.origin}, sort_keys=True)
+
+    @property
+    def kept_prior(self) -> Mixture | None:
+        """The prior where a metric has had it fitted and kept; None where it would have to be made."""
+        if self.checkpoint is None or not self.file("prior").exists():
+            return None
+        tensors = read_kept(self.file("prior"), self.made_from("prior", asdict(self.config.prior)))
+        return tensors and Mixture(**{name: tensor.to(self.images.device) for name, tensor in tensors.items()})
+
+    @cached_property
+    def origin(self) -> dict:
+        return {
+            "checkpoint": hashlib.sha256(self.checkpoint.read_bytes()).hexdigest(),
+            "model": asdict(self.network.config),  # an evaluation may settle longer than training did
+            "images": hashlib.sha256(np.ascontiguousarray(self.images.cpu().numpy())).hexdigest(),
+            "batch_size": self.config.batch_size,
+            "device": self.images.device.type,
+        }
+
+
+def read_kept(path: Path, origin: str) -> dict[str, Tensor] | None:
+    """The tensors of a kept file, or None if it is not there, damaged (every entry has a checksum) or made from something else."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if str(file["origin"]) != origin:
+                return None
+            return {name: torch.from_numpy(file[name]) for name in file.files if name != "origin"}
+    except Exception:  # numpy and zipfile raise nearly anything on a damaged file
+        return None
+
+
+def write_kept(path: Path, origin: str, tensors: dict[str, Tensor]) -> None:
+    """Put the file in place whole; where that is not possible (a read-only folder, a full disk) go on without."""
+    buffer = io.BytesIO()
+    np.savez(buffer, origin=np.array(origin), **{name: tensor.cpu().numpy() for name, tensor in tensors.items()})
+    try:
+        write_whole(path, buffer.getbuffer())
+    except OSError:
+        pass
+
+
+@contextmanager
+def quiet_fit() -> Iterator[None]:
+    """Scikit-learn within our number of threads, its warnings off and its refusals as a UserError."""
+    from threadpoolctl import threadpool_limits
+
+    with warnings.catch_warnings(), threadpool_limits(torch.get_num_threads()):
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except ValueError as error:
+            raise UserError(f"the training images' top activities cannot be fitted: {error}") from error

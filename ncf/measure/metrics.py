@@ -1,0 +1,238 @@
+"""Figures of merit of a model on a split of a dataset: plain functions and a registry (paper.md, section 8)."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from math import log
+
+import torch
+from torch import Tensor
+
+from ncf.config.schema import MetricsConfig
+from ncf.data.datasets import Dataset
+from ncf.data.streams import stream
+from ncf.errors import UserError, nearest
+from ncf.measure.annealing import anneal
+from ncf.measure.density import Estimate, encoder_estimates, monte_carlo
+from ncf.measure.latents import TrainingLatents
+from ncf.network.likelihoods import LIKELIHOODS
+from ncf.network.state import State
+
+CLIP = 1e-7  # probabilities are kept this far from 0 and 1 in BCE
+
+
+def bce(state: State) -> Tensor:
+    """BCE = -sum over pixels [ x ln mu_0 + (1 - x) ln(1 - mu_0) ] after settling on x, mu_0 clipped at 1e-7, (B,)."""
+    x, mu = state.z[0], state.mu[0].clamp(CLIP, 1 - CLIP)
+    return -(x * mu.log() + (1 - x) * (1 - mu).log()).sum(1)
+
+
+def tod(state: State) -> Tensor:
+    """Total discrepancy ToD = -sum over layers of |r_l|^2: no half, before precision, (B,)."""
+    return -sum(r.square().sum(1) for r in state.r)
+
+
+def losses(network, state: State, y: Tensor | None) -> tuple[Tensor, Tensor]:
+    """BCE and ToD, (B,) each: what the loop logs and, the first, selects by. A model without a decoder has its own in their place."""
+    return network.losses(state, y) if hasattr(network, "losses") else (bce(state), tod(state))
+
+
+def masked_mse(network, x: Tensor, observed: Tensor, steps: int | None = None) -> Tensor:
+    """M-MSE: squared error of mu_0 over the pixels that settling did not see (observed == 0), summed per image, (B,)."""
+    mu = network.settle(x, observed=observed, steps=steps).mu[0]
+    return ((x - mu).square() * (1 - observed)).sum(1)
+
+
+def observed_pixels(kind: str, fraction: float, image_shape: tuple[int, int]) -> Tensor:
+    """1 where a pixel is seen, (J_0,): the left, right, top or bottom `fraction` is not, or a random one (the same for all images)."""
+    height, width = image_shape
+    lines = {"random": height * width, "left": width, "right": width, "top": height, "bottom": height}[kind]
+    if not 0 < round(fraction * lines) < lines:
+        raise UserError(
+            f"mask_fraction={fraction}: {kind} hides {round(fraction * lines)} of {lines} on {height} x {width} images; hide some, not all"
+        )
+    observed = torch.ones(height, width)
+    if kind == "random":
+        hidden = stream(0, "mask").permutation(height * width)[: round(fraction * height * width)]
+        observed.view(-1)[torch.from_numpy(hidden)] = 0
+    elif kind in ("left", "right"):
+        n = round(fraction * width)
+        observed[:, slice(0, n) if kind == "left" else slice(width - n, width)] = 0
+    else:
+        n = round(fraction * height)
+        observed[slice(0, n) if kind == "top" else slice(height - n, height), :] = 0
+    return observed.view(-1)
+
+
+# --- what the metrics of one split share -----------------------------------------------------------------------------
+
+
+class Subject:
+    """A model on one split: its images, what settling leaves on them (made once for all metrics), and the training images' latents."""
+
+    def __init__(self, network, data: Dataset, split: str, config: MetricsConfig, training: TrainingLatents):
+        part = data.splits[split].first(config.n_images)
+        self.network, self.data, self.config, self.training = network, data, config, training
+        self.x, self.y = part.x, part.y
+        if split == "train":  # resampled training images are kept grey: one draw of them, as the other splits are
+            self.x = training.images[: len(part)]
+
+    @cached_property
+    def settled(self) -> tuple[Tensor, Tensor, Tensor]:
+        """BCE (N,), ToD (N,) and the top activities f_L (N, J_L)."""
+        parts = []
+        for start in range(0, len(self.x), self.config.batch_size):
+            rows = slice(start, start + self.config.batch_size)
+            state = self.network.settle(self.x[rows])
+            parts.append((*losses(self.network, state, None if self.y is None else self.y[rows]), state.f[-1]))
+        return tuple(torch.cat(part) for part in zip(*parts))
+
+    @cached_property
+    def encoded(self) -> tuple[Tensor, Estimate]:
+        """ELBO (N,) and the importance-sampled estimate, both from the same draws of the encoder."""
+        return encoder_estimates(self.network, self.x, self.config.encoder_samples, stream(0, "log_p_encoder"))
+
+    @cached_property
+    def refills(self) -> int | None:
+        """Of several ways to complete an image, the one that is best on (at most 2,000) validation images; None where there is one."""
+        choices = getattr(self.network, "completion_steps", (None,))
+        seen = self.data.splits["validation"].x[:2000]
+        return choices[0] if len(choices) == 1 else min(choices, key=lambda steps: self.completed(seen, steps).mean().item())
+
+    def completed(self, x: Tensor, steps: int | None) -> Tensor:
+        """M-MSE of images x, (N,)."""
+        config = self.config
+        observed = observed_pixels(config.mask, config.mask_fraction, self.data.image_shape).to(x.device)
+        return torch.cat([masked_mse(self.network, part, observed, steps) for part in x.split(config.batch_size)])
+
+
+def completion(subject: Subject) -> dict:
+    """M-MSE, with how the image was completed."""
+    figure = summarize(subject.completed(subject.x, subject.refills)) | {"mask": subject.config.mask, "mask_fraction": subject.config.mask_fraction}
+    return figure if subject.refills is None else figure | {"refills": subject.refills}
+
+
+def class_error(subject: Subject) -> dict:
+    """%Err: share of images whose class a logistic regression on f_L of the training images gets wrong; a classifier's own error."""
+    if getattr(subject.network, "classify", None):
+        return summarize(100.0 * (subject.settled[2].argmax(1) != subject.y))
+    found = subject.training.classifier.predict(subject.settled[2].double().cpu().numpy())
+    return summarize(100.0 * (torch.from_numpy(found) != subject.y.cpu())) | {"training_images": len(subject.training.activities)}
+
+
+def log_p(subject: Subject) -> dict:
+    """log p(x): exact where the model can tell it, else by Monte Carlo from the fitted mixture."""
+    if getattr(subject.network, "exact_log_p", None):
+        return summarize(subject.network.exact_log_p(subject.x)) | {"exact": True}
+    return sampled_log_p(subject, subject.training.prior) | {"components": len(subject.training.prior.weights)}
+
+
+def sampled_log_p(subject: Subject, prior) -> dict:
+    """Monte Carlo; the released recipe adds log S where it should be subtracted."""
+    config = subject.config
+    estimate = monte_carlo(subject.network, prior, subject.x, config.samples, stream(0, "log_p"))
+    figure = summarize(estimate.log_p) | reliability(estimate) | {"samples": config.samples}
+    return figure | {"as_released": figure["value"] + 2 * log(config.samples)}
+
+
+def log_p_encoder(subject: Subject) -> dict:
+    estimate = subject.encoded[1]
+    return summarize(estimate.log_p) | reliability(estimate) | {"samples": subject.config.encoder_samples}
+
+
+def annealed_log_p(subject: Subject, prior) -> dict:
+    config = subject.config.annealing
+    estimate, bracket = anneal(subject.network, prior, subject.x[: config.images], config)
+    return summarize(estimate.log_p) | reliability(estimate) | asdict(config) | {"simulated": asdict(bracket)}
+
+
+def reliability(estimate: Estimate) -> dict:
+    return {"sampling_stderr": estimate.sampling_stderr, "effective_samples": estimate.effective_samples.median().item()}
+
+
+def summarize(values: Tensor) -> dict:
+    """Mean over the images, their number, and the standard error of the mean."""
+    values = values.double()
+    spread = values.std().item() if len(values) > 1 else 0.0
+    return {"value": values.mean().item(), "n": len(values), "stderr": spread / len(values) ** 0.5}
+
+
+# --- the registry -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Metric:
+    label: str
+    unit: str
+    figure: Callable[[Subject], dict]  # value, n, stderr, and whatever else tells how it came about
+    needs: str | None = None  # what the model (by its name there) or the data ("classes") must have
+    higher: bool = False  # whether more is better
+
+
+METRICS = {
+    "bce": Metric("BCE", "nats per image", lambda subject: summarize(subject.settled[0]), "project"),
+    "tod": Metric("ToD", "per image", lambda subject: summarize(subject.settled[1]), "project", higher=True),
+    "m_mse": Metric("M-MSE", "per image", completion, "project"),
+    "class_err": Metric("%Err", "%", class_error, "classes"),
+    "log_p": Metric("log p(x)", "nats per image", log_p, "drive", higher=True),
+    "log_p_own": Metric(
+        "log p(x), own prior", "nats per image", lambda subject: sampled_log_p(subject, subject.network.own_prior), "own_prior", higher=True
+    ),
+    "elbo": Metric("ELBO", "nats per image", lambda subject: summarize(subject.encoded[0]), "posterior", higher=True),
+    "log_p_encoder": Metric("log p(x), encoder", "nats per image", log_p_encoder, "posterior", higher=True),
+    "log_p_annealed": Metric(
+        "log p(x), annealed", "nats per image", lambda subject: annealed_log_p(subject, subject.training.prior), "drive", higher=True
+    ),
+    "log_p_annealed_own": Metric(
+        "log p(x), annealed, own prior",
+        "nats per image",
+        lambda subject: annealed_log_p(subject, subject.network.own_prior),
+        "own_prior",
+        higher=True,
+    ),
+}
+LACKS = {
+    "project": "the model has no decoder",
+    "drive": "the model has no decoder",
+    "own_prior": "the model has no prior of its own over the top activities",
+    "posterior": "the model has no encoder that gives a distribution",
+    "classes": "the images have no classes",
+}
+
+
+def require_known(config: MetricsConfig) -> None:
+    """UserError for a metric that does not exist."""
+    if not config.names:
+        raise UserError(f"metrics.names=[]: name at least one of {', '.join(METRICS)}")
+    for name in config.names:
+        if name not in METRICS:
+            raise UserError(f"metrics.names: unknown metric {name!r}; {nearest(name, METRICS)}")
+
+
+def left_out(network, data: Dataset, names: list[str]) -> dict[str, str]:
+    """Metrics that do not apply to the model or the data, each with the reason."""
+    labelled = all(split.y is not None for split in data.splits.values())
+    has = {need: labelled if need == "classes" else getattr(network, need, None) is not None for need in LACKS}
+    reasons = {name: LACKS[METRICS[name].needs] for name in names if METRICS[name].needs and not has[METRICS[name].needs]}
+    densities = [name for name in names if name.startswith("log_p") or name == "elbo"]
+    if getattr(network, "exact_log_p", None):
+        reasons |= {name: "log p(x) of the model is exact" for name in densities if name != "log_p" and name not in reasons}
+    if (
+        (likelihood := getattr(network, "likelihood", None))
+        and LIKELIHOODS[likelihood].discrete
+        and not all(binary(split.x) for name, split in data.splits.items() if name != "train")
+    ):
+        reasons |= {name: f"a {likelihood} likelihood gives grey images no probability" for name in densities if name not in reasons}
+    return reasons
+
+
+def binary(x: Tensor) -> bool:
+    return bool(((x == 0) | (x == 1)).all())
+
+
+@torch.no_grad()
+def measure(network, data: Dataset, split: str, config: MetricsConfig, training: TrainingLatents | None = None) -> dict[str, dict]:
+    """Every metric of the config, all of which must apply: value (mean), unit, n, standard error of the mean, and its particulars."""
+    subject = Subject(network, data, split, config, training or TrainingLatents(network, data, config))
+    figures = {name: METRICS[name].figure(subject) for name in config.names}
+    return {name: {"value": figure["value"], "unit": METRICS[name].unit, **figure} for name, figure in figures.items()}

@@ -1,0 +1,72 @@
+"""Settling on an accelerator: the plain equations, recorded once per batch shape and replayed as one CUDA graph.
+
+Fifty steps are some thousand small operations; started one by one from Python they wait for Python. A recording starts them all at
+once. It reads images, masks, synapses and precision where they lay when it was made, so these are only ever written in place.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import astuple, fields
+
+import torch
+from torch import Tensor
+
+from ncf.network.state import State
+
+
+def settle(network, x: Tensor, observed: Tensor | None, steps: int) -> State:
+    """`network.settle_plainly`, replayed from the second batch of a shape on; with a tolerance the steps are decided one by one."""
+    if network.config.settle.tolerance or steps == 0:
+        return network.settle_plainly(x, observed, steps)
+    key = (x.shape, x.dtype, None if observed is None else observed.shape, steps, network.product_dtype, astuple(network.config.settle))
+    if key not in network.recordings:
+        network.recordings[key] = Recording(network, x, observed, steps)
+    return network.recordings[key].replay(x, observed)
+
+
+class Recording:
+    """Settling of batches of one shape."""
+
+    def __init__(self, network, x: Tensor, observed: Tensor | None, steps: int):
+        self.x, self.observed = x.clone(), None if observed is None else observed.clone()
+        self.run = lambda: network.settle_plainly(self.x, self.observed, steps)
+        state = self.run()
+        try:
+            self.again, self.state = record(self.run)
+            self.again()
+            torch.testing.assert_close(self.state.mu[0], state.mu[0], rtol=1e-3, atol=1e-4, equal_nan=True)
+        except (RuntimeError, AssertionError) as error:
+            warnings.warn(f"settling is not recorded, and slower for it: {str(error).splitlines()[0]}", stacklevel=2)
+            self.again = None
+
+    def replay(self, x: Tensor, observed: Tensor | None) -> State:
+        self.x.copy_(x)
+        if observed is not None:
+            self.observed.copy_(observed)
+        if self.again is None:
+            return self.run()
+        self.again()
+        return copy(self.state)
+
+
+def record(run: Callable[[], State]) -> tuple[Callable[[], None], State]:
+    """(do it again, the state that it writes each time): a CUDA graph of what `run` does."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        state = run()
+    return graph.replay, state
+
+
+def copy(state: State) -> State:
+    """The state in tensors of its own: the next batch is replayed over those of the recording."""
+    own: dict[int, Tensor] = {}  # e[l] is r[l] where layer l has no precision, and so it stays
+
+    def clone(value):
+        if isinstance(value, list):
+            return [clone(tensor) for tensor in value]
+        if isinstance(value, Tensor):
+            own[id(value)] = own[id(value)] if id(value) in own else value.clone()
+            return own[id(value)]
+        return value
+
+    return State(**{field.name: clone(getattr(state, field.name)) for field in fields(State)})

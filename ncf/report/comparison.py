@@ -1,0 +1,204 @@
+"""Runs side by side: which keys differ, the figures of each run to the last digit, and mean and spread over seeds.
+
+Only summaries, configs and metrics.jsonl are read, no checkpoint: hundreds of runs take seconds.
+"""
+
+import csv
+import html
+import io
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean, stdev
+
+from ncf.config import defaults
+from ncf.errors import UserError
+from ncf.measure.metrics import METRICS
+from ncf.report.html import short
+from ncf.runs.reader import Record
+
+Figure = tuple[str, str]  # split, metric
+
+
+@dataclass
+class Group:
+    """Runs of one config but for the seed."""
+
+    values: dict[str, object]  # of the keys that differ between the groups
+    runs: list[Record] = field(default_factory=list)
+
+    @property
+    def label(self) -> str:
+        return label(self.values)
+
+    @property
+    def complete(self) -> list[Record]:
+        return [run for run in self.runs if run.status == "complete"]
+
+    def over_seeds(self, figure: Figure) -> tuple[float, float | None] | None:
+        """Mean and standard deviation (n - 1) of a figure over the complete runs; no deviation of one."""
+        return spread([value for run in self.complete if (value := figure_of(run, figure)) is not None])
+
+    @property
+    def best_bce(self) -> tuple[float, float | None] | None:
+        return spread([run.best[0] for run in self.complete if run.best])
+
+    @property
+    def best_run(self) -> Record:
+        return min(self.complete or self.runs, key=lambda run: run.best or (float("inf"), 0))
+
+    @property
+    def words(self) -> str:
+        """What a filter finds it by: all that tells its runs apart and from others."""
+        return " ".join(dict.fromkeys(word for run in self.runs for word in [*self.label.split(), f"seed={run.value('seed')}", run.name, run.status]))
+
+
+@dataclass
+class Comparison:
+    name: str
+    root: Path  # run names are relative to it
+    runs: list[Record]
+    keys: list[str]  # the config keys that differ, the seed last
+    figures: list[Figure]  # that any summary has
+    groups: list[Group]  # the best by validation BCE first
+
+    def run_name(self, run: Record) -> str:
+        inside = os.path.relpath(run.folder.resolve(), self.root)
+        return run.name if inside == "." else inside
+
+
+def compare(runs: list[Record], name: str, root: Path) -> Comparison:
+    keys = differing_keys(runs)
+    groups: dict[str, Group] = {}
+    for run in runs:
+        science = {key: value for key, value in defaults.flatten(run.config).items() if key != "seed"}
+        values = {key: value_of(run, key) for key in keys if key != "seed"}
+        groups.setdefault(json.dumps(science, sort_keys=True), Group(values)).runs.append(run)
+    found = {(split, metric) for run in runs for split, figures in summary_figures(run).items() for metric in figures}
+    splits, metrics = ["validation", "test"], [*METRICS]
+    place = lambda name, known: (known.index(name) if name in known else len(known), name)  # noqa: E731
+    figures = sorted(found, key=lambda figure: (place(figure[1], metrics), place(figure[0], splits)))
+    ordered = sorted(groups.values(), key=lambda group: group.best_bce[0] if group.best_bce else float("inf"))
+    return Comparison(name, root, runs, keys, figures, ordered)
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+def differing_keys(runs: list[Record]) -> list[str]:
+    """The keys that tell the runs apart. What follows from another model, dataset or optimizer by its defaults is left out."""
+    known = [run for run in runs if run.config]
+    flat = [defaults.flatten(run.config) for run in known]
+    asked = {f"{group}.name" for group in ("model", "dataset", "optimizer")}
+    for run in known:
+        asked |= departures(run).keys()
+    keys = [key for key in dict.fromkeys(key for config in flat for key in config) if key in asked or key == "seed"]
+    differing = [key for key in keys if len({json.dumps(config.get(key)) for config in flat}) > 1]
+    return sorted(differing, key=lambda key: (key == "seed", not key.endswith(".name")))
+
+
+def departures(run: Record) -> dict:
+    try:
+        return defaults.departures(run.config)
+    except (UserError, KeyError, TypeError):  # a config of another version: every key may tell it apart
+        return defaults.flatten(run.config)
+
+
+def value_of(run: Record, key: str):
+    return run.value(*key.split("."))
+
+
+def key_name(key: str) -> str:
+    """A key as it is typed: model.name is model=."""
+    return key.removesuffix(".name") if key in ("model.name", "dataset.name", "optimizer.name") else key
+
+
+def value_text(value) -> str:
+    return value if isinstance(value, str) else "–" if value is None else json.dumps(value)
+
+
+def label(values: dict) -> str:
+    return " ".join(f"{key_name(key)}={value_text(value)}" for key, value in values.items()) or "all runs"
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------
+
+
+def summary_figures(run: Record) -> dict[str, dict[str, dict]]:
+    """split -> metric -> figure, of those whose value is a number."""
+    number = lambda figure: isinstance(figure, dict) and isinstance(figure.get("value"), (int, float))  # noqa: E731
+    splits = run.summary.get("metrics")
+    splits = splits if isinstance(splits, dict) else {}
+    return {split: {name: f for name, f in figures.items() if number(f)} for split, figures in splits.items() if isinstance(figures, dict)}
+
+
+def figure_of(run: Record, figure: Figure, part: str = "value"):
+    split, metric = figure
+    return summary_figures(run).get(split, {}).get(metric, {}).get(part)
+
+
+def figure_name(figure: Figure) -> str:
+    split, metric = figure
+    return f"{METRICS[metric].label if metric in METRICS else metric} {split}"
+
+
+def unit_of(comparison: Comparison, figure: Figure) -> str:
+    return next((unit for run in comparison.runs if (unit := figure_of(run, figure, "unit"))), "")
+
+
+def spread(values: list[float]) -> tuple[float, float | None] | None:
+    return (mean(values), stdev(values) if len(values) > 1 else None) if values else None
+
+
+def spread_text(figure: tuple[float, float | None] | None) -> str:
+    if figure is None:
+        return "–"
+    return short(figure[0]) + (f" ± {figure[1]:.2f}" if figure[1] is not None else "")
+
+
+# --- for papers and for other programs ----------------------------------------------------------------------------------
+
+
+def csv_text(comparison: Comparison) -> str:
+    """A line per run, every number with all its digits (a float's shortest text that reads back as itself)."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    header = ["run", "status", *map(key_name, comparison.keys), "epochs_trained", "best_epoch", "validation_bce"]
+    writer.writerow(header + [f"{split}.{metric}{part}" for split, metric in comparison.figures for part in ("", ".stderr", ".n")] + ["seconds"])
+    for run in comparison.runs:
+        values = [value_of(run, key) for key in comparison.keys]
+        best_bce, best_epoch = run.best or (None, None)
+        row = [comparison.run_name(run), run.status, *(v if v is None or isinstance(v, (str, int, float)) else json.dumps(v) for v in values)]
+        row += [run.rows[-1]["epoch"] if run.rows else 0, best_epoch, best_bce]
+        row += [figure_of(run, figure, part) for figure in comparison.figures for part in ("value", "stderr", "n")]
+        writer.writerow([*row, run.summary.get("seconds", run.seconds)])
+    return file.getvalue()
+
+
+def markdown_text(comparison: Comparison) -> str:
+    """Two tables: groups with mean and standard deviation over seeds, and runs."""
+    keys = [key for key in comparison.keys if key != "seed"]
+    units = [unit_of(comparison, figure) for figure in comparison.figures]
+    names = [f"{figure_name(figure)} ({unit})" if unit else figure_name(figure) for figure, unit in zip(comparison.figures, units)]
+    groups = [[*map(key_name, keys), "complete runs", *names]]
+    for group in comparison.groups:
+        cells = [value_text(group.values[key]) for key in keys]
+        groups.append([*cells, f"{len(group.complete)} of {len(group.runs)}", *(spread_text(group.over_seeds(f)) for f in comparison.figures)])
+    runs = [["run", *map(key_name, comparison.keys), "status", *names]]
+    for run in comparison.runs:
+        cells = [value_text(value_of(run, key)) for key in comparison.keys]
+        figures = (figure_of(run, figure) for figure in comparison.figures)
+        runs.append([comparison.run_name(run), *cells, run.status, *("–" if value is None else short(value) for value in figures)])
+    title = markdown_escaped(comparison.name)
+    return f"# {title}\n\nMean ± standard deviation over seeds.\n\n{markdown_table(groups)}\n\n## Runs\n\n{markdown_table(runs)}\n"
+
+
+def markdown_table(rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(map(markdown_escaped, row)) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])
+
+
+def markdown_escaped(text: str) -> str:
+    return re.sub(r"([\\`*\[\]|~])", r"\\\1", html.escape(" ".join(text.split()), quote=False))

@@ -1,0 +1,185 @@
+"""The page of a comparison, with its table as CSV and Markdown beside it."""
+
+import os
+import struct
+from pathlib import Path
+from statistics import mean, stdev
+from urllib.parse import quote
+
+from ncf import __version__
+from ncf.errors import UserError
+from ncf.report.charts import COLOURS, PALE, Line, legend, line_chart
+from ncf.report.comparison import (
+    Comparison,
+    Group,
+    compare,
+    csv_text,
+    figure_name,
+    figure_of,
+    key_name,
+    label,
+    markdown_text,
+    spread_text,
+    unit_of,
+    value_of,
+    value_text,
+)
+from ncf.report.html import Html, cell, document, picture, section, short, table, tag, write_whole
+from ncf.runs import reader
+from ncf.runs.reader import Record
+
+N_SAMPLES = 24  # groups whose samples are shown
+N_BANDS = len(COLOURS)  # groups drawn in colour
+
+
+def write(paths: list[Path], output: Path | None = None) -> list[Path]:
+    """Compare all runs at or below the paths: comparison.html, .csv and .md in `output`, else in the folder that holds them all."""
+    folders = list(dict.fromkeys(run.resolve() for path in paths for run in reader.find(path)))
+    one = paths[0].resolve() if len(paths) == 1 else None
+    root = one or Path(os.path.commonpath([folder.parent for folder in folders]))
+    comparison = compare([reader.read(folder) for folder in folders], one.name if one else "comparison", root)
+    output = output or root
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written ({error.strerror})") from error
+    texts = {"html": page(comparison, output), "csv": csv_text(comparison), "md": markdown_text(comparison)}
+    for kind, text in texts.items():
+        write_whole(output / f"comparison.{kind}", text.encode())
+    return [output / f"comparison.{kind}" for kind in texts]
+
+
+def page(comparison: Comparison, folder: Path) -> Html:
+    runs, groups = comparison.runs, comparison.groups
+    statuses = [run.status for run in runs]
+    counts = ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
+    search = tag("input", type="search", placeholder="filter by words, e.g. gncn_t1 seed=0", aria_label="filter", autocomplete="off")
+    return document(
+        comparison.name,
+        tag("h1", comparison.name),
+        tag("p", f"{len(runs)} runs in {len(groups)} groups of one config each but for the seed: {counts}.", class_="lead"),
+        tag("div", search, tag("output"), class_="filter"),
+        section(
+            "Groups", group_table(comparison), note="Mean ± standard deviation over the seeds of complete runs. A click on a column's head sorts."
+        ),
+        section("Learning curves", curves(comparison), note=curves_note(comparison)),
+        section("Samples", samples(comparison), note="Of the best run of each group, by validation BCE."),
+        section("Runs", run_table(comparison, folder), note="Standard errors and all digits are in comparison.csv beside this page."),
+        tag("footer", f"Made by ncf {__version__}."),
+    )
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def heads(comparison: Comparison) -> list[tuple[str, str]]:
+    """The columns of both tables that hold the summaries' figures, with their units."""
+    return [(figure_name(figure), unit_of(comparison, figure)) for figure in comparison.figures]
+
+
+def group_table(comparison: Comparison) -> Html:
+    keys = [key for key in comparison.keys if key != "seed"]
+    rows = []
+    for group in comparison.groups:
+        figures = [group.over_seeds(figure) for figure in comparison.figures]
+        n = f"{len(group.complete)}" if len(group.complete) == len(group.runs) else f"{len(group.complete)} of {len(group.runs)}"
+        row = [config_cell(group.values[key]) for key in keys] or [group.label]
+        rows.append([*row, cell(len(group.complete), n), *(cell(f and f[0], spread_text(f)) for f in figures)])
+    header = [*(map(key_name, keys) if keys else ["group"]), "runs", *heads(comparison)]
+    return table(header, rows, sortable=True, filters=[group.words for group in comparison.groups])
+
+
+def run_table(comparison: Comparison, folder: Path) -> Html:
+    rows, filters = [], []
+    for run in comparison.runs:
+        values = {key: value_of(run, key) for key in comparison.keys}
+        figures = (figure_of(run, figure) for figure in comparison.figures)
+        epochs = run.rows[-1]["epoch"] if run.rows else None
+        seconds = run.summary.get("seconds", run.seconds)
+        rows.append(
+            [name_cell(comparison.run_name(run), run, folder), status_cell(run), *map(config_cell, values.values())]
+            + [epochs, run.best and run.best[0], *figures, cell(seconds, f"{seconds:.0f}")]
+        )
+        filters.append(f"{comparison.run_name(run)} {run.status} {label(values)}")
+    header = ["run", "status", *map(key_name, comparison.keys), "epochs", ("best BCE", "nats per image"), *heads(comparison), "seconds"]
+    return table(header, rows, sortable=True, filters=filters)
+
+
+def config_cell(value) -> Html:
+    return (
+        cell(value)
+        if isinstance(value, int) and not isinstance(value, bool)
+        else cell(value, repr(value))
+        if isinstance(value, float)
+        else cell(value_text(value))
+    )
+
+
+def name_cell(name: str, run: Record, folder: Path) -> Html:
+    report = run.folder / "report.html"
+    if not report.is_file():
+        return cell(name)
+    return tag("td", tag("a", name, href=quote(os.path.relpath(report, folder.resolve()))))
+
+
+def status_cell(run: Record) -> Html:
+    return tag("td", run.status, title=run.summary.get("reason"))
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def curves(comparison: Comparison) -> Html:
+    lines = group_lines(comparison, "validation_bce")
+    charts = [
+        line_chart("BCE on validation images", lines, "epoch", "BCE (nats per image)", key=False),
+        line_chart("ToD on validation images", group_lines(comparison, "validation_tod"), "epoch", "ToD (per image)", key=False),
+    ]
+    return Html(tag("div", *charts, class_="charts") + (legend(lines) or ""))
+
+
+def curves_note(comparison: Comparison) -> str:
+    note = "Mean over the runs of a group that reached the epoch; the band is their standard deviation."
+    return note + (f" In colour, the {N_BANDS} best by validation BCE." if len(comparison.groups) > N_BANDS else "")
+
+
+def group_lines(comparison: Comparison, name: str) -> list[Line]:
+    """A curve per group; those beyond the colours are pale, lie behind the others, and have no band."""
+    lines = []
+    for i, group in enumerate(comparison.groups):
+        by_epoch: dict[int, list[float]] = {}
+        for run in group.runs:
+            for row in run.rows:
+                if name in row:
+                    by_epoch.setdefault(row["epoch"], []).append(row[name])
+        epochs = sorted(by_epoch)
+        middle = [mean(by_epoch[epoch]) for epoch in epochs]
+        if i >= N_BANDS:
+            lines.insert(0, Line(group.label, epochs, middle, PALE, words=group.words))
+            continue
+        half = [stdev(by_epoch[epoch]) if len(by_epoch[epoch]) > 1 else 0.0 for epoch in epochs]
+        low, high = ([m + sign * h for m, h in zip(middle, half)] if any(half) else None for sign in (-1, 1))
+        lines.append(Line(group.label, epochs, middle, COLOURS[i], low=low, high=high, words=group.words))
+    return lines
+
+
+def samples(comparison: Comparison) -> Html:
+    """The samples.png that each run's own report left in its folder."""
+    figures = [figure for group in comparison.groups[:N_SAMPLES] if (figure := samples_figure(comparison, group)) is not None]
+    if not figures:
+        return tag("p", "No run here has a report with samples yet.")
+    left_out = len(comparison.groups) - N_SAMPLES
+    more = tag("p", f"{left_out} more groups are left out.", class_="note") if left_out > 0 else None
+    return Html(tag("div", *figures, class_="pictures wide") + (more or ""))
+
+
+def samples_figure(comparison: Comparison, group: Group) -> Html | None:
+    run = group.best_run
+    try:
+        file = (run.folder / "samples.png").read_bytes()
+        width, height = struct.unpack(">II", file[16:24])
+    except (OSError, struct.error):
+        return None
+    best = f", BCE {short(run.best[0])}" if run.best else ""
+    caption = tag("figcaption", group.label, tag("small", f"{comparison.run_name(run)}{best}"))
+    return tag("figure", picture(file, width, height, f"samples of {group.label}"), caption, data_filter=group.words)

@@ -1,0 +1,190 @@
+"""A run's report: report.html in its folder, one self-contained page made of whatever the run has left so far."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from ncf import __version__
+from ncf.config import defaults
+from ncf.config.checks import build
+from ncf.config.schema import TrainConfig
+from ncf.data import datasets
+from ncf.data.streams import stream
+from ncf.errors import UserError
+from ncf.measure.metrics import METRICS
+from ncf.models import build_model
+from ncf.network.solvers import solver_words
+from ncf.report.charts import COLOURS, Line, line_chart
+from ncf.report.html import Html, cell, count, details, document, section, short, table, tag, write_whole
+from ncf.report.sections import EXHIBITS
+from ncf.runs import checkpoint, reader
+from ncf.runs.provenance import choose_device
+from ncf.runs.reader import Record
+
+N_TEST = 100  # test images behind the pictures, the settling curves and the activity
+
+
+def write(folder: Path, network=None, data=None, target: Path | None = None) -> tuple[Path, list[str]]:
+    """Write the report of a run, and samples.png beside it; returns its path and what could not be shown, and why.
+
+    Without a network and its data both are restored from the run's best (else last) checkpoint.
+    """
+    run = reader.read(folder)
+    missing: list[str] = []
+    versions = run.summary.get("versions")
+    if network is None:
+        try:
+            network, data, content = restore(run)
+            run.config = run.config or content["config"]
+            versions = versions or content["versions"]
+        except UserError as error:
+            missing.append(f"no pictures: {error}")
+
+    def shown(title: str, make: Callable, *arguments) -> Html:
+        """A section that fails costs itself alone."""
+        try:
+            return make(*arguments)
+        except Exception as error:
+            missing.append(f"{title}: {error or type(error).__name__}")
+            return section(title, note="not shown: the lines at the top say why")
+
+    parts = [
+        shown("What was run", what_was_run, run),
+        shown("Learning curves", learning_curves, run),
+        shown("Final metrics", final_metrics, run),
+    ]
+    if network is not None:
+        x = data.splits["test"].x[:N_TEST]
+        exhibits = {title: make for title, (make, needed) in EXHIBITS.items() if getattr(network, needed, None)}
+        parts += [shown(title, make, run, network, data, x) for title, make in exhibits.items()]
+    head = shown("Facts", facts, run, versions)
+    page = document(run.name, heading(run, missing), head, *parts, tag("footer", f"Made by ncf {__version__}."))
+    target = target or folder / "report.html"
+    write_whole(target, page.encode())
+    return target, missing
+
+
+def restore(run: Record) -> tuple:
+    """The network of the best (else the last) checkpoint, its images, and the checkpoint's content."""
+    path = run.checkpoint
+    if path is None:
+        raise UserError("there is no checkpoint yet")
+    content = checkpoint.load(path)
+    trained: TrainConfig = build(content["config"], TrainConfig)
+    device = choose_device("auto", run.place.get("threads"))
+    data = datasets.load(trained.dataset, run.place.get("data_dir")).to(device)
+    network = build_model(trained, data, stream(0, "synapses"), device)
+    try:
+        network.load_tensors(content["weights"])
+    except ValueError as error:
+        raise UserError(f"checkpoint {path}: {error}") from error
+    return network, data, content
+
+
+# --- what the folder tells ----------------------------------------------------------------------------------------------
+
+
+def heading(run: Record, missing: list[str]) -> list[Html | None]:
+    reason = run.summary.get("reason")
+    return [
+        tag("h1", run.name),
+        tag("p", run.title, class_="lead"),
+        tag("p", f"This run is {run.status}: {reason}", class_="warning") if reason else None,
+        *(tag("p", line, class_="warning") for line in missing),
+    ]
+
+
+def settling_words(settle: dict) -> str:
+    solver = f", {solver_words(settle)}" if settle.get("solver", "euler") != "euler" or settle.get("growth") else ""
+    return f"K = {settle['steps']}, β = {settle['beta']}{solver}"
+
+
+def facts(run: Record, versions: dict | None) -> Html:
+    trained = run.rows[-1]["epoch"] if run.rows else 0
+    hardware = run.summary.get("hardware") or {}
+    layers, settle = run.value("model", "layers"), run.value("model", "settle")
+    pairs = {
+        "status": run.status,
+        "epochs": f"{trained} of {run.value('epochs') or '?'}" + (f", best {run.best[1]}" if run.best else ""),
+        "best validation BCE": f"{short(run.best[0])} nats per image" if run.best else None,
+        "training time": duration(run.seconds) if run.rows else None,
+        "hidden layers": "–".join(map(str, layers)) if layers else None,
+        "settling": settling_words(settle) if settle else None,
+        "seed": run.value("seed"),
+        "hardware": f"{hardware['name']}, {hardware['device']}, {count(hardware['threads'], 'thread')}" if hardware else None,
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()) if versions else None,
+    }
+    return tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs.items() if value is not None), class_="facts")
+
+
+def duration(seconds: float) -> str:
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{seconds:.1f} s" if minutes < 1 else f"{minutes:.1f} min" if hours < 1 else f"{hours:.1f} h"
+
+
+def what_was_run(run: Record) -> Html:
+    if not run.config:
+        return section("What was run", note="The folder has no readable config.yaml.")
+    changed = defaults.departures(run.config)
+    rows = [[tag("code", key), text(value), text(default)] for key, (value, default) in sorted(changed.items())]
+    command = defaults.command(run.config)
+    everything = [[tag("code", key), text(value)] for key, value in defaults.flatten({**run.config, **run.place}).items()]
+    return section(
+        "What was run",
+        tag("pre", command) if command else None,
+        table(["key", "this run", "default"], rows) if rows else None,
+        details(f"All {len(everything)} keys", table(["key", "value"], everything)),
+        note=f"{count(len(rows), 'key')} set apart from the defaults of this model, dataset and optimizer."
+        if rows
+        else "All keys are at their defaults.",
+    )
+
+
+def text(value) -> Html:
+    """A config value as YAML would show it."""
+    return tag("td", tag("code", value if isinstance(value, str) else json.dumps(value)))
+
+
+def learning_curves(run: Record) -> Html:
+    if not run.rows:
+        return section("Learning curves", note="No epoch is finished yet.")
+    charts = []
+    for name, y_label in (("bce", "BCE (nats per image)"), ("tod", "ToD (per image)")):
+        lines = []
+        for split, colour in (("train", COLOURS[0]), ("validation", COLOURS[1])):
+            points = [(row["epoch"], row[f"{split}_{name}"]) for row in run.rows if f"{split}_{name}" in row]
+            lines.append(Line(split, [x for x, _ in points], [y for _, y in points], colour))
+        mark = (run.best[1], "best") if run.best else None
+        charts.append(line_chart(f"{METRICS[name].label} after each epoch", lines, "epoch", y_label, mark))
+    names = list(dict.fromkeys(name for row in run.rows for name in row))
+    data = table(names, ([row.get(name) for name in names] for row in run.rows))
+    return section(
+        "Learning curves",
+        tag("div", *charts, class_="charts"),
+        details(f"The {count(len(run.rows), 'row')} of metrics.jsonl behind them", data),
+        note="Train: over the epoch's batches, each before its own update. Validation: after the epoch.",
+    )
+
+
+def final_metrics(run: Record) -> Html:
+    figures = run.summary.get("metrics") or {}
+    if not figures:
+        return section("Final metrics", note="Measured when training is complete.")
+    splits = list(figures)
+    rows = []
+    for name in dict.fromkeys(name for split in splits for name in figures[split]):
+        given = [figures[split].get(name) or {} for split in splits]
+        unit = next(figure.get("unit", "") for figure in given if figure)
+        n = ", ".join(str(figure.get("n", "–")) for figure in given)
+        label = METRICS[name].label if name in METRICS else name
+        rows.append([tag("td", label, tag("small", unit)), *(with_error(figure) for figure in given), n])
+    header = ["metric", *splits, "images"]
+    note = f"Of the checkpoint of epoch {run.summary.get('best_epoch')}: mean over images ± its standard error."
+    return section("Final metrics", table(header, rows), note=note)
+
+
+def with_error(figure: dict) -> Html:
+    value, error = figure.get("value"), figure.get("stderr")
+    if not isinstance(value, (int, float)) or not isinstance(error, (int, float)):
+        return cell(value)
+    return cell(value, f"{short(value)} ± {error:.2f}")

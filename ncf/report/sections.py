@@ -1,0 +1,161 @@
+"""Sections of a run's report that show its network at work: what `portrait` measures, as pictures, charts and tables."""
+
+from contextlib import suppress
+
+import numpy as np
+
+from ncf.config.checks import build_node
+from ncf.config.schema import MetricsConfig
+from ncf.errors import UserError
+from ncf.measure import diagnostics
+from ncf.measure.latents import TrainingLatents
+from ncf.measure.metrics import METRICS, observed_pixels
+from ncf.report.charts import Line, line_chart
+from ncf.report.html import Html, details, picture, png, section, table, tag, write_whole
+from ncf.runs.reader import Record
+
+N_PICTURES = 16  # reconstructions and completions
+N_SAMPLES = 32
+N_FIELDS = 48
+
+
+def metric_settings(run: Record) -> MetricsConfig:
+    return build_node(run.value("metrics") or {}, MetricsConfig, "metrics.")
+
+
+def grey(images) -> np.ndarray:
+    """Images in [0, 1], (n, J_0), as bytes."""
+    values = images.detach().cpu().numpy() if hasattr(images, "detach") else np.asarray(images)
+    return np.round(np.nan_to_num(values).clip(0, 1) * 255).astype(np.uint8)
+
+
+def stacks(shape: tuple[int, int], rows: list[np.ndarray], *alts: str) -> Html:
+    """The i-th images (bytes, grey or in colour) of all rows stand in the i-th stack, top to bottom; the stacks wrap."""
+    height, width = shape
+
+    def tile(image: np.ndarray, alt: str) -> Html:
+        return picture(png(image.reshape(height, width, *image.shape[1:])), width, height, alt, pixel_size(shape))
+
+    stacked = (
+        tag("div", *(tile(image, f"{alt} {i}") for image, alt in zip(images, alts, strict=True))) for i, images in enumerate(zip(*rows), start=1)
+    )
+    return tag("div", *stacked, class_="pictures")
+
+
+def reconstructions(run: Record, network, data, x) -> Html:
+    x = x[:N_PICTURES]
+    rows = [grey(x), grey(network.settle(x).mu[0])]
+    return section(
+        "Reconstructions",
+        stacks(data.image_shape, rows, "test image", "reconstruction"),
+        note="Above, test images; below, what the network settles to on them.",
+    )
+
+
+def completions(run: Record, network, data, x) -> Html:
+    x = x[:N_PICTURES]
+    settings = metric_settings(run)
+    observed = observed_pixels(settings.mask, settings.mask_fraction, data.image_shape).to(x.device)
+    seen = np.repeat(grey(x)[..., None], 3, axis=2)
+    seen[:, observed.cpu().numpy() == 0] = (86, 180, 233)  # a colour that no image has
+    rows = [grey(x), seen, grey(network.settle(x, observed=observed).mu[0])]
+    where = f"the {settings.mask} {settings.mask_fraction:.0%}" if settings.mask != "random" else f"a random {settings.mask_fraction:.0%}"
+    return section(
+        "Completions",
+        stacks(data.image_shape, rows, "test image", "what is seen of it", "completion"),
+        note=f"From the top: a test image; what settling sees of it ({where} hidden, blue); the whole image as the network predicts it.",
+    )
+
+
+def sample_pictures(run: Record, network, data, x) -> Html:
+    training = TrainingLatents(network, data, metric_settings(run), run.checkpoint)
+    drawn, fitted = diagnostics.samples(network, training, N_SAMPLES)
+    rows = [grey(drawn), grey(diagnostics.nearest(drawn, training.images))]
+    with suppress(UserError):  # for the comparison page; this page holds them itself
+        write_whole(run.folder / "samples.png", png(mosaic(rows[0], data.image_shape)))
+    return section(
+        "Samples",
+        stacks(data.image_shape, rows, "sample", "nearest training image"),
+        note=f"Above, projections of top activities drawn from {fitted}; below each, the training image nearest to it (squared error over pixels).",
+    )
+
+
+def mosaic(images: np.ndarray, shape: tuple[int, int], columns: int = 8) -> np.ndarray:
+    """Images of bytes, (n, J_0) or in colour (n, J_0, 3), as one picture, enlarged by a whole factor, with white between them and where
+    the last line ends."""
+    colours = images.shape[2:]
+    tiles = images.reshape(-1, *shape, *colours).repeat(pixel_size(shape), axis=1).repeat(pixel_size(shape), axis=2)
+    tiles = np.pad(tiles, ((0, -len(tiles) % columns), (0, 2), (0, 2), *((0, 0) for _ in colours)), constant_values=255)
+    tiles[len(images) :] = 255
+    lines = tiles.reshape(-1, columns, *tiles.shape[1:]).swapaxes(1, 2)
+    return lines.reshape(lines.shape[0] * lines.shape[1], -1, *colours)[:-2, :-2]
+
+
+def pixel_size(shape: tuple[int, int]) -> int:
+    return max(1, 56 // shape[1])
+
+
+def fields(run: Record, network, data, x) -> Html:
+    weights, scale = coloured_fields(network, N_FIELDS)
+    n_units = network.parameters["W1"].shape[0]
+    return section(
+        "Receptive fields",
+        stacks(data.image_shape, [weights], "receptive field"),
+        note=f"What each unit of layer 1 adds to the image (rows of W1): the {len(weights)} of {n_units} with the largest norm, largest first. "
+        f"Blue lowers a pixel, orange raises it, white leaves it; full colour at {scale:.2g}.",
+    )
+
+
+def coloured_fields(network, count: int) -> tuple[np.ndarray, float]:
+    """The receptive fields of `count` units as colours (bytes, (n, J_0, 3)), and the weight that full colour stands for."""
+    weights = diagnostics.receptive_fields(network, count)
+    scale = float(np.quantile(np.abs(weights), 0.995)) or 1.0
+    return diverging(weights / scale), scale
+
+
+def diverging(values: np.ndarray) -> np.ndarray:
+    """Values in [-1, 1] as colours (bytes): blue below, white at zero, orange above."""
+    t = np.nan_to_num(values).clip(-1, 1)[..., None]
+    ends = np.where(t < 0, np.array([0, 114, 178]), np.array([213, 94, 0]))
+    return np.round(255 + np.abs(t) * (ends - 255)).astype(np.uint8)
+
+
+def activity(run: Record, network, data, x) -> Html:
+    layers = diagnostics.activity(network.settle(x))
+    rows = [[str(l), layer["units"], bar(layer["active"]), bar(layer["silent"]), layer["strength"]] for l, layer in enumerate(layers, start=1)]
+    return section(
+        "Activity",
+        table(["layer", "units", "active per image", "never active", "mean |f| where active"], rows),
+        note=f"After settling on {len(x)} test images; a unit is active where |f| > {diagnostics.ACTIVE:g}.",
+    )
+
+
+def bar(share: float) -> Html:
+    return tag("td", tag("span", class_="bar", style=f"width:{80 * share:.0f}px"), f" {share:.0%}", data_value=share)
+
+
+def settling(run: Record, network, data, x) -> Html:
+    K, beta = network.config.settle.steps, network.config.settle.beta
+    curves = diagnostics.settling_curves(network, x, 2 * K)
+    steps = list(range(1, 2 * K + 1))
+    charts = [
+        line_chart(f"{METRICS[name].label} while settling", [Line(name, steps, curves[name])], "step k", y_label, (K, f"K = {K}"))
+        for name, y_label in (("bce", "BCE (nats per image)"), ("tod", "ToD (per image)"))
+    ]
+    data = table(["k", "BCE", "ToD"], zip(steps, curves["bce"], curves["tod"]))
+    return section(
+        "Settling",
+        tag("div", *charts, class_="charts"),
+        details(f"The {2 * K} values behind them", data),
+        note=f"Mean over {len(x)} test images, step by step to twice K (β = {beta}): a curve that still moves at K has not settled.",
+    )
+
+
+EXHIBITS = {  # title -> the section, and the method that a model must have for it
+    "Reconstructions": (reconstructions, "project"),
+    "Completions": (completions, "project"),
+    "Samples": (sample_pictures, "project"),
+    "Receptive fields": (fields, "move"),
+    "Settling": (settling, "move"),
+    "Activity": (activity, "settle"),
+}

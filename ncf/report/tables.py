@@ -1,0 +1,78 @@
+"""Tables for the terminal and pictures for the run folder."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from ncf.measure.metrics import METRICS
+from ncf.runs.files import write_whole
+
+
+def metric_table(figures: dict[str, dict], title: str) -> str:
+    """split -> metric -> figure, as an aligned table: one row per metric, one column per split, value +- standard error."""
+    splits = list(figures)
+    names = list(figures[splits[0]])
+    common = [figures[split][names[0]]["n"] if names else 0 for split in splits]
+    rows = [["", *splits, "unit"]]
+    for name in names:
+        found = [figures[split][name] for split in splits]
+        fewer = "" if [figure["n"] for figure in found] == common else f" ({found[-1]['n']} images)"
+        cells = [f"{figure['value']:.2f} +- {figure['stderr']:.2f}" for figure in found]
+        rows.append([METRICS[name].label + fewer, *cells, found[0]["unit"]])
+    rows.append(["images", *map(str, common), ""])
+    return title + "\n" + aligned(rows)
+
+
+def aligned(rows: list[list[str]]) -> str:
+    """Columns padded to their widest cell: texts left, the rest right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(w) if i in (0, len(row) - 1) else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))).rstrip() for row in rows
+    )
+
+
+def sweep_table(jobs: dict[str, dict]) -> str:
+    """All jobs of a sweep: status, best epoch, and each metric on validation and test."""
+    names = [n for n in METRICS if any(n in split for s in jobs.values() for split in s.get("metrics", {}).values())]
+    columns = [(split, n) for n in names for split in ("validation", "test")]
+    rows = [["job", "status", "epoch", *(f"{METRICS[n].label} {split}" for split, n in columns), "seconds"]]
+    for job, s in jobs.items():
+        cells = [s.get("metrics", {}).get(split, {}).get(n, {}).get("value") for split, n in columns]
+        done = s.get("status") == "complete"
+        rows.append(
+            [job, s["status"], str(s["best_epoch"]) if done else "-"]
+            + ["-" if cell is None else f"{cell:.2f}" for cell in cells]
+            + [f"{s['seconds']:.0f}" if done else "-"]
+        )
+    return aligned(rows)
+
+
+def draw_reconstructions(network, data, path: Path, n: int = 16) -> None:
+    """The first n test images above what the network settles to on them, as a PNG."""
+    x = data.splits["test"].x[:n]
+    mu = network.settle(x).mu[0]
+    height, width = data.image_shape
+    save_picture(path, [("image", x.cpu().numpy()), ("settled", mu.cpu().numpy())], height, width)
+
+
+def save_picture(path: Path, rows: list[tuple[str, np.ndarray]], height: int, width: int) -> None:
+    """Rows of images (n, J_0) with a label each, pixels kept crisp, written whole or not at all."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    n = max(len(images) for _, images in rows)
+    figure = Figure(figsize=(0.6 * n + 0.9, 0.6 * len(rows) * height / width), dpi=150)
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(rows), 1, squeeze=False, gridspec_kw={"hspace": 0.06})[:, 0]
+    figure.subplots_adjust(left=0.9 / (0.6 * n + 0.9), right=1, top=1, bottom=0)
+    gap = max(1, width // 16)
+    for (label, images), axis in zip(rows, axes):
+        line = np.ones((height, n, width + gap))  # white between the images, and after the last of a short row
+        line[:, : len(images), :width] = images.reshape(-1, height, width).swapaxes(0, 1)
+        axis.set_axis_off()
+        axis.imshow(line.reshape(height, -1)[:, :-gap], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        axis.text(-0.02 * 10 / n, 0.5, label, transform=axis.transAxes, ha="right", va="center", fontsize=9)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    write_whole(path, buffer.getbuffer())

@@ -1,0 +1,110 @@
+"""What a run folder holds, read without touching it: any part of it may be missing, half written or damaged."""
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import yaml
+
+from ncf.config.schema import without_place
+from ncf.errors import UserError
+
+MARKS = {"config.yaml", "metrics.jsonl", "summary.json"}  # a folder with one of them is a run
+
+
+@dataclass
+class Record:
+    folder: Path
+    config: dict  # the science of config.yaml, nested; empty when it cannot be read
+    place: dict  # the rest of it: where and how
+    rows: list[dict]
+    summary: dict
+
+    @property
+    def name(self) -> str:
+        return self.folder.resolve().name
+
+    @property
+    def status(self) -> str:
+        """complete, stopped, failed; unfinished while it runs, or after a death that left no word."""
+        return str(self.summary.get("status", "unfinished"))
+
+    @cached_property
+    def best(self) -> tuple[float, int] | None:
+        """The best validation BCE so far (nats per image) and its epoch."""
+        figures = [(row["validation_bce"], row["epoch"]) for row in self.rows if math.isfinite(row.get("validation_bce", math.nan))]
+        return min(figures, default=None)
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The best checkpoint, else the last one."""
+        paths = (self.folder / "checkpoints" / name for name in ("best.pt", "last.pt"))
+        return next((path for path in paths if path.exists()), None)
+
+    @property
+    def seconds(self) -> float:
+        return sum(row.get("seconds", 0) for row in self.rows)
+
+    @property
+    def title(self) -> str:
+        """What was trained on what."""
+        return " on ".join(str(name) for name in (self.value("model", "name"), self.value("dataset", "name")) if name)
+
+    def value(self, *path: str):
+        """A value of the config, None where there is none: ``value("model", "settle", "steps")``."""
+        node = self.config
+        for name in path:
+            node = node.get(name) if isinstance(node, dict) else None
+        return node
+
+
+def read(folder: Path) -> Record:
+    text = read_text(folder / "config.yaml")
+    try:
+        config = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) if text else {}
+    except yaml.YAMLError:
+        config = {}
+    config = config if isinstance(config, dict) else {}
+    science = without_place(config)
+    summary = read_json(read_text(folder / "summary.json"))
+    place = {name: value for name, value in config.items() if name not in science}
+    return Record(folder, science, place, read_rows(read_text(folder / "metrics.jsonl")), summary)
+
+
+def read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def read_json(text: str) -> dict:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    return value if isinstance(value, dict) else {}
+
+
+def read_rows(text: str) -> list[dict]:
+    """The whole rows of metrics.jsonl: of a run that is being written, the last line may be half there."""
+    rows = ({name: value for name, value in read_json(line).items() if isinstance(value, (int, float))} for line in text.splitlines())
+    return [row for row in rows if "epoch" in row]
+
+
+def find(path: Path) -> list[Path]:
+    """The runs at or below a path, by name. Raises UserError where there is none."""
+    if not path.exists():
+        raise UserError(f"{path}: no such folder; give the folder of a run or of a sweep")
+    runs = []
+    for folder, inner, files in os.walk(path):
+        if MARKS & set(files) or "checkpoints" in inner:
+            runs.append(Path(folder))
+            inner.clear()
+        inner.sort()
+    if not runs:
+        raise UserError(f"{path}: no run is there (no config.yaml, metrics.jsonl or summary.json); give the folder of a run or of a sweep")
+    return runs

@@ -1,0 +1,314 @@
+"""A run folder: who writes into it, what it holds, and how a run goes on in it after any death.
+
+    config.yaml               the resolved config
+    metrics.jsonl             a line per epoch
+    checkpoints/last.pt       the newest state, previous.pt the one before, best.pt the one with the best validation BCE
+    summary.json              status, final metrics; written when all of them are measured
+    run.log                   what was printed
+    reconstructions.png       images and what the network makes of them
+    report.html, samples.png  the run for people to look at: see ncf/report/run_page.py
+
+The order of writing at the end of an epoch is best.pt, the line of metrics.jsonl, last.pt. Only last.pt decides where a run stands:
+whatever was written after it is cut back or written again, the same, by the run that goes on.
+"""
+
+import fcntl
+import json
+import os
+import socket
+from datetime import datetime
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from ncf.config.checks import build
+from ncf.config.schema import TrainConfig, flatten, science
+from ncf.errors import UserError
+from ncf.runs import checkpoint
+from ncf.runs.files import remove_leftovers, write_whole
+
+UNBEGUN = {".lock", ".hydra", "checkpoints", "run.log", "summary.json"}  # what may lie in a run folder before config.yaml does
+RESULT = {"model", "dataset", "epochs_trained", "best_epoch", "validation_bce", "metrics", "seconds"}  # what is told of a complete run
+
+
+def run_folder(config: TrainConfig) -> tuple[Path, bool]:
+    """The folder of a single run and whether the user named it (a named run goes on where it stopped)."""
+    if config.run_dir:
+        return Path(config.run_dir), True
+    runs = Path(config.output_dir) / "runs"
+    if config.name:
+        return runs / config.name, True
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    return runs / f"{stamp}_{config.model.name}_{config.dataset.name}_seed{config.seed}", False
+
+
+class Run:
+    """An open run folder, locked by this process."""
+
+    def __init__(self, folder: Path, config: TrainConfig):
+        self.folder = folder
+        self.config = config
+        self.checkpoints = folder / "checkpoints"
+        self.lock = None
+
+    # --- opening ------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def open(cls, folder: Path, config: TrainConfig, named: bool) -> "Run":
+        """Make or reopen the folder. An unnamed run never shares one; a named one goes on if its config is the same."""
+        created = [path for path in (folder / "checkpoints", folder, *folder.parents) if not path.exists()]
+        run = None
+        try:
+            run = cls(folder if named else new_folder(folder), config)
+            run.checkpoints.mkdir(parents=True, exist_ok=True)
+            run.take_lock()
+            require_mine(run.folder, config)  # again: the run that it was looked at for may have begun meanwhile
+            tidy(run.folder)
+            run.write_text("config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
+        except OSError as error:
+            if run and run.lock and created:
+                (run.folder / ".lock").unlink(missing_ok=True)
+            for path in created:
+                if path.is_dir() and not any(path.iterdir()):
+                    path.rmdir()
+            if run:
+                run.close()
+            raise UserError(f"run {folder}: cannot be written ({error.strerror or error}); choose another output_dir= or make room") from error
+        except UserError:
+            run.close()
+            raise
+        return run
+
+    def take_lock(self) -> None:
+        """Hold the folder for as long as this process lives, whatever ends it."""
+        lock = open(self.folder / ".lock", "a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip() or "another process"
+            lock.close()
+            raise UserError(f"run {self.folder} is in use by {holder}; wait for it, or choose another name=") from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+        lock.flush()
+        self.lock = lock
+
+    def close(self) -> None:
+        if self.lock:
+            self.lock.close()
+            self.lock = None
+
+    # --- checkpoints --------------------------------------------------------------------------------------------------
+
+    def save_last(self, content: dict) -> None:
+        checkpoint.keep_previous(self.checkpoints / "last.pt", self.checkpoints / "previous.pt")
+        checkpoint.save(self.checkpoints / "last.pt", content)
+
+    def save_best(self, content: dict) -> None:
+        checkpoint.save(self.checkpoints / "best.pt", content)
+
+    def newest(self) -> dict | None:
+        """The content of last.pt, or of previous.pt when that one is damaged, or None when there is neither.
+
+        A damaged last.pt is replaced by previous.pt at once: the next save would make it the previous one.
+        """
+        last, previous = self.checkpoints / "last.pt", self.checkpoints / "previous.pt"
+        if not last.exists() and not previous.exists():
+            return None
+        try:
+            return checkpoint.load(last)
+        except checkpoint.OtherFormat:
+            raise
+        except UserError as error:
+            self.say(f"warning: {error}")
+        try:
+            content = checkpoint.load(previous)
+        except UserError as error:
+            raise UserError(f"run {self.folder}: no readable checkpoint is left ({error}); remove the folder to start anew") from error
+        os.replace(previous, last)
+        self.say("going on from previous.pt")
+        return content
+
+    # --- what people read ---------------------------------------------------------------------------------------------
+
+    def say(self, line: str, show: bool = True) -> None:
+        """A line for the person (if `show`) and for run.log; a closed terminal or a full log must not end the run."""
+        if show:
+            speak(line)
+        try:
+            with open(self.folder / "run.log", "a", encoding="utf-8") as log:
+                log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
+        except OSError:
+            pass
+
+    def rows(self) -> list[dict]:
+        path = self.folder / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def rewind_rows(self, n: int) -> None:
+        """Cut metrics.jsonl back to its first n lines: what a checkpoint does not know did not happen."""
+        path = self.folder / "metrics.jsonl"
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        whole = [line for line in lines if line.endswith(b"\n")]
+        if len(whole) < n:
+            raise UserError(f"run {self.folder}: metrics.jsonl has {len(whole)} lines, the checkpoint knows {n}; it was changed by hand")
+        for i, line in enumerate(whole[:n], 1):
+            if not is_row(line, i):
+                raise UserError(
+                    f"run {self.folder}: line {i} of metrics.jsonl is damaged; put a good copy of the file there, or choose another name="
+                )
+        if len(lines) > n or not path.exists():
+            write_whole(path, b"".join(whole[:n]))
+
+    def add_row(self, row: dict) -> None:
+        with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def write_summary(self, summary: dict) -> None:
+        self.write_text("summary.json", json.dumps(summary, indent=2) + "\n")
+
+    def forget_end(self) -> None:
+        """No summary while it runs: it would speak of an earlier end."""
+        (self.folder / "summary.json").unlink(missing_ok=True)
+
+    def end(self, status: str, reason: str) -> None:
+        """Say in summary.json why there is no result; the disk may be the reason, so this may fail."""
+        config = self.config
+        which = {"model": config.model.name, "dataset": config.dataset.name, "seed": config.seed, "epochs": config.epochs}
+        try:
+            self.write_summary({"status": status, "reason": reason, **which})
+        except OSError:
+            pass
+
+    def write_text(self, name: str, text: str) -> None:
+        write_whole(self.folder / name, text.encode())
+
+
+class Follower(Run):
+    """A run as the further processes of data-parallel training see it: the first one writes, these do not."""
+
+    def nothing(self, *_, **__) -> None:
+        pass
+
+    forget_end = newest = save_last = save_best = say = add_row = rewind_rows = write_summary = nothing
+
+
+def new_folder(wanted: Path) -> Path:
+    """Make a folder that nobody else has: the wanted one, or that with a number."""
+    for n in range(1, 10_000):
+        folder = wanted if n == 1 else wanted.with_name(f"{wanted.name}-{n}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            if not folder.is_dir():
+                raise
+    raise FileExistsError(f"{wanted.name} is taken")
+
+
+# --- what an existing folder says -------------------------------------------------------------------------------------
+
+
+def read_summary(folder: Path) -> dict | None:
+    try:
+        summary = json.loads((folder / "summary.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return summary if isinstance(summary, dict) else None
+
+
+def is_row(line: bytes, epoch: int) -> bool:
+    """Whether a line of metrics.jsonl is that of this epoch."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(row, dict) and row.get("epoch") == epoch and "seconds" in row
+
+
+def read_config(folder: Path) -> dict:
+    """What config.yaml says, empty where there is none to read."""
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+    except Exception:  # any damage that YAML can have
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def stored_config(folder: Path) -> dict | None:
+    """The config of the run in `folder`, or None when none has begun there: config.yaml, or what a checkpoint knows of it."""
+    path = folder / "config.yaml"
+    damage: Exception | None = None
+    try:
+        if path.exists():
+            content = OmegaConf.to_container(OmegaConf.load(path))
+            if isinstance(content, dict) and content and "${" not in str(content):  # a run writes no expressions
+                return content
+            damage = ValueError("it is no config that a run has written")
+    except Exception as error:  # any damage that YAML can have
+        damage = error
+    for name in ("last.pt", "previous.pt", "best.pt"):
+        try:
+            return checkpoint.load(folder / "checkpoints" / name)["config"]
+        except UserError:
+            pass
+    if damage:
+        raise UserError(f"run {folder}: its config.yaml cannot be read ({damage}); choose another name=") from damage
+    return None
+
+
+def require_mine(folder: Path, config: TrainConfig) -> None:
+    """Refuse a folder that holds something else than a run, or a run with another config; only `epochs` may be raised."""
+    stored = stored_config(folder)
+    if stored is None:
+        others = [path.name for path in folder.iterdir() if path.name not in UNBEGUN and path.suffix != ".tmp"] if folder.is_dir() else []
+        if others:
+            raise UserError(f"run {folder}: the folder is no run and not empty (it has {others[0]}); choose another name= or run_dir=")
+        return
+    if config.resume == "never":
+        raise UserError(f"run {folder} exists; choose another name=, or resume=auto to go on with it")
+    changed = changes(stored, config)
+    if changed:
+        raise UserError(f"run {folder} exists with another config: {', '.join(changed)}; choose another name=")
+
+
+def changes(stored: dict, config: TrainConfig) -> list[str]:
+    """What of the science differs from a stored config, in words; more epochs are no difference."""
+    try:
+        old = flatten(science(build(stored, TrainConfig)))
+    except UserError as error:
+        return [f"it is of another version of ncf ({error})"]
+    new = flatten(science(config))
+    changed = [f"{k} ({old.get(k)} there, {new.get(k)} now)" for k in {**old, **new} if old.get(k) != new.get(k) and k != "epochs"]
+    if new["epochs"] < old["epochs"]:
+        changed.append(f"epochs ({old['epochs']} there, {new['epochs']} now: it can only be raised)")
+    return changed
+
+
+def tidy(folder: Path) -> None:
+    """Remove what killed processes have left half-written in a run folder; one that cannot be written stays as it is."""
+    for place in (folder, folder / "checkpoints"):
+        try:
+            remove_leftovers(place)
+        except OSError:
+            pass
+
+
+def stored_result(folder: Path, config: TrainConfig) -> dict | None:
+    """The summary of a run that is complete with this very config; one that is damaged is made again."""
+    summary = read_summary(folder) or {}
+    done = summary.get("status") == "complete" and summary.get("epochs") == config.epochs and RESULT <= summary.keys()
+    return summary if done else None
+
+
+def speak(line: str) -> None:
+    """Print, unless nobody is there to read (a closed pipe, a closed terminal, a full disk)."""
+    try:
+        print(line, flush=True)
+    except (OSError, ValueError):
+        silence = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silence, 1)  # what Python still holds back goes there too
+        os.close(silence)

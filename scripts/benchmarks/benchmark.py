@@ -1,0 +1,170 @@
+"""What a training batch costs, against the bare matrix products of its settling: `scripts/benchmark`.
+
+The bare products are those of K settling steps of that very network (W, M, feedback, Q; the lateral term needs none), as plain float32
+torch products on all cores, timed in the same process and interleaved with the batches, so that a noisy machine is noisy for both.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from benchmarks.rounds import TYPES, against_bare, contestants, learning, take_turns
+
+from ncf.config.compose import compose_train
+from ncf.config.schema import GNCNConfig
+from ncf.runs.provenance import choose_device, hardware, versions
+
+MODELS = ("gncn_t1", "gncn_t1_sigma", "gncn_t2_l_sigma", "gncn_pdh")
+PARTS = ("settle", "update", "constrain", "metrics", "data")
+
+
+def measure_model(name: str, batch: int, types: list[str], repeats: int, device: torch.device, *settings: str) -> list[dict]:
+    """One row per type: medians over interleaved repeats of bare products and training batches."""
+    config: GNCNConfig = compose_train(f"model={name}", *settings).model
+    laps = take_turns(contestants(config, batch, types, device), repeats)
+    bare = [lap["products"] for lap in laps["bare"]]
+    return [row(name, batch, kind, bare, laps[kind]) for kind in types]
+
+
+def row(name: str, batch: int, kind: str, bare: list[float], laps: list[dict[str, float]]) -> dict:
+    totals = [sum(lap.values()) for lap in laps]
+    return {
+        "model": name,
+        "batch": batch,
+        "precision": kind,
+        "ms_per_batch": 1e3 * float(np.median(totals)),
+        "images_per_second": batch / float(np.median(totals)),
+        "bare_ms": 1e3 * float(np.median(bare)),
+        **against_bare([learning(lap) for lap in laps], bare),
+        "ms": {part: 1e3 * float(np.median([lap[part] for lap in laps])) for part in PARTS},
+    }
+
+
+def start_up_seconds() -> float:
+    """From the shell to a loop that is ready to train: imports included, median of three."""
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import ncf.cli, ncf.train"], check=True)
+        times.append(time.perf_counter() - start)
+    return sorted(times)[1]
+
+
+# What a network grows by: the axis, its values, the override (or batch size) that a value stands for.
+GROWTH = {
+    "units per layer": ([90, 180, 360, 720], lambda n: ([f"model.layers=[{n},{n},{n}]"], 200)),
+    "layers of 360 units": ([1, 2, 3, 5, 8], lambda n: ([f"model.layers={[360] * n}".replace(" ", "")], 200)),
+    "settling steps K": ([10, 25, 50, 100, 200], lambda n: ([f"model.settle.steps={n}"], 200)),
+    "images per batch": ([50, 100, 200, 500, 1000, 2000], lambda n: ([], n)),
+}
+
+
+ROUND = [digit * 10**power for power in range(-1, 7) for digit in (1, 2, 5)]  # microseconds that an axis may name
+
+
+def measure_growth(name: str, types: list[str], repeats: int, device: torch.device) -> list[dict]:
+    """Rows as those of `measure_model`, with the axis and the value that they stand for."""
+    rows = []
+    for axis, (values, meaning) in GROWTH.items():
+        for value in values:
+            settings, batch = meaning(value)
+            rows += [{"axis": axis, "value": value, **r} for r in measure_model(name, batch, types, repeats, device, *settings)]
+    return rows
+
+
+def draw_growth(rows: list[dict], path: Path) -> None:
+    """Microseconds per image against each axis, beside those of the bare products."""
+    from matplotlib.figure import Figure
+
+    from ncf.report.charts import COLOURS
+
+    figure = Figure(figsize=(11, 3.2), layout="constrained")
+    costs = [1e3 * r[key] / r["batch"] for r in rows for key in ("ms_per_batch", "bare_ms")]
+    low, high = min(costs) / 2, 2 * max(costs)
+    for panel, axis in zip(figure.subplots(1, len(GROWTH), sharey=True), GROWTH):
+        mine = [r for r in rows if r["axis"] == axis]
+        curves = {kind: [(r["value"], 1e3 * r["ms_per_batch"] / r["batch"]) for r in mine if r["precision"] == kind] for kind in TYPES}
+        curves["bare products"] = [(r["value"], 1e3 * r["bare_ms"] / r["batch"]) for r in mine if r["precision"] == mine[0]["precision"]]
+        for (label, points), colour in zip(curves.items(), COLOURS):
+            if points:
+                panel.plot(*zip(*points), "o-", color=colour, markersize=3, label=label)
+        panel.set(xlabel=axis, xscale="log", yscale="log", xticks=GROWTH[axis][0], xticklabels=GROWTH[axis][0])
+        panel.set_yticks([n for n in ROUND if low <= n <= high], [f"{n:,}" for n in ROUND if low <= n <= high])
+        panel.tick_params(labelsize=8)
+        panel.minorticks_off()
+        panel.grid(color="#e5e5e5")
+        panel.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("microseconds per image")
+    figure.axes[0].legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def table(rows: list[dict]) -> str:
+    from ncf.report.tables import aligned
+
+    head = ["model", "batch", "precision", "ms/batch", "images/s", "bare ms", "ratio", "quartiles", *(f"{part} ms" for part in PARTS)]
+    lines = [["grows", *head] if "axis" in rows[0] else head]
+    for r in rows:
+        low, high = r["ratio_quartiles"]
+        lines.append(
+            ([f"{r['axis']}: {r['value']}"] if "axis" in r else [])
+            + [r["model"], str(r["batch"]), r["precision"], f"{r['ms_per_batch']:.1f}", f"{r['images_per_second']:.0f}", f"{r['bare_ms']:.1f}"]
+            + [f"{r['ratio']:.2f}", f"{low:.2f}-{high:.2f}", *(f"{r['ms'][part]:.1f}" for part in PARTS)]
+        )
+    return aligned(lines)
+
+
+def compare_with_peers(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
+    from benchmarks import peers
+
+    known = peers.known_peers()
+    for name in given.peers:
+        if name not in known:
+            parser.error(f"no peer {name!r}; known: {', '.join(known)}")
+    if given.threads and hasattr(os, "sched_setaffinity"):  # the peers' threads are limited by the cores that they see
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.threads])
+    peers.compare(given.peers or known, given.batches, given.precisions, given.repeats, given.steps)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="scripts/benchmark", description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
+    parser.add_argument("--batches", nargs="+", type=int, default=[200, 1000])
+    parser.add_argument("--precisions", nargs="+", default=list(TYPES), choices=list(TYPES))
+    parser.add_argument("--repeats", type=int, default=9, help="interleaved repeats, of which the median counts (default 9)")
+    parser.add_argument("--growth", type=Path, metavar="PNG", help="measure cost per image against width, depth, K and batch instead, and draw it")
+    parser.add_argument(
+        "--peers", nargs="*", metavar="PEER", help="measure other packages' training batch in the same rounds instead (all, or those named)"
+    )
+    parser.add_argument("--steps", type=int, default=50, help="settling steps K of the comparison with peers (default 50)")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=None)
+    given = parser.parse_args()
+    device = choose_device("cpu" if given.peers is not None else given.device, given.threads)
+    torch.set_grad_enabled(False)
+    if given.peers is not None:
+        compare_with_peers(parser, given)
+        return
+    if given.growth:
+        rows = measure_growth(given.models[0], given.precisions, given.repeats, device)
+        draw_growth(rows, given.growth)
+    else:
+        rows = [r for name in given.models for batch in given.batches for r in measure_model(name, batch, given.precisions, given.repeats, device)]
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    record = {"rows": rows, "start_up_seconds": start_up_seconds(), "peak_memory_mib": memory, "hardware": hardware(device), "versions": versions()}
+    print(table(rows))
+    print(
+        f"start-up {record['start_up_seconds']:.1f} s, peak memory {memory:.0f} MiB, {hardware(device)['name']}, {hardware(device)['threads']} threads"
+    )
+    print(json.dumps(record))
+
+
+if __name__ == "__main__":
+    main()

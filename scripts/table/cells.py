@@ -1,0 +1,121 @@
+"""The cells of the comparison: what the runs that scripts/reproduce made have measured, and the rows (.jsonl) that keep it.
+
+The rows hold all that the page says, so that runs which lie here are added to those that were measured before or elsewhere.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import stdev
+
+from omegaconf import OmegaConf
+from table.rows import DATASETS
+
+from ncf.config.checks import build
+from ncf.config.defaults import command
+from ncf.config.schema import TrainConfig, science
+
+SHARED = ("epochs_trained", "best_epoch", "seconds", "command", "folder", "settle", "versions", "hardware")  # by all figures of a run
+
+
+@dataclass
+class Cell:
+    """One row of one dataset: its runs, seed -> what the run left."""
+
+    dataset: str
+    row: str
+    n_train: int | None
+    runs: dict[int, dict]
+
+    def values(self, metric: str) -> list[float]:
+        found = (run["figures"].get(metric) for _, run in sorted(self.runs.items()))
+        return [figure["value"] for figure in found if figure]
+
+    def spread(self, metric: str) -> float:
+        """Over the seeds; of a single one, the standard error over its images."""
+        values = self.values(metric)
+        if len(values) > 1:
+            return stdev(values)
+        return next(run["figures"][metric]["stderr"] for run in self.runs.values() if metric in run["figures"])
+
+
+def read_json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def status(folder: Path) -> str:
+    return read_json(folder / "summary.json").get("status", "not run")
+
+
+def figures(folder: Path, split: str) -> dict[str, float]:
+    """Metric -> value of a complete run; none of one that is not."""
+    return {metric: measured["value"] for metric, measured in read_json(folder / "summary.json").get("metrics", {}).get(split, {}).items()}
+
+
+def read_run(folder: Path) -> dict | None:
+    """What a complete run left: test figures (those of density.json with them), config, command, time, versions, hardware."""
+    summary = read_json(folder / "summary.json")
+    if summary.get("status") != "complete":
+        return None
+    config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+    density = read_json(folder / "density.json").get("metrics", {}).get("test", {})
+    new = {name: value for name, value in density.items() if name not in summary["metrics"]["test"]}
+    kept = {name: summary[name] for name in ("seed", "epochs_trained", "best_epoch", "seconds", "versions", "hardware")}
+    made = {"command": command_of(build(config, TrainConfig)), "folder": config["dataset"]["folder"], "settle": summary.get("settle")}
+    return {"figures": summary["metrics"]["test"] | new, **made, **kept}
+
+
+def command_of(config: TrainConfig) -> str | None:
+    return command(science(config))
+
+
+def collect(output: Path, rows: Path) -> list[Cell]:
+    """Every cell that has a complete run, from OUTPUT/DATASET/ROW/seedN[-nSIZE] and, where there is none, from the rows written before."""
+    cells = stored(rows)
+    for folder in sorted(output.glob("*/*/seed*")):
+        match = re.fullmatch(r"seed(\d+)(?:-n(\d+))?", folder.name)
+        dataset, row = folder.parts[-3:-1]
+        run = read_run(folder) if match and dataset in DATASETS else None
+        if run:
+            n_train = int(match[2]) if match[2] else None
+            cells.setdefault((dataset, row, n_train), Cell(dataset, row, n_train, {})).runs[int(match[1])] = run
+    return list(cells.values())
+
+
+def stored(rows: Path) -> dict[tuple, Cell]:
+    """The cells of a .jsonl that `lines` made."""
+    cells: dict[tuple, Cell] = {}
+    for text in rows.read_text().splitlines() if rows.exists() else []:
+        line = json.loads(text)
+        key = (line.pop("dataset"), line.pop("row"), line.pop("n_train"))
+        runs = cells.setdefault(key, Cell(*key, {})).runs
+        run = {name: line.pop(name) for name in SHARED}
+        seed, metric = line.pop("seed"), line.pop("metric")
+        line.pop("split")
+        runs.setdefault(seed, {"figures": {}, "seed": seed, **run})["figures"][metric] = line
+    return cells
+
+
+def lines(cells: list[Cell]) -> list[dict]:
+    found = []
+    for cell in cells:
+        for seed, run in sorted(cell.runs.items()):
+            shared = {name: run[name] for name in SHARED}
+            for metric, measured in run["figures"].items():
+                found.append(
+                    {
+                        "dataset": cell.dataset,
+                        "row": cell.row,
+                        "n_train": cell.n_train,
+                        "seed": seed,
+                        "metric": metric,
+                        "split": "test",
+                        **measured,
+                        **shared,
+                    }
+                )
+    return found

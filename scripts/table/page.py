@@ -1,0 +1,306 @@
+"""docs/results.md, from the cells of the comparison: nothing on the page is written by hand."""
+
+import json
+import shlex
+from collections import Counter
+from contextlib import suppress
+from itertools import product
+from math import sqrt
+from pathlib import Path
+from statistics import mean
+
+from table.cells import Cell, collect, command_of, lines
+from table.rows import DATASETS, composed, deciders, deciding, is_set, settings
+
+from ncf.measure.metrics import METRICS
+from ncf.runs import files
+
+CLAIMANTS, RIVAL = ("gncn_pdh", "gncn_pdh_tuned", "gncn_t1_sigma_tuned"), "gvae"  # whom the claims spell out; the curve's rival
+CURVE_METRICS = ("bce", "m_mse", "class_err", "log_p")
+CLAIMED = (*CURVE_METRICS, "log_p_annealed")
+
+
+def write(output: Path, page: Path, table: dict[str, dict]) -> None:
+    """The page, and beside it its rows: one JSON line per dataset, row, seed and metric."""
+    rows = page.with_suffix(".jsonl")
+    cells = collect(output, rows)
+    full = {(cell.dataset, cell.row): cell for cell in cells if cell.n_train is None}
+    parts = [heading(cells)]
+    for dataset, title in DATASETS.items():
+        if any(cell.dataset == dataset for cell in full.values()):
+            parts += [f"## {title}", dataset_table(dataset, table, full)]
+    parts += [
+        "## What holds",
+        claims(table, full),
+        "## Targets",
+        targets(table, full),
+        "## Fewer training images",
+        curve(cells, page.with_name("learning_curve.png")),
+        "## Choices",
+        choices(table, page.with_name("tuning.jsonl")),
+        "## Commands",
+        commands(full),
+    ]
+    page.parent.mkdir(parents=True, exist_ok=True)
+    files.write_whole(page, ("\n\n".join(parts) + "\n").encode())
+    files.write_whole(rows, "".join(json.dumps(line) + "\n" for line in lines(cells)).encode())
+    print(f"written: {page}, {rows}")
+
+
+def heading(cells: list[Cell]) -> str:
+    machines = sorted(
+        {
+            f"{run['hardware']['name']}, {run['hardware']['device']}, {run['hardware']['threads']} threads"
+            for cell in cells
+            for run in cell.runs.values()
+        }
+    )
+    versions = sorted({", ".join(f"{name} {v}" for name, v in run["versions"].items()) for cell in cells for run in cell.runs.values()})
+    return (
+        "# Results\n\nWritten by `scripts/reproduce`; the rows behind every figure are in `results.jsonl` beside this page. Figures are of test images,\n"
+        "of the checkpoint with the best validation BCE (the classifier's: cross-entropy): mean ± standard deviation over seeds, or, of a single seed (marked ¹), the value ± its\n"
+        'standard error over images. log p(x) is by Monte Carlo from the fitted mixture unless it says otherwise; "annealed" is on few images.\n'
+        "Where fewer than three seeds stand, or a command limits epochs, machine time was short; the same command with other seeds adds to the page.\n\n"
+        f"Hardware: {'; '.join(machines) or 'none yet'}. Versions: {'; '.join(versions) or 'none yet'}."
+    )
+
+
+def dataset_table(dataset: str, table: dict[str, dict], full: dict[tuple, Cell]) -> str:
+    present = [full[dataset, row] for row in table if (dataset, row) in full]
+    metrics = [name for name in METRICS if any(cell.values(name) for cell in present)]
+    head = ["method", *(METRICS[name].label for name in metrics), "settling", "seeds", "epochs", "minutes"]
+    rows = []
+    for row in table:
+        cell = full.get((dataset, row))
+        if cell is None:
+            rows.append([row, *["not run"] * len(metrics), "", "0", "", ""])
+            continue
+        budget = " / ".join(sorted({settling(run["settle"]) for run in cell.runs.values()}))
+        epochs = mean(run["best_epoch"] for run in cell.runs.values())
+        minutes = mean(run["seconds"] for run in cell.runs.values()) / 60
+        rows.append([row, *(shown(cell, name) for name in metrics), budget, str(len(cell.runs)), f"{epochs:.0f}", f"{minutes:.1f}"])
+    note = "`epochs`: of the best checkpoint; `minutes`: of training, per seed, whatever else the machine did meanwhile; –: does not apply to the method, or is not measured."
+    folders = {run["folder"] for cell in present for run in cell.runs.values()} - {None}
+    if folders:
+        note += f" Images from the folder {', '.join(sorted(folders))} in place of the published set."
+    apart = departures([(cell, table[cell.row]) for cell in present])
+    if apart:
+        note += f" Run otherwise than the row says: {'; '.join(apart)}."
+    return f"{markdown(head, rows)}\n\n{note}"
+
+
+def settling(settle: dict | None) -> str:
+    """The budget of a run and what its products were computed in."""
+    if not settle:
+        return "–"
+    return ", ".join(filter(None, [f"K {settle['steps']}", f"β {settle['beta']}", settle.get("solver"), settle.get("products")]))
+
+
+def departures(cells: list[tuple[Cell, dict]]) -> list[str]:
+    """What runs set beside what their row sets now, or lack of it, and which they are: rows change, and runs may be given more."""
+    found: dict[str, list[str]] = {}
+    for cell, row in cells:
+        wanted = words(command_of(composed(cell.dataset, row["model"], settings(row, cell.dataset))))
+        by_seed = {seed: words(run["command"]) for seed, run in sorted(cell.runs.items())}
+        for ran in sorted(set(by_seed.values()) - {wanted}, key=sorted):
+            told = [*(f"`{word}`" for word in sorted(ran - wanted)), *(f"without `{word}`" for word in sorted(wanted - ran))]
+            seeds = [seed for seed, others in by_seed.items() if others == ran]
+            which = "" if len(seeds) == len(by_seed) else f" (seed {', '.join(map(str, seeds))})"
+            found.setdefault(" ".join(told), []).append(cell.row + which)
+    return [f"{', '.join(rows)}: {told}" for told, rows in found.items()]
+
+
+def words(command: str | None) -> frozenset[str]:
+    return frozenset(word for word in shlex.split(command or "") if not word.startswith(("seed=", "dataset.folder=")))  # the folder is told anyway
+
+
+def shown(cell: Cell, metric: str) -> str:
+    values = cell.values(metric)
+    if not values:
+        return "–"
+    return f"{mean(values):.2f} ± {cell.spread(metric):.2f}" + ("¹" if len(values) == 1 else "")
+
+
+def markdown(head: list[str], rows: list[list[str]]) -> str:
+    every = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in every)
+
+
+def claims(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
+    """Each network against each variational autoencoder, figure by figure: ahead beyond the spread, level within it, or behind beyond it."""
+    networks, rivals = ([name for name, row in table.items() if row["model"].startswith(kind)] for kind in ("gncn", "gvae"))
+    counts, details = [], []
+    for name, rival in product(networks, rivals):
+        pairs = {dataset: (full[dataset, name], full[dataset, rival]) for dataset in DATASETS if (dataset, name) in full and (dataset, rival) in full}
+        found = {dataset: {metric: verdict(*pair, metric) for metric in CLAIMED if measured(metric, *pair)} for dataset, pair in pairs.items()}
+        if found:
+            told = Counter(word for verdicts in found.values() for word, _ in verdicts.values())
+            counts.append([name, rival, *(str(told[word]) for word in ("ahead", "level", "behind"))])
+        if name in CLAIMANTS:
+            details += [
+                [DATASETS[dataset], name, rival, *(" ".join(verdicts.get(metric, "–")) for metric in CLAIMED)] for dataset, verdicts in found.items()
+            ]
+    if not counts:
+        return "Not run yet."
+    lead = (
+        "The claim is that the network is competitive with the variational autoencoder or better: reproduced where it is ahead or level, opposite where it is\n"
+        "behind. Ahead and behind mean beyond the joint spread of the two rows; a difference is positive where the network is better. What chose the\n"
+        f"autoencoders: {'; '.join(f'{rival}: {deciding(table[rival])}' for rival in rivals)}. How often, over the datasets and the figures below:"
+    )
+    spelt = "One by one, for the network of the claim, at the released settling and tuned, and for the tuned network that reconstructs best:"
+    order = list(DATASETS.values())
+    details.sort(key=lambda line: order.index(line[0]))
+    return "\n\n".join(
+        [
+            lead,
+            markdown(["network", "against", "ahead", "level", "behind"], counts),
+            spelt,
+            markdown(["dataset", "network", "against", *(METRICS[metric].label for metric in CLAIMED)], details),
+        ]
+    )
+
+
+def measured(metric: str, *cells: Cell | None) -> bool:
+    return all(cell and cell.values(metric) for cell in cells)
+
+
+def verdict(one: Cell, other: Cell, metric: str) -> tuple[str, str]:
+    lead = mean(one.values(metric)) - mean(other.values(metric))
+    lead = lead if METRICS[metric].higher else -lead
+    spread = sqrt(one.spread(metric) ** 2 + other.spread(metric) ** 2)
+    return "ahead" if lead > spread else "behind" if lead < -spread else "level", f"{lead:+.2f} ± {spread:.2f}"
+
+
+def targets(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
+    """The figures that the rows' `targets` ask for against those measured."""
+    rows = []
+    for name, row in table.items():
+        for dataset, wanted in row.get("targets", {}).items():
+            cell = full.get((dataset, name))
+            for metric, target in wanted.items():
+                bound = f"{METRICS[metric].label} at {'least' if METRICS[metric].higher else 'most'} {target}"
+                if not measured(metric, cell):
+                    rows.append([DATASETS[dataset], name, bound, "not run", ""])
+                    continue
+                miss = (target - mean(cell.values(metric))) * (1 if METRICS[metric].higher else -1)
+                rows.append([DATASETS[dataset], name, bound, shown(cell, metric), "reached" if miss <= 0 else f"missed by {miss:.2f}"])
+    lead = "Named before the runs (those of the released settings after a first sketch); settings were chosen by validation figures. What was tried where one is missed stands under Choices."
+    return lead + "\n\n" + markdown(["dataset", "row", "target", "measured", ""], rows)
+
+
+def curve(cells: list[Cell], picture: Path) -> str:
+    """Test figures against the number of training images, as tables and in one picture: the second claim, that the network needs fewer of them."""
+    parts, axes = [], {}
+    for dataset, title in DATASETS.items():
+        mine = [cell for cell in cells if cell.dataset == dataset]
+        sizes = sorted({cell.n_train for cell in mine if cell.n_train})
+        at = {(cell.row, cell.n_train): cell for cell in mine}
+        names = sorted({cell.row for cell in mine if cell.n_train}, key=lambda name: name == RIVAL)
+        rows = []
+        for metric in CURVE_METRICS if names else ():
+            rows += [
+                [METRICS[metric].label, name, *(shown(at[name, n], metric) if (name, n) in at else "not run" for n in [*sizes, None])]
+                for name in names
+            ]
+            for name in names[:-1] if names[-1] == RIVAL else ():
+                pairs = [(at.get((name, n)), at.get((RIVAL, n))) for n in [*sizes, None]]
+                rows.append(
+                    ["", f"{name} ahead by", *(verdict(one, other, metric)[1] if measured(metric, one, other) else "–" for one, other in pairs)]
+                )
+        if rows:
+            parts.append(f"{title}\n\n" + markdown(["figure", "method", *(f"{n:,}" for n in sizes), "all"], rows))
+            axes[title] = {name: [at[name, n] for n in [*sizes, None] if (name, n) in at] for name in names}
+    if not parts:
+        return "Not run yet."
+    draw_curve(axes, picture)
+    lead = "Few images make short epochs: training is given at least 2,000 updates, and stops where validation stands still. A lead is positive where the network is better."
+    return "\n\n".join([lead, f"![Test figures against the number of training images]({picture.name})", *parts])
+
+
+def draw_curve(axes: dict[str, dict[str, list[Cell]]], picture: Path) -> None:
+    """A row of axes per dataset, one per figure: a line per method over the number of training images ("all" at the right end)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.2 * len(CURVE_METRICS), 2.6 * len(axes)), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(axes), len(CURVE_METRICS), squeeze=False)
+    for row, (title, methods) in zip(grid, axes.items(), strict=True):
+        for axis, metric in zip(row, CURVE_METRICS, strict=True):
+            for name, cells in methods.items():
+                largest = max(cell.n_train or 0 for cell in cells)
+                places = [cell.n_train or 2 * largest for cell in cells]
+                points = [(place, mean(cell.values(metric)), cell.spread(metric)) for place, cell in zip(places, cells) if measured(metric, cell)]
+                axis.errorbar(*zip(*points) if points else ((), (), ()), marker="o", markersize=3, label=name)
+            axis.set_xscale("log")
+            axis.set_xticks(places, [f"{cell.n_train:,}" if cell.n_train else "all" for cell in cells], rotation=45, fontsize=7)
+            axis.minorticks_off()
+            axis.set_title(f"{title}: {METRICS[metric].label}", fontsize=9)
+            axis.tick_params(axis="y", labelsize=7)
+    grid[0][0].legend(fontsize=7, frameon=False)
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(picture, dpi=110)
+
+
+def choices(table: dict[str, dict], tuning: Path) -> str:
+    """What each row sets, the grid it was chosen from, and what validation said."""
+    rows = []
+    for name, row in table.items():
+        sets = [*row.get("sets", []), *(f"{d}: {' '.join(s)}" for d, s in row.get("sets_for", {}).items())]
+        grid = "; ".join(f"{key} {', '.join(map(str, values))}" for key, values in row.get("grid", {}).items())
+        rows.append([name, f"`model={row['model']}`", ", ".join(f"`{s}`" for s in sets) or "the model's defaults", grid or "none", deciding(row)])
+    text = "Test images play no part in any setting. A grid is gone through one key after the other, each left at its best value.\n\n"
+    text += markdown(["row", "model", "sets", "grid", "figure that decides"], rows)
+    remarks = [f"- {name}: {' '.join(row['remark'].split())}" for name, row in table.items() if "remark" in row]
+    text += "\n\n" + "\n".join(remarks) if remarks else ""
+    calls = [json.loads(line) for line in tuning.read_text().splitlines()] if tuning.exists() else []
+    if not calls:
+        return text + "\n\nThe grids have not been run yet: what the rows set was set beforehand."
+    found = []
+    for tuned in calls:
+        best = tuned["tried"][tuned["best"]]
+        by = ", ".join(f"{METRICS[metric].label} {value:.2f}" for metric, value in best.items() if metric in deciders(tuned["choose_by"]))
+        dataset = tuned["dataset"]
+        taken = is_set(tuned["best"].split(), table.get(tuned["row"]), dataset)
+        edge = ", ".join(f"`{key}`" for key in at_the_edge(tuned, table.get(tuned["row"], {}).get("grid", {})))
+        different = len({json.dumps(figures) for figures in tuned["tried"].values()})  # a default that is named is no other trial
+        made = f"`{tuned['trial']}`" if tuned["trial"] else "whole runs"
+        found.append(
+            [dataset, tuned["row"], f"`{tuned['best'] or 'defaults'}`", "yes" if taken else "", edge, by, str(different), made, tuned.get("note", "")]
+        )
+    text += (
+        "\n\nWhat `scripts/reproduce --tune` found best, call by call (a note says where a line came about otherwise), by validation figures of its trials, whether\n"
+        "the row sets it, and which keys have their best value at the edge of what was tried: more of it might be better still. All that was tried, with its\n"
+        f"figures, is in `{tuning.name}` beside this page. A row that is not here for a dataset has not been tuned on it: what it sets there was chosen on\n"
+        "another, or beforehand. Short trials have misled (a step size that was best after six epochs diverged later): full-length ones overrule them.\n\n"
+    )
+    return text + markdown(["dataset", "row", "best", "set", "at the edge", "its validation figures", "of", "trials with", "note"], found)
+
+
+def at_the_edge(tuned: dict, grid: dict[str, list]) -> list[str]:
+    """The keys whose best value is the least or the largest that was tried, in the grid or beside it (zero is no edge)."""
+    tried = {key: {value for value in values if isinstance(value, (int, float))} for key, values in grid.items()}
+    for setting in tuned["tried"]:
+        for key, value in numbers(setting).items():
+            tried.setdefault(key, set()).add(value)
+    return [key for key, value in numbers(tuned["best"]).items() if value and len(tried[key]) > 1 and value in (min(tried[key]), max(tried[key]))]
+
+
+def numbers(setting: str) -> dict[str, float]:
+    """The keys of a setting that are set to a number."""
+    found = {}
+    for key, value in (pair.split("=", 1) for pair in setting.split()):
+        with suppress(ValueError):
+            found[key] = float(value)
+    return found
+
+
+def commands(full: dict[tuple, Cell]) -> str:
+    rows = []
+    for (dataset, row), cell in sorted(full.items()):
+        seed, run = min(cell.runs.items())
+        rows.append([dataset, row, str(seed), f"`{run['command'] or '-'}`", f"{run['seconds']:.0f}"])
+    return (
+        "A cell comes out again with its command; other seeds by `seed=`, annealed figures by `ncf-eval checkpoint=... metrics=density`.\n\n"
+        + markdown(["dataset", "row", "seed", "command", "seconds"], rows)
+    )

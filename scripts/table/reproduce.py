@@ -1,0 +1,219 @@
+"""scripts/reproduce: the whole comparison as a resumable sweep of ncf-train runs, and docs/results.md from what they measured.
+
+A cell of the table is a run folder, OUTPUT/DATASET/ROW/seedN; one that is complete is not run again, one that was stopped goes on. The
+rows stand in scripts/table/rows.yaml, what all runs on a dataset share in configs/experiment/table_DATASET.yaml.
+"""
+
+import argparse
+import itertools
+import json
+import shlex
+import subprocess
+import sys
+from math import ceil, prod
+from pathlib import Path
+
+from table import cells as results
+from table import page as results_page
+from table.rows import DATASETS, composed, read_table, settings
+
+from ncf.config.defaults import override_text
+from ncf.errors import UserError, nearest
+from ncf.measure.metrics import METRICS
+
+CURVE_ROWS = ("gncn_pdh", "gvae")
+CURVE_SIZES = (100, 300, 1000, 3000, 10_000, 30_000)
+CURVE_UPDATES = 2000  # at least so many, however few the images
+
+
+def main() -> None:
+    try:
+        arguments = read_arguments()
+        done = reproduce(arguments)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on", file=sys.stderr)
+        sys.exit(130)
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    sys.exit(0 if done else 1)
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("scripts/reproduce", description=__doc__.splitlines()[0])
+    parser.add_argument("--datasets", nargs="+", default=list(DATASETS), metavar="NAME", help=f"of {', '.join(DATASETS)}")
+    parser.add_argument("--rows", nargs="+", metavar="NAME", help="rows of scripts/table/rows.yaml; all by default")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
+    parser.add_argument("--epochs", type=int, help="in place of the experiment's")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="further overrides for every run, or DATASET:KEY=VALUE, e.g. kmnist:dataset.folder=kmnist_6k",
+    )
+    parser.add_argument("--annealed", action="store_true", help="also annealed importance sampling, for the first seed of every row")
+    parser.add_argument("--curve", action="store_true", help="also the learning curve over the number of training images, for the first seed")
+    parser.add_argument("--tune", action="store_true", help="run the grids of the rows (first seed) instead, and print what validation chooses")
+    parser.add_argument("--report-only", action="store_true", help="run nothing; write the page from what is there")
+    parser.add_argument("--output", type=Path, default=Path("outputs/table"), help="where the runs go")
+    parser.add_argument("--page", type=Path, default=Path("docs/results.md"), help="the page; its rows go beside it, as .jsonl")
+    arguments = parser.parse_args()
+    table = read_table()
+    for name in arguments.rows or []:
+        if name not in table:
+            raise UserError(f"--rows {name}: unknown; {nearest(name, table)}")
+    for name in arguments.datasets:
+        if name not in DATASETS:
+            raise UserError(f"--datasets {name}: unknown; {nearest(name, DATASETS)}")
+    return arguments
+
+
+def reproduce(arguments: argparse.Namespace) -> bool:
+    """Run what is missing, write the page; true if every run is complete."""
+    table = read_table()
+    chosen = {name: table[name] for name in arguments.rows or table}
+    if arguments.tune:
+        return tune(arguments, chosen)
+    complete = True
+    if not arguments.report_only:
+        jobs = planned(arguments, chosen)
+        for number, command in enumerate(jobs, start=1):
+            print(f"\n[{number}/{len(jobs)}] {shlex.join(command)}", flush=True)
+            complete &= run(command)
+    results_page.write(arguments.output, arguments.page, table)
+    return complete
+
+
+def run(command: list[str]) -> bool:
+    """Run an installed command; false if it failed (it has said why). Stopped by a signal, it stops us too."""
+    status = subprocess.run([Path(sys.executable).with_name(command[0]), *command[1:]]).returncode
+    if status in (130, 143):
+        raise KeyboardInterrupt
+    return status == 0
+
+
+def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[str]]:
+    """The command of every run of the table that is not complete: all rows of a seed before the next, the curve at the end."""
+    jobs = []
+    for dataset, seed in itertools.product(arguments.datasets, arguments.seeds):
+        for name, row in rows.items():
+            folder = arguments.output / dataset / name / f"seed{seed}"
+            if results.status(folder) != "complete":
+                jobs.append(train_command(dataset, row, seed, folder, arguments))
+            if arguments.annealed and seed == arguments.seeds[0] and not (folder / "density.json").exists():
+                jobs.append(eval_command(dataset, folder, arguments))
+    if arguments.curve:
+        for dataset, size, name in itertools.product(arguments.datasets, CURVE_SIZES, CURVE_ROWS):
+            folder = arguments.output / dataset / name / f"seed{arguments.seeds[0]}-n{size}"
+            if name in rows and size < training_images(dataset, arguments) and results.status(folder) != "complete":
+                jobs.append(train_command(dataset, rows[name], arguments.seeds[0], folder, arguments, size))
+    return jobs
+
+
+def train_command(dataset: str, row: dict, seed: int, folder: Path, arguments: argparse.Namespace, n_train: int | None = None) -> list[str]:
+    epochs = [f"epochs={arguments.epochs}"] if arguments.epochs else []
+    if n_train:
+        shared = composed(dataset, row["model"], settings(row, dataset))
+        usual = arguments.epochs or shared.epochs
+        needed = ceil(CURVE_UPDATES / ceil(n_train / shared.batch_size))
+        if needed > usual:  # few images make short epochs: more of them, and validation twenty times
+            epochs = [f"epochs={needed}", f"validate_every={needed // 20}"]
+        epochs.append(f"dataset.n_train={n_train}")
+    further = given(dataset, arguments)
+    return [
+        "ncf-train",
+        f"experiment=table_{dataset}",
+        f"model={row['model']}",
+        f"seed={seed}",
+        *settings(row, dataset),
+        *epochs,
+        *further,
+        f"run_dir={folder}",
+    ]
+
+
+def eval_command(dataset: str, folder: Path, arguments: argparse.Namespace) -> list[str]:
+    kept = [s for s in given(dataset, arguments) if s.split("=")[0] in ("threads", "device", "data_dir") or s.startswith("metrics.")]
+    return ["ncf-eval", f"checkpoint={folder}", "metrics=density", "metrics.cache=false", "split=test", *kept, f"output={folder / 'density.json'}"]
+
+
+def given(dataset: str, arguments: argparse.Namespace) -> list[str]:
+    """The overrides of --set that are for this dataset: DATASET:KEY=VALUE for one, KEY=VALUE for all."""
+    split = [(s.partition(":") if s.partition(":")[0] in DATASETS else (dataset, "", s)) for s in arguments.set]
+    return [setting for whose, _, setting in split if whose == dataset]
+
+
+def training_images(dataset: str, arguments: argparse.Namespace) -> int:
+    """How many a run on the dataset has beside its validation split."""
+    from ncf.data import datasets
+
+    config = composed(dataset, None, given(dataset, arguments))
+    return len(datasets.load(config.dataset, config.data_dir).splits["train"])
+
+
+def tune(arguments: argparse.Namespace, rows: dict[str, dict]) -> bool:
+    """Every row's grid on every dataset, one seed: its keys in turn, each left at its best value on validation images before the next."""
+    complete = True
+    for dataset, (name, row) in itertools.product(arguments.datasets, rows.items()):
+        chosen = dict(setting.split("=", 1) for setting in settings(row, dataset))
+        tried: dict[str, dict[str, float]] = {}
+        for key, values in row.get("grid", {}).items():
+            for value in values:
+                setting = " ".join(f"{k}={v}" for k, v in sorted({**chosen, key: override_text(value)}.items()))
+                if setting not in tried:
+                    found = try_setting(dataset, name, row, setting, arguments)
+                    complete &= bool(found)
+                    tried |= {setting: found} if found else {}
+            if tried:
+                chosen = dict(pair.split("=", 1) for pair in best_of(tried, row).split())
+        if tried:
+            best = best_of(tried, row)
+            figures = ", ".join(f"{metric} {value:.3f}" for metric, value in tried[best].items())
+            print(f"{dataset}, {name}: best of {len(tried)} on validation images, by {row['choose_by']}: {best} ({figures})", flush=True)
+            choice = {
+                "dataset": dataset,
+                "row": name,
+                "choose_by": row["choose_by"],
+                "aim": row.get("aim", {}),
+                "best": best,
+                "trial": trial(dataset, arguments),
+                "tried": tried,
+            }
+            arguments.page.parent.mkdir(parents=True, exist_ok=True)
+            with open(arguments.page.with_name("tuning.jsonl"), "a", encoding="utf-8") as file:
+                file.write(json.dumps(choice) + "\n")
+    return complete
+
+
+def trial(dataset: str, arguments: argparse.Namespace) -> str:
+    """What made the trials shorter than the table's runs, as told on the command line."""
+    told = [setting for setting in given(dataset, arguments) if setting.split("=")[0] not in ("threads", "progress", "device", "data_dir")]
+    return " ".join([*([f"epochs={arguments.epochs}"] if arguments.epochs else []), *told])
+
+
+def try_setting(dataset: str, name: str, row: dict, setting: str, arguments: argparse.Namespace) -> dict[str, float]:
+    """The validation figures after one run with the setting; none if it failed."""
+    asked = (trial(dataset, arguments) or "whole", setting or "defaults")  # a shorter trial of the setting is another run
+    folder = arguments.output.joinpath("tuning", dataset, name, *(text.replace(" ", ",") for text in asked))
+    command = train_command(dataset, {"model": row["model"], "sets": setting.split()}, arguments.seeds[0], folder, arguments)
+    if results.status(folder) != "complete":
+        print(f"\n{shlex.join(command)}", flush=True)
+        run(command)
+    return results.figures(folder, "validation")
+
+
+def best_of(tried: dict[str, dict[str, float]], row: dict) -> str:
+    """The setting with the best figure, or, of several, with the least geometric mean of their sizes: a tenth off any of them counts the same.
+
+    A row's `aim` (figure -> at most) comes first: where some settings meet it, the others do not count.
+    """
+    choose_by, aim = row["choose_by"], row.get("aim", {})
+    within = {setting: found for setting, found in tried.items() if all(found[metric] <= most for metric, most in aim.items())} or tried
+    if isinstance(choose_by, list):
+        return min(within, key=lambda setting: prod(abs(within[setting][metric]) for metric in choose_by))
+    return (max if METRICS[choose_by].higher else min)(within, key=lambda setting: within[setting][choose_by])
+
+
+if __name__ == "__main__":
+    main()

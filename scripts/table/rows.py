@@ -1,0 +1,53 @@
+"""The rows of the comparison, rows.yaml: what each sets, tries and aims at."""
+
+from pathlib import Path
+
+import yaml
+
+from ncf.config.compose import compose_train
+from ncf.config.schema import TrainConfig
+from ncf.errors import UserError
+
+DATASETS = {
+    "digits": "Digits",
+    "mnist": "MNIST",
+    "fashion_mnist": "Fashion-MNIST",
+    "kmnist": "KMNIST",
+    "caltech101_silhouettes": "CalTech-101 Silhouettes",
+}
+
+
+def read_table() -> dict[str, dict]:
+    """Row name -> model, sets, sets_for, grid, choose_by, aim, targets, remark."""
+    return yaml.safe_load(Path(__file__).with_name("rows.yaml").read_text())["rows"]
+
+
+def settings(row: dict, dataset: str) -> list[str]:
+    """What a row sets on a dataset."""
+    return [*row.get("sets", []), *row.get("sets_for", {}).get(dataset, [])]
+
+
+def composed(dataset: str, model: str | None, overrides: list[str]) -> TrainConfig:
+    """The config of a run of the table with further overrides."""
+    return compose_train(f"experiment=table_{dataset}", *([f"model={model}"] if model else []), *overrides)
+
+
+def is_set(found: list[str], row: dict | None, dataset: str) -> bool:
+    """Whether a row's runs on a dataset are what --tune found: the same config, its defaults with it."""
+    from hydra.errors import HydraException
+
+    try:
+        return row is not None and composed(dataset, row["model"], found) == composed(dataset, row["model"], settings(row, dataset))
+    except (HydraException, UserError):  # a key or a value that there is no more
+        return False
+
+
+def deciders(choose_by: str | list[str]) -> list[str]:
+    return choose_by if isinstance(choose_by, list) else [choose_by]
+
+
+def deciding(row: dict) -> str:
+    choose_by = row.get("choose_by", "–")
+    by = f"geometric mean of {', '.join(choose_by)}" if isinstance(choose_by, list) else choose_by
+    aim = ", ".join(f"{metric} at most {most}" for metric, most in row.get("aim", {}).items())
+    return f"{by}, of those with {aim} if there are any" if aim else by

@@ -1,0 +1,124 @@
+"""Training latents and the prior fitted to them: what is kept beside a checkpoint, and when it is made anew."""
+
+import numpy as np
+import pytest
+import torch
+from small import dataset, network
+
+from ncf.config.schema import MetricsConfig, MixtureConfig
+from ncf.errors import UserError
+from ncf.measure.latents import TrainingLatents
+
+CONFIG = MetricsConfig(prior=MixtureConfig(components=2, latents=500))
+
+
+def made(tmp_path, net, data=None, config=CONFIG) -> TrainingLatents:
+    return TrainingLatents(net, data or dataset(), config, tmp_path / "best.pt")
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    path = tmp_path / "best.pt"
+    path.write_bytes(b"the weights")
+    return path
+
+
+def test_activities_are_the_settled_tops_of_all_training_images():
+    net, data = network(), dataset()
+    found = TrainingLatents(net, data, MetricsConfig(batch_size=77)).activities
+    torch.testing.assert_close(found, net.settle(data.splits["train"].x).f[2], atol=1e-6, rtol=1e-4)
+
+
+def test_the_prior_is_fitted_to_the_first_latents():
+    net, data = network(), dataset()
+    prior = TrainingLatents(net, data, CONFIG).prior
+    first = net.settle(data.splits["train"].x[:500]).f[2].double()
+    assert len(prior.weights) == 2  # 500 latents, 240 each
+    torch.testing.assert_close((prior.weights.double() @ prior.means.double()), first.mean(0), atol=1e-4, rtol=1e-3)
+
+
+def test_what_is_kept_is_read_and_not_made_again(tmp_path, checkpoint):
+    net = network()
+    first = made(tmp_path, net)
+    prior, activities = first.prior, first.activities
+    assert net.settled == 600
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["best-three-latents.npz", "best-three-prior.npz", "best.pt"]
+    again = made(tmp_path, net)
+    assert torch.equal(again.activities, activities) and torch.equal(again.prior.factors, prior.factors) and net.settled == 600
+    assert torch.equal(again.prior.weights, prior.weights) and torch.equal(again.prior.means, prior.means)
+
+
+@pytest.mark.parametrize("change", ["checkpoint", "images", "batch_size", "steps"])
+def test_what_was_made_from_something_else_is_made_anew(tmp_path, checkpoint, change):
+    net = network()
+    made(tmp_path, net).prior
+    data, config = dataset(), MetricsConfig(prior=CONFIG.prior)
+    if change == "checkpoint":
+        checkpoint.write_bytes(b"other weights")
+        for name in net.parameters:
+            net.parameters[name] *= 1.5
+    if change == "images":
+        data = dataset(seed=1)
+    if change == "steps":  # ncf-eval steps=30
+        net.config.settle.steps = 30
+    if change == "batch_size":
+        config.batch_size = 100
+    fresh = made(tmp_path, net, data, config)
+    torch.testing.assert_close(fresh.activities, net.settle(data.splits["train"].x).f[2], atol=1e-6, rtol=1e-4)
+    assert net.settled > 600
+
+
+def test_other_settings_of_the_prior_refit_it_without_settling(tmp_path, checkpoint):
+    net = network()
+    assert len(made(tmp_path, net).prior.weights) == 2
+    assert len(made(tmp_path, net, config=MetricsConfig(prior=MixtureConfig(components=1))).prior.weights) == 1
+    assert net.settled == 600
+
+
+def test_damaged_files_are_made_anew(tmp_path, checkpoint):
+    """Bit flips and truncations of either file: read as they were, or made anew; never different, never an error."""
+    net = network()
+    first = made(tmp_path, net)
+    prior, activities = first.prior, first.activities
+    rng = np.random.default_rng(0)
+    for path in sorted(tmp_path.glob("*.npz")):
+        whole = path.read_bytes()
+        damages = [whole[: int(len(whole) * share)] for share in (0, 0.3, 0.9)] + [b"<html>"]
+        for at in rng.integers(0, len(whole), 25):
+            damages.append(whole[:at] + bytes([whole[at] ^ (1 << int(rng.integers(8)))]) + whole[at + 1 :])
+        for damage in damages:
+            path.write_bytes(damage)
+            again = made(tmp_path, net)
+            assert torch.equal(again.activities, activities) and torch.equal(again.prior.factors, prior.factors)
+            assert torch.equal(again.prior.means, prior.means) and torch.equal(again.prior.weights, prior.weights)
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_folder_that_cannot_be_written_costs_only_time(tmp_path, checkpoint):
+    (tmp_path / "best-three-latents.npz").mkdir()
+    (tmp_path / "best-three-prior.npz").mkdir()
+    net = network()
+    assert made(tmp_path, net).prior.means.shape == (2, 4)
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_keeping_can_be_turned_off(tmp_path, checkpoint):
+    made(tmp_path, network(), config=MetricsConfig(prior=CONFIG.prior, cache=False)).prior
+    assert [p.name for p in tmp_path.iterdir()] == ["best.pt"]
+
+
+def test_resampled_images_are_drawn_once():
+    one = TrainingLatents(network(), dataset(resample=True), CONFIG).images
+    assert set(one.unique().tolist()) == {0, 1} and 0.45 < one.mean() < 0.55
+    assert torch.equal(one, TrainingLatents(network(), dataset(resample=True), CONFIG).images)
+
+
+def test_what_cannot_be_fitted_is_one_line():
+    data = dataset()
+    data.splits["train"].y.zero_()
+    with pytest.raises(UserError, match="cannot be fitted"):
+        TrainingLatents(network(), data, CONFIG).classifier
+    net = network()
+    net.parameters["W1"] *= float("nan")
+    with pytest.raises(UserError, match="not finite"):
+        TrainingLatents(net, dataset(), CONFIG).prior

@@ -1,0 +1,130 @@
+"""Comparisons: the keys that differ, figures to the last digit, spread over seeds, forty runs in seconds."""
+
+import copy
+import csv
+import json
+import shutil
+import statistics
+from itertools import product
+from pathlib import Path
+
+import pytest
+from pages import Page
+
+from ncf.report import comparison
+from ncf.runs import reader
+
+
+def summaries(folder: Path) -> dict[str, dict]:
+    return {path.parent.name: json.loads(path.read_text()) for path in folder.glob("*/summary.json")}
+
+
+def test_forty_runs_take_less_than_twenty_seconds(compared):
+    assert float((compared.parent / "seconds").read_text()) < 20
+
+
+def test_the_csv_equals_the_summaries_to_the_last_digit(compared):
+    with open(compared / "comparison.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    expected = summaries(compared)
+    assert [row["run"] for row in rows] == sorted(expected) and len(rows) == 40
+    for row in rows:
+        summary = expected[row["run"]]
+        assert row["status"] == summary["status"]
+        for split, metric in product(("validation", "test"), ("bce", "tod", "m_mse")):
+            figure = summary.get("metrics", {}).get(split, {}).get(metric, {"value": "", "stderr": "", "n": ""})
+            given = [row[f"{split}.{metric}{part}"] for part in ("", ".stderr", ".n")]
+            assert given == [f if f == "" else repr(f) for f in (figure["value"], figure["stderr"], figure["n"])]
+        if summary["status"] == "complete":
+            assert (row["validation_bce"], row["seconds"]) == (repr(summary["validation_bce"]), repr(summary["seconds"]))
+
+
+def test_the_columns_are_the_keys_that_differ_beyond_what_the_model_implies(compared):
+    header = (compared / "comparison.csv").read_text().splitlines()[0].split(",")
+    assert header[:5] == ["run", "status", "model", "optimizer.lr", "seed"] and header[5:8] == ["epochs_trained", "best_epoch", "validation_bce"]
+    with open(compared / "comparison.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            assert row["run"] == f"model={row['model']},optimizer.lr={row['optimizer.lr']},seed={row['seed']}"
+
+
+def test_groups_have_mean_and_standard_deviation_over_the_complete_seeds(compared):
+    found = {}
+    for name, summary in summaries(compared).items():
+        if summary["status"] == "complete":
+            found.setdefault(name.rsplit(",", 1)[0], []).append(summary["metrics"]["test"]["bce"]["value"])
+    table = Page((compared / "comparison.html").read_text()).table("model")
+    column = [head[0] for head in table[0]].index("BCE testnats per image")
+    assert len(table) == 11
+    for row in table[1:]:
+        values = found[f"model={row[0][0]},optimizer.lr={row[1][0]}"]
+        assert row[2][0] == ("4" if len(values) == 4 else "2 of 4")
+        assert float(row[column][1]) == pytest.approx(statistics.fmean(values), rel=1e-12)
+        shown = f"{statistics.fmean(values):.2f} ± {statistics.stdev(values):.2f}"
+        assert row[column][0].replace("\N{MINUS SIGN}", "-") == shown
+
+
+def test_the_best_group_by_validation_bce_stands_first(compared):
+    runs = [reader.read(folder) for folder in reader.find(compared)]
+    groups = comparison.compare(runs, "x", compared).groups
+    means = [statistics.fmean(run.best[0] for run in group.complete) for group in groups]
+    assert means == sorted(means) and len(groups) == 10
+    assert groups[0].best_run.best[0] == min(run.best[0] for run in groups[0].runs)
+
+
+def test_the_markdown_has_the_same_tables(compared):
+    lines = (compared / "comparison.md").read_text().splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ") and not line.startswith("| ---")]
+    groups, runs = rows[1:11], rows[12:]
+    page = Page((compared / "comparison.html").read_text())
+    assert [row[:2] for row in groups] == [[cell[0] for cell in row[:2]] for row in page.table("model")[1:]]
+    assert [row[4:] for row in runs] == [[row[1][0], *(cell[0] for cell in row[7:-1])] for row in page.table("run")[1:]] and len(runs) == 40
+
+
+def run_record(config: dict, **summary) -> reader.Record:
+    return reader.Record(Path("run"), config, {}, [], summary)
+
+
+def base_config(finished) -> dict:
+    return copy.deepcopy(reader.read(finished).config)
+
+
+def test_a_key_equal_to_one_models_default_still_tells_runs_apart(finished):
+    """K = 8 for all but one run: the key is shown although the one run is at its default."""
+    first, second = base_config(finished), base_config(finished)
+    second["model"]["settle"]["steps"] = 50
+    assert comparison.differing_keys([run_record(first), run_record(second)]) == ["model.settle.steps"]
+    assert comparison.differing_keys([run_record(first), run_record(first), run_record({})]) == []
+
+
+def test_only_the_seed_may_differ_within_a_group(finished):
+    configs = [base_config(finished) for _ in range(3)]
+    configs[1]["seed"], configs[2]["batch_size"] = 7, 50
+    groups = comparison.compare([run_record(config) for config in configs], "x", Path(".")).groups
+    assert sorted(len(group.runs) for group in groups) == [1, 2]
+
+
+def test_a_list_of_runs_is_compared_where_one_says(compared, tmp_path, ncf_report):
+    runs = sorted(path for path in compared.iterdir() if path.is_dir())[:3]
+    status, printed, errors = ncf_report(*runs, runs[0], "--output", tmp_path / "new" / "place")
+    assert status == 0 and errors == "" and len(printed.splitlines()) == 3
+    assert len((tmp_path / "new" / "place" / "comparison.csv").read_text().splitlines()) == 4
+
+
+def test_runs_of_any_kind_can_be_compared(finished, tmp_path, ncf_report):
+    """A run that has nothing yet, one that failed before it began, one whose config is of another version, and a real one."""
+    (tmp_path / "all" / "empty" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "all" / "early").mkdir()
+    (tmp_path / "all" / "early" / "summary.json").write_text('{"status": "failed", "reason": "no such dataset"}')
+    shutil.copytree(finished, tmp_path / "all" / "real")
+    other = shutil.copytree(finished, tmp_path / "all" / "other")
+    (other / "config.yaml").write_text("model: {family: elsewhere, name: n, x: 1}\nseed: 1\ndataset: digits\n")
+    status, _, errors = ncf_report(tmp_path / "all")
+    assert status == 0 and errors == ""
+    with open(tmp_path / "all" / "comparison.csv", newline="") as file:
+        assert [(row["run"], row["status"]) for row in csv.DictReader(file)] == [
+            ("early", "failed"), ("empty", "unfinished"), ("other", "complete"), ("real", "complete"),
+        ]  # fmt: skip
+
+
+def test_markdown_shows_markup_as_text():
+    assert comparison.markdown_escaped("<b>|*a*`\n[x](y)") == r"&lt;b&gt;\|\*a\*\` \[x\](y)"

@@ -1,0 +1,242 @@
+"""scripts/reproduce on the digits with tiny settings: what it runs, that it goes on, and that the page says what was measured."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from installed import of_repository, summary
+from installed import rows as epochs_of
+from table import page as results_page
+from table import reproduce as reproduction
+from table import rows as table
+from table.cells import Cell, command_of
+
+from ncf.measure.metrics import METRICS
+
+TINY = (
+    "threads=1 model.layers=[12,12] dataset.n_train=100 dataset.n_validation=40 metrics.n_images=40 metrics.samples=20 "
+    "metrics.encoder_samples=2 metrics.annealing.steps=3 metrics.annealing.chains=2 metrics.annealing.images=2"
+).split()
+
+
+def reproduce(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
+    return of_repository("table.reproduce", "--datasets", "digits", "--epochs", "1", *arguments, cwd=cwd)
+
+
+def test_the_table_is_run_once_goes_on_and_is_written(tmp_path):
+    further = ["--rows", "gvae", "--seeds", "0", "1", "--annealed", "--set", *TINY, "kmnist:dataset.folder=elsewhere"]
+    first = reproduce(*further, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "[1/3] ncf-train experiment=table_digits model=gvae seed=0" in first.stdout and "elsewhere" not in first.stdout
+    table = tmp_path / "outputs/table/digits/gvae"
+    assert {path.name for path in table.iterdir()} == {"seed0", "seed1"} and (table / "seed0/density.json").exists()
+    assert not list(table.glob("*/checkpoints/*.npz"))
+
+    page = (tmp_path / "docs/results.md").read_text()
+    lines = [json.loads(line) for line in (tmp_path / "docs/results.jsonl").read_text().splitlines()]
+    by_seed = [summary(table / f"seed{seed}")["metrics"]["test"]["bce"]["value"] for seed in (0, 1)]
+    assert f"{sum(by_seed) / 2:.2f} ± {abs(by_seed[0] - by_seed[1]) / 2**0.5:.2f}" in page
+    assert {line["metric"] for line in lines if line["seed"] == 0} - {line["metric"] for line in lines if line["seed"] == 1} == {
+        "log_p_annealed",
+        "log_p_annealed_own",
+    }
+    for line in lines:
+        assert {"dataset", "row", "seed", "metric", "split", "value", "unit", "n", "stderr", "command", "versions", "hardware", "seconds"} <= set(
+            line
+        )
+    assert "ncf-train model=gvae dataset=digits" in lines[0]["command"] and "not run" in page
+
+    again = reproduce(*further, cwd=tmp_path)
+    assert again.returncode == 0 and "ncf-train" not in again.stdout and len(epochs_of(table / "seed0")) == 1
+    (table / "seed1/summary.json").unlink()
+    third = reproduce(*further, cwd=tmp_path)
+    assert "[1/1] ncf-train" in third.stdout and "seed=1" in third.stdout and third.returncode == 0
+
+    whole = [(tmp_path / "docs" / name).read_text() for name in ("results.md", "results.jsonl")]
+    shutil.rmtree(table / "seed0")  # a table that was made in several places: what is not here stays on the page
+    fourth = reproduce("--report-only", cwd=tmp_path)
+    assert fourth.returncode == 0
+    assert [(tmp_path / "docs" / name).read_text() for name in ("results.md", "results.jsonl")] == whole
+
+
+def test_a_failed_run_does_not_stop_the_others(tmp_path):
+    done = reproduce("--rows", "gvae", "rae", "--seeds", "0", "--set", *TINY, "dataset.n_train=1000000", cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr.count("n_train=1000000") == 2 and (tmp_path / "docs/results.md").exists()
+
+
+def test_tuning_takes_the_best_value_of_each_key_in_turn(tmp_path, monkeypatch, capsys):
+    """On a validation figure that is known: 3 + 2 values are tried, not 3 x 2, and a run that failed counts for nothing."""
+    figures = {
+        "a=1 b=0": {"bce": 5.0, "log_p": -9.0},
+        "a=2 b=0": {"bce": 3.0, "log_p": -10.0},
+        "a=3 b=0": {},
+        "a=2 b=1": {"bce": 2.0, "log_p": -20.0},
+    }
+    asked = []
+    monkeypatch.setattr(reproduction, "try_setting", lambda dataset, name, row, setting, arguments: asked.append(setting) or figures.get(setting))
+    row = {"model": "gvae", "sets": ["b=0"], "grid": {"a": [1, 2, 3], "b": [0, 1]}, "choose_by": "bce"}
+    arguments = reproduction.argparse.Namespace(
+        datasets=["digits"], output=tmp_path, page=tmp_path / "results.md", seeds=[0], epochs=2, set=["digits:dataset.n_train=9", "threads=1"]
+    )
+    assert reproduction.tune(arguments, {"mine": row}) is False
+    assert asked == ["a=1 b=0", "a=2 b=0", "a=3 b=0", "a=2 b=1"]
+    assert "digits, mine: best of 3 on validation images, by bce: a=2 b=1 (bce 2.000, log_p -20.000)" in capsys.readouterr().out
+    written = json.loads((tmp_path / "tuning.jsonl").read_text())
+    assert written["best"] == "a=2 b=1" and written["trial"] == "epochs=2 dataset.n_train=9"
+    assert written["tried"] == {setting: found for setting, found in figures.items() if found}
+    reproduction.tune(arguments, {"mine": row | {"choose_by": "log_p"}})  # more is better
+    reproduction.tune(arguments, {"mine": row | {"choose_by": ["bce", "log_p"]}})  # 45, 30, 40
+    assert [json.loads(line)["best"] for line in (tmp_path / "tuning.jsonl").read_text().splitlines()[1:]] == ["a=1 b=0", "a=2 b=0"]
+    two = row | {"choose_by": ["bce", "log_p"]}
+    within = {most: reproduction.best_of(written["tried"], two | {"aim": {"bce": most}}) for most in (1.0, 2.0, 3.0)}
+    assert within == {1.0: "a=2 b=0", 2.0: "a=2 b=1", 3.0: "a=2 b=0"}  # none: all count; the one that meets it; the better of two
+    monkeypatch.setattr(table, "composed", lambda dataset, model, overrides: set(overrides))
+    page = results_page.choices({"mine": row | {"sets": ["b=0", "a=2"], "remark": "More steps:\n  no better.\n"}}, tmp_path / "tuning.jsonl")
+    assert "| digits | mine | `a=2 b=0` | yes |  | BCE 3.00, log p(x) -10.00 | 3 | `epochs=2 dataset.n_train=9` |  |" in page
+    assert "| digits | mine | `a=2 b=1` |  | `b` | BCE 2.00 | 3 | `epochs=2 dataset.n_train=9` |  |" in page
+    assert "\n- mine: More steps: no better.\n" in page
+
+
+def test_a_short_trial_does_not_stand_for_a_whole_one(tmp_path, monkeypatch):
+    ran = []
+
+    def run(command: list[str]) -> bool:
+        ran.append(command)
+        folder = Path(command[-1].removeprefix("run_dir="))
+        folder.mkdir(parents=True)
+        (folder / "summary.json").write_text(json.dumps({"status": "complete", "metrics": {"validation": {"bce": {"value": float(len(ran))}}}}))
+        return True
+
+    monkeypatch.setattr(reproduction, "run", run)
+    asked = {"output": tmp_path, "seeds": [0], "set": ["threads=1"]}
+    found = [
+        reproduction.try_setting("digits", "mine", {"model": "gvae"}, "batch_size=20", reproduction.argparse.Namespace(epochs=epochs, **asked))
+        for epochs in (2, None, 2, None)
+    ]
+    assert found == [{"bce": 1.0}, {"bce": 2.0}, {"bce": 1.0}, {"bce": 2.0}] and len(ran) == 2
+
+
+@pytest.mark.parametrize("arguments, words", [(["--rows", "gvea"], "'gvae'"), (["--datasets", "minst"], "'mnist'")])
+def test_unknown_names_are_one_line(tmp_path, arguments, words):
+    done = of_repository("table.reproduce", *arguments, cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and words in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def cell(row: str, *values: float, metric: str = "bce") -> Cell:
+    runs = {seed: {"figures": {metric: {"value": value, "stderr": 0.5}}} for seed, value in enumerate(values)}
+    return Cell("mnist", row, None, runs)
+
+
+@pytest.mark.parametrize(
+    "metric, network, rival, by, word",
+    [
+        ("bce", (50, 51, 52), (60, 61, 62), "+10.00 ± 1.41", "ahead"),  # lower is better
+        ("bce", (60, 61, 62), (50, 51, 52), "-10.00 ± 1.41", "behind"),
+        ("bce", (50, 51, 52), (51, 52, 53), "+1.00 ± 1.41", "level"),
+        ("log_p", (-110,), (-130,), "+20.00 ± 0.71", "ahead"),  # higher is better; of one seed, the error over images
+        ("log_p", (-130,), (-110,), "-20.00 ± 0.71", "behind"),
+    ],
+)
+def test_claims_are_judged_in_the_direction_of_the_figure(metric, network, rival, by, word):
+    assert results_page.verdict(cell("gncn_pdh", *network, metric=metric), cell("gvae", *rival, metric=metric), metric) == (word, by)
+
+
+def test_claims_hold_each_network_against_each_rival():
+    full = {
+        ("mnist", row): cell(row, *values) for row, values in {"gncn_pdh": (50, 51, 52), "gvae": (60, 61, 62), "gvae_tuned": (51, 52, 53)}.items()
+    }
+    rows = {name: {"model": name} for name in ("gncn_pdh", "gncn_t1", "gvae", "rae")} | {"gvae_tuned": {"model": "gvae"}}
+    page = results_page.claims(rows, full | {("digits", name): cell(name, *values) for name, values in {"gncn_pdh": (9, 10), "gvae": (7, 8)}.items()})
+    assert "| MNIST | gncn_pdh | gvae | ahead +10.00 ± 1.41 | – | – | – | – |" in page
+    assert "| MNIST | gncn_pdh | gvae_tuned | level +1.00 ± 1.41 | – | – | – | – |" in page
+    assert "| gncn_pdh | gvae | 1 | 0 | 1 |" in page and "| gncn_pdh | gvae_tuned | 0 | 1 | 0 |" in page
+    assert "gncn_t1" not in page and "rae" not in page and results_page.claims(rows, {}) == "Not run yet."
+
+
+def test_targets_are_reached_or_missed_by_so_much():
+    table = {name: {"model": name, "targets": {"mnist": {"bce": 50.5, "log_p": -110.0}}} for name in ("one", "other")}
+    runs = {seed: {"figures": {"bce": {"value": 50.0, "stderr": 0.5}, "log_p": {"value": -110.25, "stderr": 0.5}}} for seed in (0, 1)}
+    page = results_page.targets(table, {("mnist", "one"): Cell("mnist", "one", None, runs)})
+    for line in (
+        "| MNIST | one | BCE at most 50.5 | 50.00 ± 0.00 | reached |",
+        "| MNIST | one | log p(x) at least -110.0 | -110.25 ± 0.00 | missed by 0.25 |",
+        "| MNIST | other | BCE at most 50.5 | not run |  |",
+    ):
+        assert line in page
+
+
+def test_runs_that_are_not_what_their_row_sets_are_named():
+    """A row that changed since, a seed with more given, products of another precision: none of them passes for the others."""
+    row = {"model": "gncn_pdh", "sets": ["optimizer.lr=0.002"]}
+    budget = {"steps": 50, "beta": 0.1}
+
+    def ran(*overrides: str, products: str | None = None) -> dict:
+        config = table.composed("digits", "gncn_pdh", list(overrides))
+        measured = {"bce": {"value": 5.0, "stderr": 0.1}}
+        made = {"command": command_of(config), "folder": None, "settle": budget | {"products": products}}
+        return {"figures": measured, "best_epoch": 1, "seconds": 60.0, **made}
+
+    as_set, short = ran("optimizer.lr=0.002", "seed=1"), ran("optimizer.lr=0.002", "epochs=3", products="bf16")
+    same, mixed, old = ({0: as_set}, {0: short, 1: as_set}, {0: ran()})
+    runs = {"same": same, "mixed": mixed, "old": old}
+    page = results_page.dataset_table(
+        "digits", dict.fromkeys(runs, row), {("digits", name): Cell("digits", name, None, found) for name, found in runs.items()}
+    )
+    assert "| K 50, β 0.1 / K 50, β 0.1, bf16 |" in page and "same:" not in page
+    assert page.endswith(" Run otherwise than the row says: mixed (seed 0): `epochs=3` without `epochs=60`; old: without `optimizer.lr=0.002`.")
+
+
+def test_the_learning_curve_tells_who_is_ahead_at_each_size(tmp_path):
+    def at(row: str, n_train: int | None, bce: float, log_p: float) -> Cell:
+        measured = {"bce": bce, "m_mse": 1.0, "log_p": log_p} | ({"class_err": 1.0} if n_train else {})  # one that is missing
+        return Cell("digits", row, n_train, {0: {"figures": {name: {"value": value, "stderr": 0.3} for name, value in measured.items()}}})
+
+    cells = [at("gvae", 100, 9.0, -20.0), at("gncn_pdh", 100, 7.0, -21.0), at("gncn_pdh", 300, 6.0, -19.0), at("gvae", None, 5.0, -18.0)]
+    page = results_page.curve(cells, tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").stat().st_size > 1000 and "](curve.png)" in page
+    for line in (
+        "| figure | method | 100 | 300 | all |",
+        "| BCE | gncn_pdh | 7.00 ± 0.30¹ | 6.00 ± 0.30¹ | not run |",
+        "| BCE | gvae | 9.00 ± 0.30¹ | not run | 5.00 ± 0.30¹ |",
+        "|  | gncn_pdh ahead by | +2.00 ± 0.42 | – | – |",
+        "|  | gncn_pdh ahead by | -1.00 ± 0.42 | – | – |",
+    ):
+        assert line in page
+    assert results_page.curve(cells[3:], tmp_path / "none.png") == "Not run yet." and not (tmp_path / "none.png").exists()
+
+
+def test_few_images_get_more_epochs_and_many_the_usual(tmp_path):
+    arguments = reproduction.argparse.Namespace(epochs=None, set=[])
+    cases = (("mnist", 100), ("digits", 100), ("mnist", 10_000))
+    few, digits, many = (reproduction.train_command(dataset, {"model": "gvae"}, 0, tmp_path, arguments, n) for dataset, n in cases)
+    assert {"epochs=2000", "validate_every=100", "dataset.n_train=100"} <= set(few)
+    assert {"epochs=1000", "validate_every=50"} <= set(digits)  # two batches of 50 an epoch
+    larger = reproduction.train_command("mnist", {"model": "gvae", "sets": ["batch_size=50"]}, 0, tmp_path, arguments, 100)
+    assert "epochs=1000" in larger  # the row's own batches
+    assert "dataset.n_train=10000" in many and not [word for word in many if word.startswith(("epochs", "validate_every"))]
+
+
+def test_directions_of_all_metrics():
+    lower = {"bce", "m_mse", "class_err"}
+    assert {name for name, metric in METRICS.items() if not metric.higher} == lower
+
+
+def test_rows_of_the_table_are_composable():
+    rows = table.read_table()
+    assert {"gncn_t1", "gncn_t1_sigma", "gncn_t2_l_sigma", "gncn_pdh", "rae", "gvae", "gvae_cv", "gan_ae", "gmm", "relu_classifier"} <= set(rows)
+    assert {dataset for row in rows.values() for key in ("sets_for", "targets") for dataset in row.get(key, {})} <= set(table.DATASETS)
+    for dataset in table.DATASETS:
+        for row in [row for row in rows.values() if dataset == "digits" or dataset in row.get("sets_for", {})]:
+            grid = row.get("grid", {}) if dataset == "digits" else {}
+            for keys in (table.settings(row, dataset), *([f"{key}={value}"] for key, values in grid.items() for value in values)):
+                config = table.composed(dataset, row["model"], keys)
+                assert config.dataset.name == dataset and "log_p" in config.metrics.names and not config.metrics.cache
+            assert {metric for wanted in row.get("targets", {}).values() for metric in wanted} <= set(METRICS)
+            if "grid" in row:
+                assert {*table.deciders(row["choose_by"]), *row.get("aim", ())} <= set(METRICS)
+    rae = {"model": "rae", "sets": ["model.l2=0.01"], "sets_for": {"digits": ["model.l2=0.1"]}}
+    assert table.is_set(["optimizer.lr=0.001", "model.l2=0.1"], rae, "digits")  # a default may be named or not
+    assert not table.is_set(["model.l2=0.1"], rae, "mnist") and not table.is_set(["model.gone=1"], rae, "digits")
