@@ -1,6 +1,7 @@
 """Signals: a run that is told to stop saves its state, says how to go on, and exits with 128 + the signal's number."""
 
 import re
+import resource
 import shlex
 import signal
 from collections.abc import Callable
@@ -10,8 +11,12 @@ from pathlib import Path
 from ncf.errors import Stopped
 
 
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+WARNINGS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)  # what clusters send some time before they kill; SIGXCPU: a limit of CPU time
+
+
 class Interrupts:
-    """SIGTERM, SIGINT and SIGHUP, while a run is open.
+    """The signals that ask a process to end, while a run is open.
 
     While `saving`, a signal is only noted: the loop saves at its next batch boundary and calls `stop`. Else nothing would
     be lost, and the signal stops the run on the spot. A second SIGINT always does.
@@ -24,8 +29,10 @@ class Interrupts:
         self.previous: dict[int, Callable] = {}
 
     def __enter__(self) -> "Interrupts":
-        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for signum in STOPS + WARNINGS:
             if signal.getsignal(signum) == signal.SIG_IGN:  # nohup, or a shell's background job
+                continue
+            if signum in WARNINGS and signal.getsignal(signum) != signal.SIG_DFL:  # a launcher has its own use for it
                 continue
             try:
                 self.previous[signum] = signal.signal(signum, self.note)
@@ -37,6 +44,9 @@ class Interrupts:
         if signum == signal.SIGINT and self.signum == signal.SIGINT:
             raise KeyboardInterrupt
         self.signum = signum
+        if signum == signal.SIGXCPU:  # it comes again with every second of CPU time, into the saving: once is enough
+            _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+            resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
         if not self.only_note:
             self.stop(signum)
 
