@@ -10,7 +10,6 @@ from pathlib import Path
 
 from ncf.errors import Stopped
 
-
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 WARNINGS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)  # what clusters send some time before they kill; SIGXCPU: a limit of CPU time
 

@@ -58,33 +58,34 @@ def test_a_warning_ends_a_sweep_that_the_same_command_finishes(tmp_path):
     assert [summary(job)["status"] for job in folder.glob("seed=*")] == ["complete", "complete"]
 
 
+def ignoring() -> None:
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # trap '' USR1
+    OnCall("ncf.train", "change_synapses", signal.SIGUSR1)()
+
+
 def test_a_warning_that_the_shell_has_ignored_stays_ignored(tmp_path):
-    strike = OnCall("ncf.train", "change_synapses", signal.SIGUSR1)
-
-    def prepare() -> None:
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # trap '' USR1
-        strike()
-
-    done = warm("ncf-train", *RUN, cwd=tmp_path, prepare=prepare)
+    done = warm("ncf-train", *RUN, cwd=tmp_path, prepare=ignoring)
     assert (done.returncode, summary(tmp_path / "outputs/runs/run")["status"]) == (0, "complete")
 
 
+def limited() -> None:
+    """A limit of one second of CPU time, and an ending that takes two more: the kernel repeats the signal with every second."""
+    from ncf.runs.run import Run
+
+    end = Run.end
+
+    def slow_end(*arguments) -> None:
+        until = time.process_time() + 2.2
+        while time.process_time() < until:
+            pass
+        end(*arguments)
+
+    Run.end = slow_end
+    resource.setrlimit(resource.RLIMIT_CPU, (1, 600))  # ulimit -S -t 1
+
+
 def test_a_limit_of_cpu_time_saves_however_long_the_ending_takes(tmp_path):
-    def prepare() -> None:
-        from ncf.runs.run import Run
-
-        end = Run.end
-
-        def slow_end(*arguments) -> None:
-            until = time.process_time() + 2.2  # the kernel repeats the signal with every second
-            while time.process_time() < until:
-                pass
-            end(*arguments)
-
-        Run.end = slow_end
-        resource.setrlimit(resource.RLIMIT_CPU, (1, 600))  # ulimit -S -t 1
-
-    done = warm("ncf-train", *RUN, "epochs=100000", cwd=tmp_path, prepare=prepare)
+    done = warm("ncf-train", *RUN, "epochs=100000", cwd=tmp_path, prepare=limited)
     run = tmp_path / "outputs/runs/run"
     assert (done.returncode, done.stderr) == (128 + signal.SIGXCPU, "")
     assert summary(run)["status"] == "stopped" and "SIGXCPU" in summary(run)["reason"]
