@@ -168,7 +168,10 @@ def run_command(name: str, job) -> None:
     arguments = sys.argv[1:]
     status = 0
     try:
-        overrides.require_known_flags(arguments)
+        arguments = overrides.flags_first(arguments)
+        overrides.require_fitting(name, arguments)
+        overrides.require_plugins(arguments, bool({"-m", "--multirun"} & set(arguments)))
+        sys.argv[1:] = arguments
         if {"-h", "--help"} & set(arguments):
             print(overrides.help_text(name, arguments, configs_folder()))
         elif "--version" in arguments:

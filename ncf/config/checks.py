@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ncf.config.keys import nearest_key
 from ncf.config.schema import MODEL_FAMILIES, DatasetConfig, GNCNConfig, MetricsConfig, SampleConfig, TrainConfig
 from ncf.errors import UserError, nearest
 
@@ -39,7 +40,7 @@ def build(config: DictConfig | dict, schema: type) -> Any:
 def build_node(plain: dict, schema: type, prefix: str) -> Any:
     unknown = first_unknown(plain, schema, prefix)
     if unknown:
-        raise UserError(f"unknown key {unknown!r}: {nearest(unknown, (prefix + k for k in flat_keys(schema)))}")
+        raise UserError(f"unknown key {unknown!r}: {nearest_key(unknown, known_under(schema, prefix))}")
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), plain)
         missing = [k for k in OmegaConf.missing_keys(merged) if k != "model"]
@@ -66,6 +67,12 @@ def first_unknown(plain: dict, schema: type, prefix: str) -> str | None:
             if deeper:
                 return deeper
     return None
+
+
+def known_under(schema: type, prefix: str) -> list[str]:
+    """Every key that a person may have meant by one that the schema does not have."""
+    keys = [prefix + key for key in flat_keys(schema)]
+    return keys if schema is not TrainConfig else keys + [f"model.{key}" for family in MODEL_FAMILIES.values() for key in flat_keys(family)]
 
 
 def flat_keys(schema: type, prefix: str = "") -> list[str]:

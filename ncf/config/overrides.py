@@ -12,6 +12,7 @@ from yaml import YAMLError
 
 from ncf.config.checks import flat_keys
 from ncf.config.compose import composed
+from ncf.config.keys import handle, nearest_key
 from ncf.config.schema import MODEL_FAMILIES, DatasetConfig, EvalConfig, MetricsConfig, SampleConfig, TrainConfig
 from ncf.errors import UserError, nearest
 
@@ -42,9 +43,9 @@ def known_keys(name: str) -> list[str]:
     return keys + [f"{group}.{key}" for group in GROUPS[name] for key in flat_keys(NESTED[group])]
 
 
-def groups(name: str, configs: str) -> dict[str, list[str]]:
-    """Config groups of a command and their options."""
-    return {group: sorted(path.stem for path in (Path(configs) / group).glob("*.yaml")) for group in GROUPS[name]}
+def groups(name: str, *folders: str | None) -> dict[str, list[str]]:
+    """Config groups of a command and their options, in ncf's folder and the user's own."""
+    return {group: sorted({path.stem for folder in folders if folder for path in (Path(folder) / group).glob("*.yaml")}) for group in GROUPS[name]}
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------
@@ -75,21 +76,89 @@ def raised_in(error: BaseException) -> str:
     return frame.tb_frame.f_globals.get("__name__", "").split(".")[0] if frame else ""
 
 
-def require_known_flags(arguments: list[str]) -> None:
-    """Flags are Hydra's; an unknown one is a UserError instead of argparse's usage text."""
+def flags_first(arguments: list[str]) -> list[str]:
+    """The same arguments with the flags before the overrides, where Hydra's parser takes them. An unknown flag is a UserError."""
     from hydra._internal.utils import get_args_parser
 
     parser = get_args_parser()
     parser.exit_on_error = False
+    known = {flag: action for action in parser._actions for flag in action.option_strings} | {"--version": None}
+    flags, overrides, rest = [], [], list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        flags.append(argument)
+        action = known.get(argument)
+        if action is not None and action.nargs is None and rest:  # its value stands beside it
+            flags.append(rest.pop(0))
     try:
-        _, unknown = parser.parse_known_args([a for a in arguments if a not in ("-h", "--help", "--version")])
+        _, unknown = parser.parse_known_args([flag for flag in flags if flag not in ("-h", "--help", "--version")])
     except (argparse.ArgumentError, SystemExit) as error:
         raise UserError(f"{error}; --help lists the flags") from error
-    if unknown and "=" in unknown[0] and not unknown[0].startswith("-"):
-        raise UserError(f"{unknown[0]!r} stands apart from the other overrides: put the flags before or after all of them")
     if unknown:
-        known = [flag for action in parser._actions for flag in action.option_strings]
         raise UserError(f"unknown flag {unknown[0]!r}; {nearest(unknown[0], known)}")
+    return flags + overrides
+
+
+def require_fitting(name: str, arguments: list[str]) -> None:
+    """UserError for a value of the wrong kind, with what to type in its place: Hydra would speak of its own classes."""
+    keys = key_fields(name)
+    for key, value in (argument.lstrip("+").split("=", 1) for argument in arguments if "=" in argument and argument[0] not in "-~="):
+        if value[:1] in ("{", "$") or "(" in value:
+            continue
+        f = keys.get(key)
+        if f is None:
+            section = key not in GROUPS[name] and any(known.startswith(f"{key}.") for known in keys)
+            if section and value not in ("", "null"):
+                chosen = handle(key, list(keys))
+                inner = ", ".join(known for known in keys if known.startswith(f"{key}."))
+                raise UserError(f"{key}={value}: {key} has keys of its own; " + (f"{chosen}={value}?" if chosen else f"set one of {inner}"))
+        elif str(f.type).startswith("list") and value[:1] not in ("[", "'", '"'):
+            raise UserError(f"{key}={value}: takes a list, write '{key}=[{value}]'")
+        elif str(f.type).split(" ")[0] in ("<class", "str", "int", "float") and value[:1] == "[":
+            several = f"--multirun {key}={value.strip('[]')} makes a run of each" if name == "train" else "run the command once for each"
+            raise UserError(f"{key}={value}: takes one value; {several}")
+
+
+def key_fields(name: str) -> dict:
+    """Every key of a command that holds a value: dotted name -> its field."""
+
+    def leaves(schema: type, prefix: str) -> dict:
+        found = {}
+        for f in fields(schema):
+            inner = f.default_factory
+            found |= leaves(inner, f"{prefix}{f.name}.") if is_dataclass(inner) else {prefix + f.name: f}
+        return found
+
+    found = leaves(SCHEMAS[name], "")
+    if name == "train":
+        found.pop("model")
+        for family in reversed(MODEL_FAMILIES.values()):
+            found |= leaves(family, "model.")
+    return found
+
+
+EXTRAS = {"optuna": "optuna", "joblib": "joblib", "submitit_slurm": "slurm", "submitit_local": "slurm"}  # hydra/sweeper= or launcher= -> extra
+
+
+def require_plugins(arguments: list[str], multirun: bool) -> None:
+    """UserError where a sweeper or launcher is not installed, or would not be used."""
+    from hydra.core.plugins import Plugins
+    from hydra.plugins.launcher import Launcher
+    from hydra.plugins.sweeper import Sweeper
+
+    for argument in arguments:
+        key, _, value = argument.lstrip("+").partition("=")
+        if key not in ("hydra/sweeper", "hydra/launcher") or value == "basic":
+            continue
+        if not multirun:
+            raise UserError(f"{argument}: is for sweeps; add --multirun")
+        base = Sweeper if key.endswith("sweeper") else Launcher
+        modules = " ".join(plugin.__module__ for plugin in Plugins.instance().discover(base))
+        if value in EXTRAS and value.split("_")[0] not in modules:
+            raise UserError(f"{argument}: not installed; pip install 'ncf[{EXTRAS[value]}]'")
 
 
 PATH_KEYS = ("name", "checkpoint", "resume", "run_dir", "output", "output_dir", "data_dir", "dataset.path")
@@ -132,7 +201,9 @@ def explain_hydra(error: Exception, name: str, configs: str) -> str:
                 if name != "train"
                 else f"{key}: the chosen {group} has no such key; {group}=NAME --help lists those it has"
             )
-        return f"unknown key {key!r}: {nearest(key, known)}"
+        owner = next((other for other in SCHEMAS if other != name and key in known_keys(other)), None)
+        theirs = f" (it is a key of ncf-{owner})" if owner else ""
+        return f"unknown key {key!r}{theirs}: {nearest_key(key, known)}"
     lines = str(getattr(cause, "msg", None) or cause).splitlines()
     detail = " ".join(line for line in lines if line.split("=")[0].split(":")[0].strip() not in ("full_key", "object_type", "reference_type"))
     return f"{full_key}: {detail}" if full_key else detail
@@ -143,19 +214,21 @@ def explain_hydra(error: Exception, name: str, configs: str) -> str:
 
 def help_text(name: str, arguments: list[str], configs: str) -> str:
     """Usage, groups with their options, and every key with its value under the given overrides, its range and its line of help."""
-    given = [a for a in arguments if "=" in a and not a.startswith("-")]
-    cfg = OmegaConf.to_container(composed(name, given), resolve=False)
+    from hydra._internal.utils import get_args_parser
+
+    parsed = get_args_parser().parse_args([a for a in arguments if a not in ("-h", "--help", "--version")])
+    given, own = parsed.overrides, parsed.config_dir
+    cfg = OmegaConf.to_container(composed(name, given, own), resolve=False)
     lines = [USAGE[name], "", "groups:"]
-    lines += [f"  {group + '=':<14}{' | '.join(options) or 'your own, with --config-dir=FOLDER'}" for group, options in groups(name, configs).items()]
+    lines += [
+        f"  {group + '=':<14}{' | '.join(options) or 'your own, with --config-dir=FOLDER'}" for group, options in groups(name, configs, own).items()
+    ]
     lines += ["", "keys and their values" + (f" under {' '.join(given)}:" if given else ":")]
     schema = SCHEMAS[name]
     nested = {"model": MODEL_FAMILIES.get((cfg.get("model") or {}).get("family"))} if name == "train" else NESTED
     lines += key_lines(schema, cfg, nested)
-    lines += [
-        "",
-        "flags: --multirun (sweep over comma-separated values), --cfg job (print the config), --config-dir=FOLDER (your own groups),",
-        "       --version",
-    ]
+    sweeps = "--multirun (sweep over comma-separated values), " if name == "train" else ""
+    lines += ["", f"flags: {sweeps}--cfg job (print the config), --config-dir=FOLDER (your own groups), --version"]
     return "\n".join(lines)
 
 

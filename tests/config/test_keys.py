@@ -1,0 +1,69 @@
+"""What people type who have not read the help: each gets the key that is meant."""
+
+import pytest
+from installed import TINY, require_one_line, warm
+
+WORDS = {
+    "ncf-train": {
+        "steps=20": "did you mean 'model.settle.steps'",
+        "K=20": "did you mean 'model.settle.steps'",
+        "beta=0.1": "did you mean 'model.settle.beta'?",
+        "lr=0.01": "did you mean 'optimizer.lr'?",
+        "+lr=0.01": "did you mean 'optimizer.lr'?",
+        "learning_rate=0.01": "did you mean 'optimizer.lr'?",
+        "hidden=64": "did you mean 'model.layers'?",
+        "precision=none": "did you mean 'model.precision.kind' or 'compute.precision'?",
+        "prior=laplace": "did you mean 'model.prior.kind' or",
+        "model.setle.beta=0.1": "did you mean 'model.settle.beta'?",
+        "model.lateral=false": "model.lateral.enabled=false?",
+        "model.precision=none": "model.precision.kind=none?",
+        "model.settle=3": "set one of model.settle.steps, model.settle.beta",
+        "model.layers=24": "write 'model.layers=[24]'",
+        "metrics.names=bce": "write 'metrics.names=[bce]'",
+        "metrics.mask=[left,right]": "--multirun metrics.mask=left,right makes a run of each",
+        "split=test": "(it is a key of ncf-eval): did you mean 'dataset.split_seed'?",
+        "hydra/sweeper=optuna": "is for sweeps; add --multirun",
+    },
+    "ncf-eval": {
+        "model.settle.steps=20": "did you mean 'steps'",
+        "model.settle.beta=0.2": "did you mean 'beta'?",
+        "masks=[left]": "(it is a key of ncf-sample): did you mean 'metrics.mask'?",
+        "epochs=3": "(it is a key of ncf-train)",
+        "metrics.mask=[left,right]": "run the command once for each",
+    },
+    "ncf-sample": {"masks=left": "write 'masks=[left]'", "mask=left": "did you mean 'masks'?"},
+}
+
+
+@pytest.mark.parametrize("name, typed, answer", [(name, *pair) for name, pairs in WORDS.items() for pair in pairs.items()])
+def test_the_words_everybody_types_get_the_right_answer(name, typed, answer, tmp_path):
+    require_one_line(warm(name, typed, cwd=tmp_path), answer)
+    assert list(tmp_path.iterdir()) == []
+
+
+def without_optuna() -> None:
+    """In the command's process: Hydra finds no plugins beside its own."""
+    import hydra_plugins
+
+    hydra_plugins.__path__ = []
+
+
+def test_a_sweeper_that_is_not_installed_names_its_extra(tmp_path):
+    for plugin, extra in (("sweeper=optuna", "optuna"), ("launcher=joblib", "joblib"), ("launcher=submitit_slurm", "slurm")):
+        done = warm("ncf-train", *TINY, "--multirun", f"hydra/{plugin}", "seed=0,1", cwd=tmp_path, prepare=without_optuna)
+        require_one_line(done, f"hydra/{plugin}: not installed; pip install 'ncf[{extra}]'")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_flags_may_stand_between_overrides_and_help_lists_the_users_own_models(tmp_path):
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    (tmp_path / "mine" / "model" / "shallow.yaml").write_text("defaults: [gncn_schema, _self_]\nname: shallow\nlayers: [17]\n")
+    done = warm("ncf-train", "seed=3", "--cfg", "job", "epochs=7", "--config-dir", "mine", "model=shallow", cwd=tmp_path)
+    assert done.returncode == 0 and "seed: 3" in done.stdout and "epochs: 7" in done.stdout and "- 17" in done.stdout, done.stderr
+    done = warm("ncf-train", "model=shallow", "--help", "--config-dir=mine", cwd=tmp_path)
+    assert done.returncode == 0 and "| shallow" in done.stdout and "model.layers=[17]" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("name, sweeps", [("ncf-train", True), ("ncf-eval", False), ("ncf-sample", False)])
+def test_the_help_offers_no_sweep_that_the_command_refuses(name, sweeps, tmp_path):
+    assert ("--multirun" in warm(name, "--help", cwd=tmp_path).stdout) == sweeps
