@@ -9,7 +9,7 @@ from typing import Any
 
 from ncf.config.checks import build, check_dataset
 from ncf.config.schema import DatasetConfig, EvalConfig, MetricsConfig, SampleConfig, TrainConfig, flatten, without_place
-from ncf.data import datasets
+from ncf.data import datasets, wording
 from ncf.data.streams import stream
 from ncf.errors import UserError
 from ncf.measure.diagnostics import alternation
@@ -22,7 +22,7 @@ from ncf.report import run_page
 from ncf.report.tables import draw_reconstructions, metric_table
 from ncf.runs import checkpoint
 from ncf.runs.files import write_whole
-from ncf.runs.provenance import choose_device, hardware, products, versions
+from ncf.runs.provenance import choose_device, git_state, hardware, n_synapses, packages, products, versions
 from ncf.runs.run import Run, read_config, speak
 
 
@@ -57,6 +57,8 @@ def final_report(run: Run, data: datasets.Dataset, network, progress: dict) -> d
         "model": config.model.name,
         "dataset": config.dataset.name,
         "seed": config.seed,
+        "images": wording.sizes(data),
+        "synapses": n_synapses(network),
         **budget(config, network),
         "measured_with": {"dataset": asdict(config.dataset), "metrics": asdict(config.metrics)},
         "epochs": config.epochs,
@@ -66,6 +68,8 @@ def final_report(run: Run, data: datasets.Dataset, network, progress: dict) -> d
         "metrics": figures,
         "seconds": sum(row["seconds"] for row in rows),
         "versions": versions(),
+        "packages": packages(),
+        "git": git_state(),
         "hardware": hardware(device),
     }
     run.say(metric_table(figures, result_title(summary)))
@@ -234,7 +238,8 @@ def budget_words(result: dict) -> str:
 
 
 def result_title(summary: dict) -> str:
-    return f"{summary['model']}{budget_words(summary)} on {summary['dataset']}, best epoch {summary['best_epoch']} of {summary['epochs_trained']}"
+    dataset = wording.title(summary["measured_with"]["dataset"]) if "measured_with" in summary else summary["dataset"]
+    return f"{summary['model']}{budget_words(summary)} on {dataset}, best epoch {summary['best_epoch']} of {summary['epochs_trained']}"
 
 
 def write_json(target: Path, content: dict) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from ncf.config.schema import TrainConfig, science
-from ncf.data import datasets
+from ncf.data import datasets, wording
 from ncf.data.streams import stream
 from ncf.errors import Stopped, UserError
 from ncf.evaluate import final_report, result_title
@@ -20,7 +20,7 @@ from ncf.runs import guards
 from ncf.runs.display import Display
 from ncf.runs.distributed import Ranks, require_parallel
 from ncf.runs.interrupts import Interrupts, how_to_go_on
-from ncf.runs.provenance import choose_device, products, versions
+from ncf.runs.provenance import choose_device, git_state, n_synapses, packages, products, versions
 from ncf.runs.run import Follower, Run, changes, require_mine, speak, stored_result, tidy
 
 
@@ -74,6 +74,7 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
         with Interrupts(run.folder) as interrupts:
             run.forget_end()
             progress = restore(run, network, optimizer, about, ranks)
+            introduce(run, data, network)
             compile_settling(run, network, data)
             n_steps = -(-len(data.splits["train"]) // config.batch_size)
             with interrupts.saving(), Display(config.progress, config.epochs, n_steps) as display:
@@ -94,6 +95,15 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
     finally:
         run.close()
         ranks.close()
+
+
+def introduce(run: Run, data: datasets.Dataset, network) -> None:
+    """What is trained on what: for the person, and with what it is made for the log."""
+    dataset, model = asdict(run.config.dataset), run.config.model.name
+    run.say(f"{wording.title(dataset)}: {wording.images(dataset, wording.sizes(data), data.image_shape)}{wording.split_off(data)}")
+    run.say(f"{model}: {n_synapses(network):,} synapses")
+    made = {**versions(), **packages(), **{f"git of {name}": state for name, state in git_state().items()}}
+    run.say(f"made with: {made}", show=False)
 
 
 def learn(

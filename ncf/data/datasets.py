@@ -44,10 +44,11 @@ class Dataset:
     n_classes: int
     splits: dict[str, Split]
     resample: bool  # training images are drawn anew as Bernoulli(x) in every epoch
+    carved: tuple[str, ...] = ()  # splits that were taken from the training images
 
     def to(self, device: torch.device) -> "Dataset":
         splits = {name: Split(s.x.to(device), None if s.y is None else s.y.to(device)) for name, s in self.splits.items()}
-        return Dataset(self.name, self.image_shape, self.n_classes, splits, self.resample)
+        return replace(self, splits=splits)
 
     def part(self, split: str, rows: slice) -> "Dataset":
         """The same with some rows of a split in place of all."""
@@ -64,8 +65,8 @@ Arrays = dict[str, tuple[np.ndarray, np.ndarray | None]]  # split name -> images
 
 def load(config: DatasetConfig, data_dir: str | Path | None = None) -> Dataset:
     """The dataset that the config names: read (or fetched), checked, split and binarised. Raises UserError."""
-    arrays = READERS[config.name](config, download.data_folder(data_dir))
-    arrays = carve(arrays, config)
+    arrays, own = carve(READERS[config.name](config, download.data_folder(data_dir)), config)
+    carved = tuple(name for name in ("validation", "test") if name not in own)
     train_x, train_y = arrays["train"]
     image_shape = train_x.shape[1:]
     labels = [y for _, y in arrays.values() if y is not None and len(y)]
@@ -80,7 +81,7 @@ def load(config: DatasetConfig, data_dir: str | Path | None = None) -> Dataset:
         elif config.binarize == "bernoulli" and name != "train":  # drawn once: a figure must not depend on when it is measured
             x = (stream(config.split_seed, "binarize-" + name).random(x.shape, dtype=np.float32) < x).astype(np.float32)
         splits[name] = Split(torch.from_numpy(x), None if y is None else torch.from_numpy(y.astype(np.int64)))
-    return Dataset(config.name, tuple(image_shape), n_classes, splits, config.binarize == "bernoulli")
+    return Dataset(config.name, tuple(image_shape), n_classes, splits, config.binarize == "bernoulli", carved)
 
 
 def batches(data: Dataset, batch_size: int, seed: int, epoch: int, start: int = 0) -> Iterator[tuple[int, torch.Tensor, torch.Tensor | None]]:
@@ -99,14 +100,16 @@ def batches(data: Dataset, batch_size: int, seed: int, epoch: int, start: int = 
         yield step, x, None if train.y is None else train.y[rows]
 
 
-def carve(arrays: Arrays, config: DatasetConfig) -> Arrays:
-    """Split validation (and test, where the set has none) off the training images, then keep the first `n_train` of the rest.
+def carve(arrays: Arrays, config: DatasetConfig) -> tuple[Arrays, set[str]]:
+    """Split validation (and test, where the set has none) off the training images, then keep the first `n_train` of the rest. And the
+    splits that are the set's own.
 
     The training images are shuffled by `split_seed`, so that a smaller `n_train` is a part of every larger one.
     """
     x, y = arrays["train"]
     order = stream(0, "test-split").permutation(len(x))  # a carved test set is the same whatever split_seed is
     parts: Arrays = {}
+    theirs: set[str] = set()
     for name in ("test", "validation"):
         if name == "validation":
             order = stream(config.split_seed, "split").permutation(order)
@@ -114,6 +117,7 @@ def carve(arrays: Arrays, config: DatasetConfig) -> Arrays:
         wanted = config.n_validation if name == "validation" else None
         if own is not None and len(own[0]) and not (name == "validation" and wanted):
             parts[name] = own
+            theirs.add(name)
             continue
         n = wanted or max(1, round(len(order) / 6))
         if n >= len(order):
@@ -123,7 +127,8 @@ def carve(arrays: Arrays, config: DatasetConfig) -> Arrays:
     if config.n_train is not None and config.n_train > len(order):
         raise UserError(f"dataset.n_train={config.n_train}: {config.name} has {len(order)} training images beside the validation split")
     order = order[: config.n_train]
-    return {"train": (x[order], None if y is None else y[order]), "validation": parts["validation"], "test": parts["test"]}
+    train = x[order], None if y is None else y[order]
+    return {"train": train, "validation": parts["validation"], "test": parts["test"]}, theirs
 
 
 # --- readers ----------------------------------------------------------------------------------------------------------

@@ -1,12 +1,13 @@
-"""What a person sees while it trains: a bar on a terminal, a line per epoch elsewhere, or nothing."""
+"""What a person sees while it trains: a line per epoch, on a terminal a bar below them, or nothing."""
 
+import os
 import sys
 
 
 class Display:
     def __init__(self, kind: str, epochs: int, n_steps: int):
         if kind == "auto":
-            kind = "bar" if sys.stderr and sys.stderr.isatty() else "plain"
+            kind = "bar" if columns() else "plain"
         self.kind, self.epochs, self.n_steps = kind, epochs, n_steps
         self.bar = None
 
@@ -33,7 +34,9 @@ class Display:
             f"epoch {row['epoch']:>3}/{self.epochs}  train BCE {row['train_bce']:.2f}  ToD {row['train_tod']:.2f}"
             f"{validation}  {row['images_per_second']:.0f} images/s"
         )
-        run.say(line, show=self.kind == "plain")
+        if self.bar is not None:  # the line takes the bar's place, and the bar comes again below it
+            self.bar.clear()
+        run.say(line, show=self.kind != "off")
 
     def __enter__(self) -> "Display":
         return self
@@ -42,3 +45,11 @@ class Display:
         if self.bar is not None:
             self.bar.close()
             self.bar = None
+
+
+def columns() -> int:
+    """The width of the terminal that the bar is drawn on; 0 where there is none, or one that does not tell."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except (AttributeError, OSError, ValueError):
+        return 0

@@ -2,6 +2,9 @@
 
 import os
 import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +15,31 @@ from ncf.errors import UserError
 
 def versions() -> dict[str, str]:
     return {"ncf": __version__, "python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__}
+
+
+def packages() -> dict[str, str]:
+    """The versions of what else takes part in a figure."""
+    return {name: metadata.version(name) for name in ("hydra-core", "omegaconf", "numba", "scipy", "scikit-learn")}
+
+
+def git_state() -> dict[str, dict]:
+    """Commit, and whether tracked files differ from it, of ncf where it is a checkout, and of the project that the command was started in."""
+    states = {"ncf": git_of(Path(__file__).parent), "project": git_of(Path.cwd())}
+    if states["project"] == states["ncf"]:
+        states["project"] = None
+    return {name: state for name, state in states.items() if state}
+
+
+def git_of(folder: Path) -> dict | None:
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        if git("ls-files", "--error-unmatch", "--", ".") == "":  # a folder that the repository does not know, such as .venv in it
+            return None
+        return {"commit": git("rev-parse", "HEAD"), "dirty": git("status", "--porcelain", "--untracked-files=no") != ""}
+    except (OSError, subprocess.SubprocessError):  # no git, no repository, no commit yet
+        return None
 
 
 def hardware(device: torch.device) -> dict:
@@ -55,6 +83,10 @@ def choose_products(precision: str, device: torch.device) -> torch.dtype:
         able = torch.cpu.get_capabilities()
         precision = "bf16" if able.get("avx512_bf16") or able.get("amx_bf16") else "float32"
     return {"float32": torch.float32, "bf16": torch.bfloat16}[precision]
+
+
+def n_synapses(network) -> int:
+    return sum(parameter.numel() for parameter in network.parameters.values())
 
 
 def products(network) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from ncf.config.schema import without_place
+from ncf.data.wording import title
 from ncf.errors import UserError
 
 MARKS = {"config.yaml", "metrics.jsonl", "summary.json"}  # a folder with one of them is a run
@@ -51,7 +52,8 @@ class Record:
     @property
     def title(self) -> str:
         """What was trained on what."""
-        return " on ".join(str(name) for name in (self.value("model", "name"), self.value("dataset", "name")) if name)
+        dataset = self.value("dataset")
+        return " on ".join(str(name) for name in (self.value("model", "name"), title(dataset) if isinstance(dataset, dict) else None) if name)
 
     def value(self, *path: str):
         """A value of the config, None where there is none: ``value("model", "settle", "steps")``."""

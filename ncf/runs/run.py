@@ -16,6 +16,7 @@ import fcntl
 import json
 import os
 import socket
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from omegaconf import OmegaConf
 
 from ncf.config.checks import build
 from ncf.config.schema import TrainConfig, flatten, science
+from ncf.data.wording import title
 from ncf.errors import UserError
 from ncf.runs import checkpoint
 from ncf.runs.files import remove_leftovers, write_whole
@@ -39,7 +41,7 @@ def run_folder(config: TrainConfig) -> tuple[Path, bool]:
     if config.name:
         return runs / config.name, True
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    return runs / f"{stamp}_{config.model.name}_{config.dataset.name}_seed{config.seed}", False
+    return runs / f"{stamp}_{config.model.name}_{title(asdict(config.dataset))}_seed{config.seed}", False
 
 
 class Run:

@@ -1,0 +1,28 @@
+"""A dataset in words: what a run says that it trains on."""
+
+from pathlib import Path
+
+from ncf.data.datasets import Dataset
+
+BINARIZED = {"threshold": "binarised at 1/2", "bernoulli": "binarised by chance, anew in every epoch", "none": "grey"}
+
+
+def title(dataset: dict) -> str:
+    """The name of a dataset's config; a file or folder of the user's own goes by its own name."""
+    path = dataset.get("path")
+    return Path(path).name.removesuffix(".npz") if isinstance(path, str) and path else str(dataset.get("name"))
+
+
+def images(dataset: dict, sizes: dict[str, int], shape: tuple[int, int]) -> str:
+    """``1,250 training, 250 validation and 297 test images of 8 x 8, binarised at 1/2``"""
+    train, validation, test = (f"{sizes[split]:,}" for split in ("train", "validation", "test"))
+    return f"{train} training, {validation} validation and {test} test images of {shape[0]} x {shape[1]}, {BINARIZED[dataset['binarize']]}"
+
+
+def sizes(data: Dataset) -> dict[str, int]:
+    return {name: len(split) for name, split in data.splits.items()}
+
+
+def split_off(data: Dataset) -> str:
+    """Which splits were taken from the training images, in words; nothing where the set has its own."""
+    return f"; {' and '.join(data.carved)} split off its training images" if data.carved else ""
