@@ -226,14 +226,15 @@ def draw_curve(axes: dict[str, dict[str, list[Cell]]], picture: Path) -> None:
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(axes), len(CURVE_METRICS), squeeze=False)
     for row, (title, methods) in zip(grid, axes.items(), strict=True):
+        sizes = {cell.n_train for cells in methods.values() for cell in cells}
+        largest = max(n or 0 for n in sizes)
         for axis, metric in zip(row, CURVE_METRICS, strict=True):
             for name, cells in methods.items():
-                largest = max(cell.n_train or 0 for cell in cells)
                 places = [cell.n_train or 2 * largest for cell in cells]
                 points = [(place, mean(cell.values(metric)), cell.spread(metric)) for place, cell in zip(places, cells) if measured(metric, cell)]
                 axis.errorbar(*zip(*points) if points else ((), (), ()), marker="o", markersize=3, label=name)
             axis.set_xscale("log")
-            axis.set_xticks(places, [f"{cell.n_train:,}" if cell.n_train else "all" for cell in cells], rotation=45, fontsize=7)
+            axis.set_xticks([n or 2 * largest for n in sizes], [f"{n:,}" if n else "all" for n in sizes], rotation=45, fontsize=7)
             axis.minorticks_off()
             axis.set_title(f"{title}: {METRICS[metric].label}", fontsize=9)
             axis.tick_params(axis="y", labelsize=7)

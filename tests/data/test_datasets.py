@@ -276,6 +276,25 @@ def test_bernoulli_binarisation_is_drawn_once_for_measuring_and_anew_in_every_ep
         assert (one != other).float().mean().item() == pytest.approx(2 * 0.3 * 0.7, abs=0.025)
 
 
+def test_the_test_images_are_the_same_whatever_the_seed_of_the_split(numbered):
+    """So figures of two splits compare; validation and training images change with it."""
+    sets = [load(path=numbered, split_seed=seed).splits for seed in (0, 1, 2)]
+    assert len({tuple(numbers(splits["test"])) for splits in sets}) == 1
+    assert len({tuple(numbers(splits["validation"])) for splits in sets}) == len({tuple(numbers(splits["train"])) for splits in sets}) == 3
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_bernoulli_leaves_no_grey_where_figures_are_measured(split, tmp_path):
+    """Each split by a draw of its own: black or white, and white as often as the pixel is bright."""
+    path = own(tmp_path, x_train=np.full((600, 100), 0.3), x_validation=np.full((200, 100), 0.6), x_test=np.full((200, 100), 0.6))
+    splits = load(path=path, binarize="bernoulli").splits
+    assert splits[split].x.unique().tolist() == [0, 1] and splits[split].x.mean().item() == pytest.approx(0.6, abs=0.02)
+    assert (splits["validation"].x != splits["test"].x).float().mean().item() == pytest.approx(2 * 0.6 * 0.4, abs=0.025)
+    assert splits["train"].x.unique().tolist() == pytest.approx([0.3])  # drawn anew in every epoch
+    other = load(path=path, binarize="bernoulli", split_seed=1).splits
+    assert not torch.equal(other[split].x, splits[split].x)
+
+
 @pytest.mark.parametrize("binarize", ["threshold", "bernoulli"])
 @pytest.mark.parametrize("batch_size, sizes", [(16, [16, 16, 8]), (40, [40]), (1000, [40]), (39, [39, 1])])
 def test_batches_are_a_pure_function_of_seed_epoch_and_start(numbered, binarize, batch_size, sizes):

@@ -1,5 +1,6 @@
 """The steps of settling against the polynomials and exponentials that they stand for."""
 
+from dataclasses import asdict
 from math import exp
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from numpy.polynomial.chebyshev import Chebyshev
 
 from ncf.config.schema import SettleConfig
-from ncf.network.solvers import chebyshev, schedule, stiffest
+from ncf.network.solvers import chebyshev, schedule, solver_words, stiffest
 
 
 def after(stepping: list[tuple[float, float]], stiffness: float) -> float:
@@ -65,3 +66,18 @@ def test_steps_grow_evenly_and_cross_the_same_time(solver):
 def test_every_number_of_steps_and_rounds_has_a_schedule(steps, rounds):
     for solver in ("euler", "momentum", "chebyshev"):
         assert len(list(schedule(SettleConfig(solver=solver, rounds=rounds, growth=0.5), steps))) == steps
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        ({}, "euler"),
+        ({"growth": 0.5}, "euler, growth 0.5"),
+        ({"solver": "momentum", "momentum": 0.7}, "momentum 0.7"),
+        ({"solver": "momentum", "momentum": 0.7, "growth": 0.25}, "momentum 0.7, growth 0.25"),
+        ({"solver": "chebyshev", "growth": 0.5}, "chebyshev 9"),  # which has no growth
+        ({"solver": "chebyshev", "damping": 2.5, "rounds": 3}, "chebyshev 2.5 in 3 rounds"),
+    ],
+)
+def test_the_words_beside_a_figure_name_all_that_the_steps_depend_on(settings, words):
+    assert solver_words(asdict(SettleConfig(**settings))) == words

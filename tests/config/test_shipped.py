@@ -1,0 +1,119 @@
+"""What the shipped YAML files set, held to paper.md as literals; and the four networks they make, held to the oracle's vectors."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ncf.config.compose import compose_train
+from ncf.config.schema import flatten, science
+from ncf.data.datasets import Dataset, Split
+from ncf.models import build_model
+
+GOLDEN = Path(__file__).resolve().parent.parent / "network/golden"
+
+SHARED = {  # paper.md, section 3
+    "family": "gncn", "layers": [360, 360, 360], "likelihood": "bernoulli", "init_sd": 0.05, "error_rate": 1.0,
+    "settle.steps": 50, "settle.beta": 0.1, "settle.gamma": 0.001, "settle.solver": "euler", "settle.growth": 0.0, "settle.tolerance": 0.0,
+    "constraint.kind": "limit", "constraint.radius": 1.0, "lateral.columns": [12, 12, 18], "lateral.self_excitation": 0.15, "lateral.inhibition": 0.1,
+    "prior.strength": 0.01,
+}  # fmt: skip
+T1 = {
+    "prediction": "identity", "target": "state", "error_synapses": "tied", "derivative": True, "skips": False,
+    "prior.kind": "laplace", "lateral.enabled": False,
+}  # fmt: skip
+T2 = {
+    "activation": "relu", "prediction": "relu", "target": "activity", "error_synapses": "learned", "derivative": False,
+    "prior.kind": "none", "lateral.enabled": True, "precision.kind": "whitened",
+}  # fmt: skip
+NETWORKS = {
+    "gncn_t1": T1 | {"activation": "tanh", "precision.kind": "none"},
+    "gncn_t1_sigma": T1 | {"activation": "relu", "precision.kind": "whitened"},
+    "gncn_t2_l_sigma": T2 | {"skips": False},
+    "gncn_pdh": T2 | {"skips": True},
+}
+AUTOENCODER = {"family": "autoencoder", "layers": [360, 360, 20]}
+BASELINES = {
+    "rae": AUTOENCODER | {"code": "plain", "l2": 0.01},
+    "gvae": AUTOENCODER | {"code": "gaussian"},
+    "gvae_cv": AUTOENCODER | {"code": "constant", "variance": 0.1},
+    "gan_ae": AUTOENCODER | {"code": "adversarial", "adversary": 360, "deception": 1.0},
+    "gmm": {"family": "pixel_mixture", "components": 75, "floor": 0.01},
+    "relu_classifier": {"family": "classifier", "layers": [360, 360, 360], "l2": 0.0},
+}
+
+
+def require(found: dict, expected: dict, prefix: str = "") -> None:
+    assert {key: found.get(prefix + key, "not there") for key in expected} == expected
+
+
+@pytest.mark.parametrize("model", [*NETWORKS, *BASELINES])
+def test_a_model_is_what_its_name_says(model):
+    expected = {"name": model} | (SHARED | NETWORKS[model] if model in NETWORKS else BASELINES[model])
+    require(flatten(science(compose_train(f"model={model}"))), expected, "model.")
+
+
+def test_training_starts_from_the_released_settings():
+    released = {"name": "adam", "lr": 0.001, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-7}
+    require(flatten(science(compose_train())), released, "optimizer.")
+    require(flatten(science(compose_train("optimizer=sgd"))), {"name": "sgd", "lr": 0.1, "beta1": 0.9}, "optimizer.")
+    usual = {
+        "model.name": "gncn_pdh", "dataset.name": "digits", "epochs": 50, "batch_size": 200, "seed": 0, "validate_every": 1, "patience": None,
+        "patience_gain": 0.0, "compute.precision": "auto", "dataset.binarize": "threshold", "dataset.n_train": None, "dataset.n_validation": None,
+        "dataset.split_seed": 0, "metrics.names": ["bce", "tod", "m_mse"], "metrics.mask": "right", "metrics.mask_fraction": 0.5,
+        "metrics.n_images": None, "metrics.samples": 5000, "metrics.encoder_samples": 200, "metrics.prior.components": 75,
+        "metrics.prior.latents": 18000, "metrics.prior.floor": 1e-6, "metrics.annealing.images": 20, "metrics.annealing.chains": 8,
+        "metrics.annealing.steps": 1000, "metrics.annealing.leapfrogs": 5,
+    }  # fmt: skip
+    require(flatten(science(compose_train())), usual)
+
+
+def test_groups_of_metrics_name_what_their_first_line_promises():
+    names = {
+        "basic": ["bce", "tod"],
+        "fast": ["bce", "tod", "m_mse"],
+        "paper": ["bce", "tod", "m_mse", "class_err", "log_p", "log_p_own", "elbo", "log_p_encoder"],
+        "density": ["log_p", "log_p_own", "elbo", "log_p_encoder", "log_p_annealed", "log_p_annealed_own"],
+    }
+    assert {group: compose_train(f"metrics={group}").metrics.names for group in names} == names
+
+
+PATIENT = {"epochs": 100, "patience": 3, "patience_gain": 0.1, "batch_size": 200}
+EXPERIMENTS = {
+    "quick_mnist": {"model.name": "gncn_t1_sigma", "dataset.name": "mnist", "dataset.n_train": 10000, "epochs": 2, "batch_size": 200},
+    "table_digits": {"dataset.name": "digits", "epochs": 60, "patience": 15, "patience_gain": 0.0, "batch_size": 50},
+    "table_caltech101_silhouettes": PATIENT | {"dataset.name": "caltech101_silhouettes", "batch_size": 100},
+    **{f"table_{name}": PATIENT | {"dataset.name": name} for name in ("mnist", "fashion_mnist", "kmnist")},
+}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_sets_what_the_results_page_says_of_it(name):
+    config = compose_train(f"experiment={name}")
+    require(flatten(science(config)), EXPERIMENTS[name])
+    if name.startswith("table_"):
+        assert config.metrics.names == compose_train("metrics=paper").metrics.names and not config.metrics.cache
+
+
+@pytest.mark.parametrize("model, vectors", [("gncn_t1", "t1"), ("gncn_t1_sigma", "t1_sigma"), ("gncn_t2_l_sigma", "t2_lsigma"), ("gncn_pdh", "pdh")])
+def test_a_shipped_network_settles_to_the_oracles_vectors(model, vectors):
+    """Sizes and K alone are those of the vectors; everything else is from the YAML file."""
+    v = dict(np.load(GOLDEN / f"{vectors}_rect.npz"))
+    config = compose_train(
+        f"model={model}",
+        f"model.layers=[{v['cfg_z_dim']},{v['cfg_z_dim']},{v['cfg_z_top_dim']}]",
+        f"model.lateral.columns=[{v['cfg_n_group']},{v['cfg_n_group']},{v['cfg_n_top_group']}]",
+        f"model.settle.steps={v['cfg_K']}",
+        "compute.precision=float32",
+    )
+    x = torch.from_numpy(v["x"]).float()
+    data = Dataset("vectors", (1, x.shape[1]), 0, {name: Split(x, None) for name in ("train", "validation", "test")}, False)
+    network = build_model(config, data, np.random.default_rng(0), torch.device("cpu"))
+    own = {"Q": "Prec", "M": "S"}  # the vectors' names for what is not called the same
+    network.load_tensors({name: torch.from_numpy(v[own[name[0]] + name[1:] if name[0] in own else name]) for name in network.tensors()})
+    state = network.settle(x)
+    for l in (1, 2, 3):
+        np.testing.assert_allclose(state.z[l], v[f"z{l}"], atol=1e-5)
+        np.testing.assert_allclose(state.mu[l - 1], v[f"mu{l - 1}"], atol=1e-5)
+        np.testing.assert_allclose(state.e[l - 1], v[f"e{l - 1}"], atol=1e-5)

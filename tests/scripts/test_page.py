@@ -1,0 +1,57 @@
+"""The results page's columns and its picture show what their headings say."""
+
+import numpy as np
+import pytest
+from table import page as results_page
+from table.cells import Cell
+
+
+def cell(row: str, values: tuple[float, ...], n_train: int | None = None, metric: str = "bce", **run) -> Cell:
+    runs = {seed: {"figures": {metric: {"value": value, "stderr": 0.5}}} | run for seed, value in enumerate(values)}
+    return Cell("mnist", row, n_train, runs)
+
+
+def columns(page: str) -> list[dict[str, str]]:
+    """The rows of the first table of a page, by heading."""
+    lines = [[text.strip() for text in line.strip().strip("|").split("|")] for line in page.splitlines() if line.startswith("| ")]
+    return [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
+
+
+def test_epochs_minutes_seeds_and_settling_stand_below_their_headings():
+    made = cell("gncn_pdh", (50.0, 52.0, 57.0), command=None, folder=None, settle={"steps": 50, "beta": 0.1, "products": "float32"})
+    for seed, run in made.runs.items():
+        run |= {"seconds": (90.0, 150.0, 300.0)[seed], "best_epoch": (4, 10, 16)[seed]}
+    (row,) = columns(results_page.dataset_table("mnist", {"gncn_pdh": {"model": "gncn_pdh"}}, {("mnist", "gncn_pdh"): made}))
+    assert row == {
+        "method": "gncn_pdh", "BCE": "53.00 ± 3.61", "settling": "K 50, β 0.1, float32", "seeds": "3", "epochs": "10", "minutes": "3.0",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("metric, values, target, word", [
+    ("bce", (50.0, 52.0, 57.0), 52.5, "missed by 0.50"), ("bce", (50.0, 52.0, 57.0), 53.0, "reached"),
+    ("log_p", (-110.0, -120.0), -114.0, "missed by 1.00"), ("log_p", (-110.0, -120.0), -115.0, "reached"),
+])  # fmt: skip
+def test_a_target_is_held_against_the_mean_over_seeds(metric, values, target, word):
+    table = {"one": {"model": "gncn_pdh", "targets": {"mnist": {metric: target}}}}
+    (row,) = columns(results_page.targets(table, {("mnist", "one"): cell("one", values, metric=metric)}))
+    assert row[""] == word and row["measured"].startswith(f"{np.mean(values):.2f} ± ")
+
+
+def test_the_picture_draws_means_with_their_spread_and_all_images_beyond_the_largest_size(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    kept = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: kept.append(figure))
+    cells = [cell("gncn_pdh", values, n) for n, values in ((100, (9.0, 11.0)), (1000, (7.0, 8.0)), (None, (5.0, 5.5)))]
+    cells += [cell("gvae", (20.0, 22.0), 100), cell("gvae", (14.0,), None)]  # not run at every size: "all" is at the same place
+    results_page.curve(cells, tmp_path / "curve.png")
+    axis = kept[0].axes[0]
+    assert axis.get_title() == "MNIST: BCE" and axis.get_xscale() == "log"
+    lines = {container.get_label(): container for container in axis.containers}
+    assert list(lines["gncn_pdh"][0].get_xdata()) == [100, 1000, 2000] and list(lines["gncn_pdh"][0].get_ydata()) == [10.0, 7.5, 5.25]
+    assert list(lines["gvae"][0].get_xdata()) == [100, 2000] and list(lines["gvae"][0].get_ydata()) == [21.0, 14.0]
+    (bars,) = lines["gncn_pdh"][2]
+    half = [(segment[1, 1] - segment[0, 1]) / 2 for segment in bars.get_segments()]
+    assert half == pytest.approx([np.std(v, ddof=1) for v in ((9, 11), (7, 8), (5, 5.5))])
+    ticks = {tick.get_position()[0]: tick.get_text() for tick in axis.get_xticklabels()}
+    assert ticks[1000] == "1,000" and ticks[2000] == "all"
