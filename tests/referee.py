@@ -59,3 +59,14 @@ def figures(W: list[np.ndarray], x: np.ndarray) -> dict[str, np.ndarray]:
         "tod": -sum((r**2).sum(1) for r in state["r"]),
         "m_mse": ((x - half["mu"][0]) ** 2 * (1 - observed)).sum(1),
     }
+
+
+def limited(w: np.ndarray) -> np.ndarray:
+    """Columns (all synapses into one unit) longer than 1 brought to 1."""
+    return w / np.maximum(np.linalg.norm(w, axis=0), 1)
+
+
+def updates(W: list[np.ndarray], x: np.ndarray) -> list[np.ndarray]:
+    """dW_l = f_l^T e_{l-1} / B."""
+    state = settle(W, x)
+    return [f.T @ r / len(x) for f, r in zip(state["f"], state["r"])]

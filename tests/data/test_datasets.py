@@ -295,6 +295,13 @@ def test_bernoulli_leaves_no_grey_where_figures_are_measured(split, tmp_path):
     assert not torch.equal(other[split].x, splits[split].x)
 
 
+def test_the_noise_of_training_images_is_of_the_seed_too(tmp_path):
+    """Of images that are all alike, so that their order cannot hide it."""
+    data = load(path=own(tmp_path, x_train=np.full((60, 100), 0.5)), binarize="bernoulli")
+    draws = {seed: torch.cat([x for _, x, _ in datasets.batches(data, 20, seed, epoch=1)]) for seed in (0, 1)}
+    assert (draws[0] != draws[1]).float().mean().item() == pytest.approx(0.5, abs=0.05)
+
+
 @pytest.mark.parametrize("binarize", ["threshold", "bernoulli"])
 @pytest.mark.parametrize("batch_size, sizes", [(16, [16, 16, 8]), (40, [40]), (1000, [40]), (39, [39, 1])])
 def test_batches_are_a_pure_function_of_seed_epoch_and_start(numbered, binarize, batch_size, sizes):

@@ -5,10 +5,10 @@ from math import log
 import numpy as np
 import pytest
 import torch
-from small import atoms, dataset, exact_over_atoms, images, linear_gaussian, network, tiny_network
+from small import dataset, network
 
 from ncf.config.schema import MetricsConfig, MixtureConfig
-from ncf.measure.density import encoder_estimates, jackknife_stderr, monte_carlo
+from ncf.measure.density import encoder_estimates, jackknife_stderr
 from ncf.measure.latents import TrainingLatents
 from ncf.measure.metrics import METRICS, bce, measure, observed_pixels, tod
 from ncf.network.mixture import Mixture, fit_mixture
@@ -148,29 +148,6 @@ def test_the_jackknife_leaves_out_one_block_at_a_time():
     assert jackknife_stderr(sums - 800, sizes) == pytest.approx(expected, rel=1e-9)  # likelihoods far below what exp can hold
 
 
-def test_monte_carlos_standard_error_is_its_spread_over_repetitions():
-    network, prior, x = tiny_network(), atoms(), images()
-    rng = np.random.default_rng(0)
-    runs = [monte_carlo(network, prior, x, 400, rng, blocks=10) for _ in range(200)]
-    spread = np.std([run.log_p.mean().item() for run in runs])
-    assert np.mean([run.sampling_stderr for run in runs]) == pytest.approx(spread, rel=0.15)
-
-
-def test_draws_that_are_all_alike_count_in_full_and_leave_no_error():
-    network, prior, x = tiny_network(), Mixture(torch.ones(1), torch.ones(1, 3), torch.zeros(1, 3, 3)), images()
-    found = monte_carlo(network, prior, x, 47, np.random.default_rng(0))
-    assert found.effective_samples.tolist() == pytest.approx([47.0] * 8, rel=1e-4) and found.sampling_stderr == pytest.approx(0, abs=1e-5)
-    torch.testing.assert_close(found.log_p, exact_over_atoms(network, prior, x), atol=1e-4, rtol=0)
-
-
-def test_one_atom_that_explains_an_image_alone_counts_as_its_share_of_the_draws():
-    """Effective number (sum w)^2 / sum w^2 of S draws of which a share has weight: that share of S."""
-    network, _, x, _ = linear_gaussian()
-    means = torch.tensor([[0.0, 0, 0], [1e3, 1e3, 1e3]])
-    found = monte_carlo(network, Mixture(torch.tensor([0.25, 0.75]), means, torch.zeros(2, 3, 3)), x, 20_000, np.random.default_rng(0))
-    assert found.effective_samples.tolist() == pytest.approx([5_000.0] * 10, rel=0.03)
-
-
 def test_the_encoders_standard_error_is_its_spread_over_repetitions():
     x = torch.from_numpy(np.random.default_rng(1).normal(0, 1.4, (7, 2)).astype(np.float32))
     exact = torch.distributions.MultivariateNormal(torch.zeros(2).double(), 2 * torch.eye(2).double()).log_prob(x.double())
@@ -184,14 +161,6 @@ def test_the_encoders_standard_error_is_its_spread_over_repetitions():
     expected = 1 / (a / (2 * a - 1) ** 0.5) ** 2
     many = encoder_estimates(Counted(spread=0.8), x, 5_000, rng)[1]
     assert (many.effective_samples / 5_000).mean().item() == pytest.approx(expected, rel=0.05)
-
-
-def test_the_elbo_is_below_log_p_by_the_divergence_of_the_encoder_from_the_posterior():
-    x = torch.from_numpy(np.random.default_rng(1).normal(0, 1.4, (7, 2)).astype(np.float32))
-    exact = torch.distributions.MultivariateNormal(torch.zeros(2).double(), 2 * torch.eye(2).double()).log_prob(x.double())
-    elbo, _ = encoder_estimates(Counted(spread=0.8), x, 5_000, np.random.default_rng(0))
-    a = 0.8 / 0.5
-    assert (exact - elbo).mean().item() == pytest.approx(2 * (a - 1 - log(a)) / 2, rel=0.05)
 
 
 # --- floors -----------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from installed import TINY
+from installed import TINY, rows
 
 from ncf.baselines.autoencoders import Autoencoder
 from ncf.config.compose import compose_train
@@ -114,3 +114,26 @@ def test_it_saves_within_an_epoch_after_so_many_minutes_or_batches(keys, within,
     assert [place for place in saved if place[0] == "last.pt" and place[2]] == expected
     assert [place for place in saved if place[0] == "last.pt" and not place[2]] == [("last.pt", 1, 0), ("last.pt", 2, 0)]
     assert sum(1 for name, _, _ in saved if name == "best.pt") in (1, 2)
+
+
+def test_an_epoch_that_was_cut_is_told_as_if_it_had_not_been(tmp_path, monkeypatch):
+    """Half of it before, half after: the row has the sums and the time of all its batches."""
+    clock, batches, cut = [0.0], datasets.batches, [True]
+
+    def slow(*arguments, **named):
+        for batch in batches(*arguments, **named):
+            clock[0] += 30
+            if cut and batch[0] == 6:
+                cut.clear()
+                raise KeyboardInterrupt
+            yield batch
+
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(datasets, "batches", slow)
+    config = compose_train(*LITTLE, "batch_size=20", "epochs=1", "checkpoint.every_steps=5")
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "cut", named=True)
+    for name in ("cut", "whole"):
+        train(config, tmp_path / name, named=True)
+    assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
+    assert (rows(tmp_path / "cut")[0]["seconds"], rows(tmp_path / "cut")[0]["images_per_second"]) == (300.0, pytest.approx(200 / 300))
