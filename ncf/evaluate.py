@@ -14,7 +14,7 @@ from ncf.data.streams import stream
 from ncf.errors import UserError
 from ncf.measure.diagnostics import alternation
 from ncf.measure.latents import TrainingLatents
-from ncf.measure.metrics import METRICS, left_out, measure, require_known
+from ncf.measure.metrics import METRICS, left_out, measure, require_known, require_measurable
 from ncf.models import build_model
 from ncf.network.settling import multiply_adds
 from ncf.network.solvers import solver_words
@@ -28,7 +28,8 @@ from ncf.runs.run import Run, read_config, speak
 
 def measure_splits(network, data: datasets.Dataset, config: MetricsConfig, splits: list[str], path: Path, say) -> dict[str, dict]:
     """split -> metric -> value, unit, n, stderr, for the weights of the checkpoint at `path`; says which metrics do not apply."""
-    absent = left_out(network, data, config.names)
+    require_measurable(network, data, config)
+    absent = left_out(network, data, config.names, config.mask)
     for reason in dict.fromkeys(absent.values()):
         say(f"left out, {reason}: {', '.join(METRICS[name].label for name in absent if absent[name] == reason)}")
     config = replace(config, names=[name for name in config.names if name not in absent])

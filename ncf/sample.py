@@ -18,7 +18,7 @@ from ncf.data.streams import stream
 from ncf.errors import UserError
 from ncf.evaluate import open_checkpoint, write_json
 from ncf.measure.latents import TrainingLatents
-from ncf.measure.metrics import Subject, observed_pixels
+from ncf.measure.metrics import Subject, nothing_to_hide, observed_pixels
 from ncf.report.html import png, write_whole
 from ncf.report.sections import coloured_fields, mosaic
 from ncf.report.tables import save_picture
@@ -38,6 +38,7 @@ def sample(config: SampleConfig, given: set[str] = frozenset()) -> dict:
     network, data, path = opened.network, opened.data, opened.path
     if getattr(network, "project", None) is None:
         raise UserError(f"checkpoint {path}: {opened.trained.model.name} has no decoder, so there is nothing to sample")
+    config.masks = usable_masks(config, data.image_shape)
     training = TrainingLatents(network, data, opened.trained.metrics, path)
     prior, kind = choose_prior(network, training, config.prior)
     f_top = prior.sample(config.n, stream(config.seed, "samples"))
@@ -60,7 +61,8 @@ def sample(config: SampleConfig, given: set[str] = frozenset()) -> dict:
         folder.mkdir(parents=True, exist_ok=True)
         write_arrays(folder / "samples.npz", arrays, data.image_shape)
         draw_samples(folder / "samples.png", images[:SHOWN], arrays["nearest"][:SHOWN], data.image_shape)
-        draw_completions(folder / "completions.png", opened, training, config)
+        if config.masks:
+            draw_completions(folder / "completions.png", opened, training, config)
         if hasattr(network, "move"):  # (an autoencoder's first weights are no generative synapses)
             fields, _ = coloured_fields(network, FIELDS)
             write_whole(folder / "receptive_fields.png", png(mosaic(fields, data.image_shape, columns=20)))
@@ -69,6 +71,17 @@ def sample(config: SampleConfig, given: set[str] = frozenset()) -> dict:
     write_json(folder / "samples.json", result)
     speak(describe(result, folder))
     return result
+
+
+def usable_masks(config: SampleConfig, shape: tuple[int, int]) -> list[str]:
+    """The masks that have something of such images to hide; the others are left out with the reason, before anything is written."""
+    reasons = {mask: nothing_to_hide(mask, shape) for mask in config.masks}
+    for mask, reason in reasons.items():
+        if reason:
+            speak(f"left out, {reason}: completions with mask {mask}")
+        else:
+            observed_pixels(mask, config.mask_fraction, shape)
+    return [mask for mask in config.masks if not reasons[mask]]
 
 
 def choose_prior(network, training: TrainingLatents, wanted: str):

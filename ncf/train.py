@@ -1,7 +1,7 @@
 """Training, written out: batch, settle, local update, precision, norm limit; then validate, save, report."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,17 +11,18 @@ from ncf.data import datasets, wording
 from ncf.data.streams import stream
 from ncf.errors import Stopped, UserError
 from ncf.evaluate import final_report, result_title
-from ncf.measure.metrics import losses, measure, require_known
+from ncf.measure.metrics import losses, measure, require_known, require_measurable
 from ncf.models import build_model
 from ncf.network.optimizer import Optimizer
 from ncf.report import tensorboard
+from ncf.report.html import count
 from ncf.report.tables import metric_table
 from ncf.runs import guards
 from ncf.runs.display import Display
 from ncf.runs.distributed import Ranks, require_parallel
 from ncf.runs.interrupts import Interrupts, how_to_go_on
 from ncf.runs.provenance import choose_device, git_state, n_synapses, packages, products, versions
-from ncf.runs.run import Follower, Run, changes, require_mine, speak, stored_result, tidy
+from ncf.runs.run import Follower, Run, changes, require_images, require_mine, speak, stored_result, tidy
 
 
 @dataclass
@@ -39,6 +40,9 @@ class Progress:
     best_epoch: int = 0
     patience_bce: float | None = None  # the last one that was better by patience_gain
     stale: int = 0  # validations since that one
+
+    def exhausts(self, patience: int | None) -> bool:
+        return patience is not None and self.stale >= patience
 
     def be_patient(self, bce: float, gain: float) -> None:
         if self.patience_bce is None or bce < self.patience_bce - gain:
@@ -64,24 +68,27 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
             speak(f"already complete: {folder}\n{metric_table(summary['metrics'], result_title(summary))}")
             return summary
     data = datasets.load(config.dataset, config.data_dir)
-    about = {"name": data.name, "image_shape": list(data.image_shape), "n_classes": data.n_classes, "crc32": data.crc32()}
+    about = data.about()
+    if named:
+        require_images(folder, about)
     data = data.to(device)
     network = build_model(config, data, stream(config.seed, "synapses"), device)
+    require_measurable(network, data, config.metrics)
     optimizer = Optimizer(config.optimizer, network.parameters)
     ranks = Ranks(device)
     run = Run.open(folder, config, named) if ranks.rank == 0 else Follower(folder, config)
     try:
         with Interrupts(run.folder) as interrupts:
-            run.forget_end()
-            progress = restore(run, network, optimizer, about, ranks)
+            progress = restore(run, network, optimizer, ranks)
             introduce(run, data, network)
             compile_settling(run, network, data)
             n_steps = -(-len(data.splits["train"]) // config.batch_size)
             with interrupts.saving(), Display(config.progress, config.epochs, n_steps) as display:
                 learn(run, data, about, network, optimizer, progress, display, interrupts, ranks)
+            chosen = choose(run, data, about, network, optimizer, progress, ranks)
             if ranks.rank:
-                return {"validation_bce": progress.best_bce}
-            return final_report(run, data, network, asdict(progress))
+                return {"validation_bce": chosen.best_bce}
+            return final_report(run, data, network, asdict(chosen))
     except OSError as error:
         what = f"{error.strerror or error} ({error.filename or 'while writing'})"
         run.end("failed", what)
@@ -118,7 +125,7 @@ def learn(
     def content() -> dict:
         return checkpoint_content(config, about, network, optimizer, progress)
 
-    while progress.epoch < config.epochs and not (config.patience and progress.stale >= config.patience):
+    while progress.epoch < config.epochs and not progress.exhausts(config.patience):
         epoch = progress.epoch + 1
         started = time.monotonic() - progress.seconds
         for step, x, y in datasets.batches(data, config.batch_size, config.seed, epoch, start=progress.step):
@@ -168,7 +175,7 @@ def close_epoch(network, data: datasets.Dataset, config: TrainConfig, progress: 
     row = {"epoch": progress.epoch, "train_bce": progress.bce_sum / progress.images, "train_tod": progress.tod_sum / progress.images}
     progress.rows += 1
     progress.restart_sums()
-    if progress.epoch != config.epochs and (not config.validate_every or progress.epoch % config.validate_every):
+    if not is_due(config, progress.epoch):
         return row, False
     row |= validate(network, data, config, progress.epoch, ranks)
     better = progress.best_bce is None or row["validation_bce"] < progress.best_bce
@@ -176,6 +183,34 @@ def close_epoch(network, data: datasets.Dataset, config: TrainConfig, progress: 
     if better:
         progress.best_bce, progress.best_epoch = row["validation_bce"], progress.epoch
     return row, better
+
+
+def is_due(config: TrainConfig, epoch: int) -> bool:
+    """Whether a validation is due after an epoch: wherever the run's end lies, or it would tell of that end for good."""
+    return config.validate_every > 0 and epoch % config.validate_every == 0
+
+
+def choose(run: Run, data: datasets.Dataset, about: dict, network, optimizer: Optimizer, progress: Progress, ranks: Ranks) -> Progress:
+    """What the report is of: the state that was best when a validation was due, or the last one where none was.
+
+    That last one is no part of the run's progress: with more epochs it is chosen anew.
+    """
+    config = run.config
+    if progress.epoch < config.epochs:
+        run.say(
+            f"stopped after epoch {progress.epoch} of {config.epochs}, by patience={config.patience}: {count(progress.stale, 'validation')} in a "
+            f"row not better by patience_gain={config.patience_gain:g}; to go on, raise patience= or set it to null"
+        )
+    if progress.best_bce is None:
+        bce = validate(network, data, config, progress.epoch, ranks)["validation_bce"]
+        run.save_best(checkpoint_content(config, about, network, optimizer, progress))
+        return replace(progress, best_bce=bce, best_epoch=progress.epoch)
+    if not is_due(config, progress.epoch):
+        seen = progress.epoch - progress.epoch % config.validate_every
+        run.say(
+            f"best.pt is chosen up to epoch {seen}, the last validation by validate_every={config.validate_every}; last.pt is of epoch {progress.epoch}"
+        )
+    return progress
 
 
 def compile_settling(run: Run, network, data: datasets.Dataset) -> None:
@@ -220,7 +255,7 @@ def made_with(network) -> dict[str, str]:
     return {**versions(), "products": products(network)}
 
 
-def restore(run: Run, network, optimizer: Optimizer, about: dict, ranks: Ranks) -> Progress:
+def restore(run: Run, network, optimizer: Optimizer, ranks: Ranks) -> Progress:
     """Put the newest checkpoint of the run into network and optimizer; a fresh `Progress` when there is none."""
     content = ranks.share(run.newest())
     if content is None:
@@ -230,8 +265,6 @@ def restore(run: Run, network, optimizer: Optimizer, about: dict, ranks: Ranks) 
     changed = changes(content["config"], run.config)
     if changed:
         raise UserError(f"run {run.folder}: its checkpoint is of another config: {', '.join(changed)}; choose another name=")
-    if content["data"] != about:
-        raise UserError(f"run {run.folder}: the training images are not those it began with; give it the same files, or choose another name=")
     try:
         network.load_tensors(content["weights"])
         optimizer.load(content["optimizer"]["t"], content["optimizer"]["tensors"])
@@ -239,7 +272,17 @@ def restore(run: Run, network, optimizer: Optimizer, about: dict, ranks: Ranks) 
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"run {run.folder}: its checkpoint does not fit the network: {error}") from error
     run.rewind_rows(progress.rows)
+    remember_patience(progress, ranks.share(run.rows()), run.config)
+    run.renew(science(run.config))
     run.say(f"run folder: {run.folder}, going on after epoch {progress.epoch}" + (f", batch {progress.step}" if progress.step else ""))
     if content["versions"] != made_with(network):
         run.say(f"warning: begun with {content['versions']}, going on with {made_with(network)}: results may differ in the last digits")
     return progress
+
+
+def remember_patience(progress: Progress, rows: list[dict], config: TrainConfig) -> None:
+    """Patience by the rows so far: what the run waits for may have changed since."""
+    progress.patience_bce, progress.stale = None, 0
+    for row in rows:
+        if is_due(config, row["epoch"]) and "validation_bce" in row:
+            progress.be_patient(row["validation_bce"], config.patience_gain)

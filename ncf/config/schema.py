@@ -12,7 +12,8 @@ from omegaconf import MISSING
 
 
 def key(default, help: str, **range_) -> Any:
-    """One config key: default, line of help, and its range (least, above, most, choices) or `place` (not part of the science)."""
+    """One config key: default, line of help, its range (least, above, most, choices), and `place` (not part of the science) or `free`
+    (no part of what is learned: it may be another when a run goes on)."""
     metadata = {"help": help, **range_}
     if isinstance(default, (list, dict)) or is_dataclass(default):
         return field(default_factory=lambda: default if is_dataclass(default) else type(default)(default), metadata=metadata)
@@ -143,8 +144,8 @@ class ClassifierConfig:
 @dataclass
 class DatasetConfig:
     name: str = key("digits", "which reader", choices=("digits", "mnist", "fashion_mnist", "kmnist", "caltech101_silhouettes", "npz"))
-    folder: str | None = key(None, "folder inside data_dir, where it is not the dataset's name")
-    path: str | None = key(None, "npz: the file with x_train (and y_train, x_test, y_test, x_validation, y_validation)")
+    folder: str | None = key(None, "folder inside data_dir, where it is not the dataset's name", free=True)
+    path: str | None = key(None, "npz: the file with x_train (and y_train, x_test, y_test, x_validation, y_validation)", free=True)
     binarize: str = key(
         "threshold", "threshold (at one half), bernoulli (resampled in every epoch) or none", choices=("threshold", "bernoulli", "none")
     )
@@ -166,7 +167,7 @@ class OptimizerConfig:
 @dataclass
 class MixtureConfig:
     components: int = key(75, "most components; fewer where the latents are too few (240 each, as in the released recipe)", least=1)
-    latents: int = key(18000, "training images, the first ones, whose settled top activities it is fitted to", least=1)
+    latents: int = key(18000, "training images, the first ones, whose settled top activities it is fitted to", least=2)
     floor: float = key(1e-6, "added to every variance", above=0)
 
 
@@ -217,14 +218,14 @@ class TrainConfig:
     model: Any = key(MISSING, "the network: see group model")
     dataset: DatasetConfig = section(DatasetConfig, "the images: see group dataset")
     optimizer: OptimizerConfig = section(OptimizerConfig, "how updates are applied: see group optimizer")
-    metrics: MetricsConfig = section(MetricsConfig, "what the final report measures: see group metrics")
+    metrics: MetricsConfig = section(MetricsConfig, "what the final report measures: see group metrics", free=True)
     compute: ComputeConfig = section(ComputeConfig, "arithmetic")
-    epochs: int = key(50, "passes over the training images", least=1)
+    epochs: int = key(50, "passes over the training images", least=1, free=True)
     batch_size: int = key(200, "images per update", least=1)
     seed: int = key(0, "seed of weights, data order and sampling", least=0)
-    validate_every: int = key(1, "validate after every so many epochs (and after the last); 0: after the last only", least=0)
-    patience: int | None = key(None, "stop after so many validations without a better BCE; null: never", least=1)
-    patience_gain: float = key(0.0, "nats per image by which a BCE must be better to count for patience", least=0)
+    validate_every: int = key(1, "validate after every so many epochs, which chooses best.pt; 0: after the last only", least=0)
+    patience: int | None = key(None, "stop after so many validations without a better BCE; null: never", least=1, free=True)
+    patience_gain: float = key(0.0, "nats per image by which a BCE must be better to count for patience", least=0, free=True)
     threads: int | None = key(None, "processor threads; null: all cores", least=1, **PLACE)
     device: str = key("auto", "auto (CUDA when there), cpu, cuda or cuda:N", **PLACE)
     data_dir: str | None = key(None, "folder of the image sets; null: NCF_DATA, else a cache folder in your home", **PLACE)
@@ -300,15 +301,20 @@ def science(config: TrainConfig) -> dict:
     return without_place(asdict(config))
 
 
-def without_place(plain: dict, schema: type = TrainConfig) -> dict:
-    """A config as plain dicts, without its keys marked `place`."""
+def identity(config: TrainConfig) -> dict:
+    """The part of a config that a run must keep when it goes on, as plain dicts."""
+    return without_place(asdict(config), marks=("place", "free"))
+
+
+def without_place(plain: dict, schema: type = TrainConfig, marks: tuple[str, ...] = ("place",)) -> dict:
+    """A config as plain dicts, without its keys marked `place` (or with any of the marks)."""
     known = {f.name: f for f in fields(schema)}
     kept = {}
     for name, value in plain.items():
-        if name in known and known[name].metadata.get("place"):
+        if name in known and any(known[name].metadata.get(mark) for mark in marks):
             continue
         inner = known[name].default_factory if name in known else None
-        kept[name] = without_place(value, inner) if is_dataclass(inner) and isinstance(value, dict) else value
+        kept[name] = without_place(value, inner, marks) if is_dataclass(inner) and isinstance(value, dict) else value
     return kept
 
 

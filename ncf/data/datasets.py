@@ -55,9 +55,13 @@ class Dataset:
         whole = self.splits[split]
         return replace(self, splits=self.splits | {split: Split(whole.x[rows], None if whole.y is None else whole.y[rows])})
 
-    def crc32(self) -> int:
-        """A mark of the training images, by which a run that goes on knows its own."""
-        return zlib.crc32(self.splits["train"].x.cpu().contiguous().numpy())
+    def about(self) -> dict:
+        """What a checkpoint tells of its images, and a run that goes on knows them by: wherever they lie now, they are the same."""
+        marks = {}
+        for name, split in self.splits.items():
+            marks[name] = zlib.crc32(split.x.cpu().contiguous().numpy(), 0 if split.y is None else zlib.crc32(split.y.cpu().numpy()))
+        training = zlib.crc32(self.splits["train"].x.cpu().contiguous().numpy())
+        return {"name": self.name, "image_shape": list(self.image_shape), "n_classes": self.n_classes, "crc32": training, "splits": marks}
 
 
 Arrays = dict[str, tuple[np.ndarray, np.ndarray | None]]  # split name -> images (N, H, W) in [0, 1], classes (N,)

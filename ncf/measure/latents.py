@@ -58,6 +58,8 @@ class TrainingLatents:
         wanted = self.config.prior
 
         def fit() -> dict[str, Tensor]:
+            if len(self.images) < 2:
+                raise UserError("no mixture can be fitted to a single training image")
             latents = self.activities[: wanted.latents]
             if not torch.isfinite(latents).all():
                 raise UserError("the training images' top activities are not finite, so no prior can be fitted to them: lower model.settle.beta")

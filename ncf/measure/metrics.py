@@ -46,10 +46,12 @@ def masked_mse(network, x: Tensor, observed: Tensor, steps: int | None = None) -
 def observed_pixels(kind: str, fraction: float, image_shape: tuple[int, int]) -> Tensor:
     """1 where a pixel is seen, (J_0,): the left, right, top or bottom `fraction` is not, or a random one (the same for all images)."""
     height, width = image_shape
-    lines = {"random": height * width, "left": width, "right": width, "top": height, "bottom": height}[kind]
+    lines = maskable(kind, image_shape)
     if not 0 < round(fraction * lines) < lines:
+        parts = {"random": "pixels", "left": "columns", "right": "columns"}.get(kind, "rows")
         raise UserError(
-            f"mask_fraction={fraction}: {kind} hides {round(fraction * lines)} of {lines} on {height} x {width} images; hide some, not all"
+            f"mask_fraction={fraction}: {kind} hides {round(fraction * lines)} of the {lines} {parts} of {height} x {width} images; "
+            f"hide some, not all: e.g. mask_fraction=0.5"
         )
     observed = torch.ones(height, width)
     if kind == "random":
@@ -62,6 +64,18 @@ def observed_pixels(kind: str, fraction: float, image_shape: tuple[int, int]) ->
         n = round(fraction * height)
         observed[slice(0, n) if kind == "top" else slice(height - n, height), :] = 0
     return observed.view(-1)
+
+
+def maskable(kind: str, image_shape: tuple[int, int]) -> int:
+    """The number of rows, columns or pixels of which a mask hides a part."""
+    height, width = image_shape
+    return {"random": height * width, "left": width, "right": width, "top": height, "bottom": height}[kind]
+
+
+def nothing_to_hide(kind: str, image_shape: tuple[int, int]) -> str | None:
+    """Why a mask has no part of such images to hide, whatever its fraction; None where it has."""
+    height, width = image_shape
+    return None if maskable(kind, image_shape) > 1 else f"images of {height} x {width} have no {kind} part to hide"
 
 
 # --- what the metrics of one split share -----------------------------------------------------------------------------
@@ -209,12 +223,27 @@ def require_known(config: MetricsConfig) -> None:
             raise UserError(f"metrics.names: unknown metric {name!r}; {nearest(name, METRICS)}")
 
 
-def left_out(network, data: Dataset, names: list[str]) -> dict[str, str]:
+def require_measurable(network, data: Dataset, config: MetricsConfig) -> None:
+    """UserError for what measuring would end with, before anything is trained: settings that do not fit these images."""
+    if "m_mse" in config.names and "m_mse" not in left_out(network, data, config.names, config.mask):
+        try:
+            observed_pixels(config.mask, config.mask_fraction, data.image_shape)
+        except UserError as error:
+            raise UserError(f"metrics.{error}") from error
+
+
+def left_out(network, data: Dataset, names: list[str], mask: str = "right") -> dict[str, str]:
     """Metrics that do not apply to the model or the data, each with the reason."""
     labelled = all(split.y is not None for split in data.splits.values())
     has = {need: labelled if need == "classes" else getattr(network, need, None) is not None for need in LACKS}
     reasons = {name: LACKS[METRICS[name].needs] for name in names if METRICS[name].needs and not has[METRICS[name].needs]}
+    if "m_mse" in names and (reason := nothing_to_hide(mask, data.image_shape)):
+        reasons.setdefault("m_mse", reason)
+    if "class_err" in names and labelled and not getattr(network, "classify", None) and len(data.splits["train"].y.unique()) < 2:
+        reasons.setdefault("class_err", "the training images are all of one class")
     densities = [name for name in names if name.startswith("log_p") or name == "elbo"]
+    if len(data.splits["train"]) < 2 and not getattr(network, "exact_log_p", None):
+        reasons |= {name: "no mixture can be fitted to a single training image" for name in {"log_p", "log_p_annealed"} & set(names) - set(reasons)}
     if getattr(network, "exact_log_p", None):
         reasons |= {name: "log p(x) of the model is exact" for name in densities if name != "log_p" and name not in reasons}
     if (

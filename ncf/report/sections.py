@@ -9,7 +9,7 @@ from ncf.config.schema import MetricsConfig
 from ncf.errors import UserError
 from ncf.measure import diagnostics
 from ncf.measure.latents import TrainingLatents
-from ncf.measure.metrics import METRICS, observed_pixels
+from ncf.measure.metrics import METRICS, nothing_to_hide, observed_pixels
 from ncf.report.charts import Line, line_chart
 from ncf.report.html import Html, details, picture, png, section, table, tag, write_whole
 from ncf.runs.reader import Record
@@ -55,6 +55,8 @@ def reconstructions(run: Record, network, data, x) -> Html:
 def completions(run: Record, network, data, x) -> Html:
     x = x[:N_PICTURES]
     settings = metric_settings(run)
+    if reason := nothing_to_hide(settings.mask, data.image_shape):
+        return section("Completions", note=f"Left out: {reason}.")
     observed = observed_pixels(settings.mask, settings.mask_fraction, data.image_shape).to(x.device)
     seen = np.repeat(grey(x)[..., None], 3, axis=2)
     seen[:, observed.cpu().numpy() == 0] = (86, 180, 233)  # a colour that no image has

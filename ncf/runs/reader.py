@@ -35,9 +35,10 @@ class Record:
 
     @cached_property
     def best(self) -> tuple[float, int] | None:
-        """The best validation BCE so far (nats per image) and its epoch."""
+        """The best validation BCE so far (nats per image) and its epoch; of a run that was validated at its end alone, that one."""
         figures = [(row["validation_bce"], row["epoch"]) for row in self.rows if math.isfinite(row.get("validation_bce", math.nan))]
-        return min(figures, default=None)
+        end = (self.summary.get("validation_bce"), self.summary.get("best_epoch"))
+        return min(figures, default=end if all(isinstance(value, (int, float)) for value in end) else None)
 
     @property
     def checkpoint(self) -> Path | None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from ncf.config.checks import build
-from ncf.config.schema import TrainConfig, flatten, science
+from ncf.config.schema import TrainConfig, flatten, identity
 from ncf.data.wording import title
 from ncf.errors import UserError
 from ncf.runs import checkpoint
@@ -66,6 +66,7 @@ class Run:
             run.take_lock()
             require_mine(run.folder, config)  # again: the run that it was looked at for may have begun meanwhile
             tidy(run.folder)
+            run.forget_end()
             run.write_text("config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
         except OSError as error:
             if run and run.lock and created:
@@ -109,6 +110,16 @@ class Run:
 
     def save_best(self, content: dict) -> None:
         checkpoint.save(self.checkpoints / "best.pt", content)
+
+    def renew(self, config: dict) -> None:
+        """Give the kept checkpoints the config that the run goes on with: what is `free` in it may have changed."""
+        for name, save in (("last.pt", self.save_last), ("best.pt", self.save_best)):
+            try:
+                content = checkpoint.load(self.checkpoints / name)
+            except UserError:  # not there, or damaged: whoever needs it says so
+                continue
+            if content["config"] != config:
+                save({field: content[field] for field in checkpoint.FIELDS} | {"config": config})
 
     def newest(self) -> dict | None:
         """The content of last.pt, or of previous.pt when that one is damaged, or None when there is neither.
@@ -195,7 +206,7 @@ class Follower(Run):
     def nothing(self, *_, **__) -> None:
         pass
 
-    forget_end = newest = save_last = save_best = say = add_row = rewind_rows = write_summary = nothing
+    forget_end = newest = renew = save_last = save_best = say = add_row = rows = rewind_rows = write_summary = nothing
 
 
 def new_folder(wanted: Path) -> Path:
@@ -263,7 +274,7 @@ def stored_config(folder: Path) -> dict | None:
 
 
 def require_mine(folder: Path, config: TrainConfig) -> None:
-    """Refuse a folder that holds something else than a run, or a run with another config; only `epochs` may be raised."""
+    """Refuse a folder that holds something else than a run, or a run with another config."""
     stored = stored_config(folder)
     if stored is None:
         others = [path.name for path in folder.iterdir() if path.name not in UNBEGUN and path.suffix != ".tmp"] if folder.is_dir() else []
@@ -277,16 +288,28 @@ def require_mine(folder: Path, config: TrainConfig) -> None:
         raise UserError(f"run {folder} exists with another config: {', '.join(changed)}; choose another name=")
 
 
+def require_images(folder: Path, about: dict) -> None:
+    """Refuse to go on with other images than those a run began with, wherever they lie; before anything of it is touched."""
+    for name in ("last.pt", "previous.pt"):
+        try:
+            known = checkpoint.load(folder / "checkpoints" / name)["data"]
+        except UserError:
+            continue
+        if any(about.get(key) != value for key, value in known.items()):
+            raise UserError(f"run {folder}: the images are not those it began with; give it the same files, or choose another name=")
+        return
+
+
 def changes(stored: dict, config: TrainConfig) -> list[str]:
-    """What of the science differs from a stored config, in words; more epochs are no difference."""
+    """What differs from a stored config and must not, in words; epochs may be raised."""
     try:
-        old = flatten(science(build(stored, TrainConfig)))
+        before = build(stored, TrainConfig)
     except UserError as error:
         return [f"it is of another version of ncf ({error})"]
-    new = flatten(science(config))
-    changed = [f"{k} ({old.get(k)} there, {new.get(k)} now)" for k in {**old, **new} if old.get(k) != new.get(k) and k != "epochs"]
-    if new["epochs"] < old["epochs"]:
-        changed.append(f"epochs ({old['epochs']} there, {new['epochs']} now: it can only be raised)")
+    old, new = flatten(identity(before)), flatten(identity(config))
+    changed = [f"{k} ({old.get(k)} there, {new.get(k)} now)" for k in {**old, **new} if old.get(k) != new.get(k)]
+    if config.epochs < before.epochs:
+        changed.append(f"epochs ({before.epochs} there, {config.epochs} now: it can only be raised)")
     return changed
 
 
@@ -302,8 +325,11 @@ def tidy(folder: Path) -> None:
 def stored_result(folder: Path, config: TrainConfig) -> dict | None:
     """The summary of a run that is complete with this very config; one that is damaged is made again."""
     summary = read_summary(folder) or {}
-    done = summary.get("status") == "complete" and summary.get("epochs") == config.epochs and RESULT <= summary.keys()
-    return summary if done else None
+    if summary.get("status") != "complete" or summary.get("epochs") != config.epochs or not RESULT <= summary.keys():
+        return None
+    stored = build(stored_config(folder), TrainConfig)
+    same = all(getattr(stored, name) == getattr(config, name) for name in ("dataset", "metrics", "patience", "patience_gain"))
+    return summary if same else None
 
 
 def speak(line: str) -> None:

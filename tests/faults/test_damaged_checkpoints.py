@@ -370,4 +370,4 @@ def test_other_training_images_are_noticed(tmp_path):
         done = warm("ncf-train", *RUN, *own, f"epochs={epochs}", cwd=tmp_path)
         if epochs == 1:
             assert done.returncode == 0, done.stderr
-    require_one_line(done, "the training images are not those it began with")
+    require_one_line(done, "the images are not those it began with")
