@@ -8,7 +8,7 @@ import argparse
 import os
 import sys
 import traceback
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import hydra
@@ -17,6 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from ncf import __version__, sweep
+from ncf.cluster import requeue
 from ncf.config import overrides
 from ncf.config.checks import build
 from ncf.config.schema import EvalConfig, SampleConfig, TrainConfig, configs_folder
@@ -83,6 +84,7 @@ def sample() -> None:
     run_command("sample", sample_job)
 
 
+@requeue.submitted()
 def train_job(cfg: DictConfig) -> float:
     """One training run, alone or as a job of a sweep; returns the best validation BCE (nats per image) for a sweeper to minimise."""
     from ncf.runs.run import run_folder, speak
@@ -204,7 +206,8 @@ def run_command(name: str, job) -> None:
 
 
 def start(name: str, job) -> None:
-    hydra.main(version_base="1.3", config_path=configs_folder(), config_name=name)(job)()
+    with requeue.batch_job() if name == "train" else nullcontext():
+        hydra.main(version_base="1.3", config_path=configs_folder(), config_name=name)(job)()
 
 
 def report_error(name: str, error: BaseException) -> int:

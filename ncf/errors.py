@@ -23,7 +23,7 @@ class Stopped(BaseException):
 
     def __init__(self, signum: int, how_to_go_on: str):
         super().__init__(signum, how_to_go_on)
-        self.exit_code = 128 + signum
+        self.signum, self.exit_code = signum, 128 + signum
 
     def __str__(self) -> str:
         return f"stopped by {signal.Signals(self.args[0]).name}; {self.args[1]}"

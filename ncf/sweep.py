@@ -4,14 +4,20 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import sys
-import tempfile
 from collections.abc import Callable
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
+from omegaconf import DictConfig
+
+from ncf.cluster import requeue, study
+from ncf.cluster.arrange import arranged
 from ncf.config.compose import composed
 from ncf.errors import Stopped, UserError
+from ncf.runs.files import write_whole
 
 RECORD = "NCF_SWEEP_RECORD"  # environment variable: the folder in which a sweep's jobs tell how they stand
 
@@ -24,8 +30,9 @@ def job_name(override_dirname: str) -> str:
 
 def note(job_folder: Path, status: str, reason: str = "") -> None:
     """Tell the command that runs the sweep how one of its jobs stands; jobs may run in other processes."""
-    if os.environ.get(RECORD):
-        (Path(os.environ[RECORD]) / job_folder.name).write_text(json.dumps({"status": status, "reason": reason}))
+    record = os.environ.get(RECORD)
+    if record and Path(record).is_dir():  # it is gone with the command, which its jobs in a cluster may outlive
+        write_whole(Path(record) / job_folder.name, json.dumps({"status": status, "reason": reason}).encode())
 
 
 def note_failure(folder: Path, error: UserError) -> None:
@@ -42,19 +49,19 @@ def run_sweep(name: str, arguments: list[str], configs: str, start: Callable[[],
     from ncf.report.tables import sweep_table
     from ncf.runs.run import speak
 
-    folder = prepare(name, arguments, configs)
+    folder, config, given = prepare(name, arguments, configs)
     failure = None
-    with tempfile.TemporaryDirectory(prefix="ncf-sweep-") as record:
-        os.environ[RECORD] = record
+    with recording(folder, keep=config.hydra.sweeper._target_ == study.OPTUNA) as record:
         try:
-            start()
+            with arranged(config, given, folder, job_name):
+                start()
         except Exception as error:
             failure = error
         except (Stopped, KeyboardInterrupt):
             speak(f"sweep stopped; finish it by the same command with name={json.dumps(folder.name)}: jobs that are complete are not run again")
             raise
-        jobs = read_jobs(folder, Path(record))
-    speak(f"\n{sweep_table(jobs)}\nsweep folder: {folder}")
+        jobs = read_jobs(folder, record)
+    speak(f"\n{sweep_table(jobs)}{study.best(folder)}\nsweep folder: {folder}")
     failed = {job: summary for job, summary in jobs.items() if summary.get("status") != "complete"}
     for job, summary in failed.items():
         print(f"{job}: {summary.get('reason') or 'not finished'}", file=sys.stderr)
@@ -67,8 +74,28 @@ def run_sweep(name: str, arguments: list[str], configs: str, start: Callable[[],
     return 0
 
 
-def prepare(name: str, arguments: list[str], configs: str) -> Path:
-    """Compose every swept value once before anything is made on disk; settle the sweep's folder and its jobs' names in sys.argv."""
+@contextmanager
+def recording(folder: Path, keep: bool):
+    """Where jobs tell how they stand: in the sweep's folder, which all machines of a cluster see. `keep` what is told: a study goes on."""
+    record = folder / ".jobs"
+    if not keep:
+        shutil.rmtree(record, ignore_errors=True)
+    record.mkdir(parents=True, exist_ok=True)
+    os.environ[RECORD] = str(record.resolve())
+    try:
+        yield record
+    finally:
+        if not keep:
+            shutil.rmtree(record, ignore_errors=True)
+            with suppress(OSError):  # not empty
+                folder.rmdir()
+
+
+def prepare(name: str, arguments: list[str], configs: str) -> tuple[Path, DictConfig, set[str]]:
+    """Compose every swept value once before anything is made on disk; settle the sweep's folder and its jobs' names in sys.argv.
+
+    Gives the folder, the first job's config with Hydra's part, and the keys that the user sets.
+    """
     from hydra._internal.utils import get_args_parser
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -84,12 +111,12 @@ def prepare(name: str, arguments: list[str], configs: str) -> Path:
     if "hydra.sweep.dir" in {o.key_or_group for o in overrides}:
         folder = Path(config.hydra.sweep.dir)
     else:
-        folder = sweep_folder(Path(config.output_dir) / "sweeps", config.name)
+        folder = sweep_folder(Path(config.output_dir) / "sweeps", config.name or requeue.stamp(" ".join(arguments)))
         sys.argv.append(f"hydra.sweep.dir={json.dumps(str(folder))}")
     swept = {o.key_or_group for o in overrides if o.is_sweep_override()}
     exclude = ",".join(json.dumps(o.get_key_element().lstrip("+~")) for o in fixed if o.key_or_group not in swept)
     sys.argv.append(f"hydra.job.config.override_dirname.exclude_keys=[{exclude}]")
-    return folder
+    return folder, config, {o.key_or_group for o in overrides}
 
 
 def values(override):

@@ -31,7 +31,7 @@ class Interrupts:
         for signum in STOPS + WARNINGS:
             if signal.getsignal(signum) == signal.SIG_IGN:  # nohup, or a shell's background job
                 continue
-            if signum in WARNINGS and signal.getsignal(signum) != signal.SIG_DFL:  # a launcher has its own use for it
+            if signum in WARNINGS and signal.getsignal(signum) not in (signal.SIG_DFL, stop_at_once):  # a launcher has its own use for it
                 continue
             try:
                 self.previous[signum] = signal.signal(signum, self.note)
@@ -64,6 +64,11 @@ class Interrupts:
     def __exit__(self, *_) -> None:
         for signum, handler in self.previous.items():
             signal.signal(signum, handler)
+
+
+def stop_at_once(signum: int, frame=None) -> None:
+    """A handler for when no run is open."""
+    raise Stopped(signum, "the same command goes on")
 
 
 def how_to_go_on(folder: Path) -> str:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from ncf.cluster import requeue
 from ncf.config.checks import build
 from ncf.config.schema import TrainConfig, flatten, identity
 from ncf.data.wording import title
@@ -40,8 +41,11 @@ def run_folder(config: TrainConfig) -> tuple[Path, bool]:
     runs = Path(config.output_dir) / "runs"
     if config.name:
         return runs / config.name, True
-    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    return runs / f"{stamp}_{config.model.name}_{title(asdict(config.dataset))}_seed{config.seed}", False
+    if int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")):
+        raise UserError("torchrun --max-restarts: a run that may be restarted needs a name to be found again; give name=")
+    job = requeue.stamp(str(science(config)))
+    stamp = job or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    return runs / f"{stamp}_{config.model.name}_{title(asdict(config.dataset))}_seed{config.seed}", bool(job)
 
 
 class Run:
