@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -84,3 +85,22 @@ class Page(HTMLParser):
 
     def table(self, first_head: str) -> list[list[tuple[str, str | None]]]:
         return next(table for table in self.tables if table[0][0][0] == first_head)
+
+
+# --- charts -----------------------------------------------------------------------------------------------------------
+
+
+def scale(points: list[tuple[str, str]]):
+    """From a position to a value, by the first and the last of the ticks (position, text)."""
+    (at, low), (end, high) = ((float(place), float(text.replace("\N{MINUS SIGN}", "-").replace(",", ""))) for place, text in (points[0], points[-1]))
+    return lambda place: low + (place - at) / (end - at) * (high - low)
+
+
+def curves(svg: str) -> dict[str, list[tuple[float, float]]]:
+    """Each curve's points in the units of the axes, read off the ticks as a reader would."""
+    y = scale(re.findall(r'<path d="M\S+ ([\d.]+)H[^"]*" class="grid"></path><text[^>]*>([^<]*)<', svg))
+    x = scale(re.findall(r'<path d="M([\d.]+) \S+" class="tick"></path><text[^>]*>([^<]*)<', svg))
+    found = {}
+    for label, path in re.findall(r'<title>([^<]*)</title>(?:<path[^>]*class="band"></path>)?<path d="M([^"]*)" stroke="[^"]*" class="line', svg):
+        found[label] = [(x(float(left)), y(float(top))) for left, top in (place.split() for place in path.split("L"))]
+    return found | {"mark": [(x(float(left)), 0.0) for left in re.findall(r'<path d="M([\d.]+) \S+" class="mark"', svg)]}

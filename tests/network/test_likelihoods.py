@@ -1,6 +1,6 @@
 """What a likelihood draws, and how far it lets a probability go."""
 
-from math import log
+from math import log, pi
 
 import numpy as np
 import pytest
@@ -36,3 +36,17 @@ def test_one_category_is_drawn_with_its_share():
 def test_a_probability_is_kept_a_millionth_from_0_and_1():
     a, b = LIKELIHOODS["bernoulli"].terms(torch.tensor([[40.0], [-40.0]]).double())
     assert b.tolist() == pytest.approx([log(1e-6), log(1 - 1e-6)], rel=1e-9) and (a[:, 0] + b).tolist() == pytest.approx([log(1 - 1e-6), log(1e-6)])
+
+
+def test_one_category_has_the_log_of_its_share():
+    drive = DRIVE[:1].double()
+    a, b = LIKELIHOODS["categorical"].terms(drive)
+    assert a[0].exp().tolist() == pytest.approx(drive[0].softmax(0).tolist()) and b.item() == 0
+    assert LIKELIHOODS["categorical"].base(torch.eye(4)).tolist() == [0] * 4
+
+
+def test_gaussian_images_have_the_density_of_unit_variance():
+    x, drive = torch.tensor([[1.0, -2.0]]), torch.tensor([[0.5, 3.0]])
+    a, b = LIKELIHOODS["gaussian"].terms(drive)
+    total = (x * a).sum() + b + LIKELIHOODS["gaussian"].base(x)
+    assert total.item() == pytest.approx(-(0.25 + 25) / 2 - log(2 * pi))

@@ -81,3 +81,12 @@ def test_every_number_of_steps_and_rounds_has_a_schedule(steps, rounds):
 )
 def test_the_words_beside_a_figure_name_all_that_the_steps_depend_on(settings, words):
     assert solver_words(asdict(SettleConfig(**settings))) == words
+
+
+def test_each_solver_takes_its_own_keys():
+    assert list(schedule(SettleConfig(solver="momentum", momentum=0.7, beta=0.2), 4)) == [(0.2, 0.7)] * 4
+    assert list(schedule(SettleConfig(solver="euler", momentum=0.7, beta=0.2), 4)) == [(0.2, 0.0)] * 4
+    one = list(schedule(SettleConfig(solver="chebyshev", beta=0.2, damping=2.5, growth=0.5), 9))
+    assert one == [(0.0, 0.0), *chebyshev(8, 1.6, 2.5)]
+    two = list(schedule(SettleConfig(solver="chebyshev", beta=0.2, damping=2.5, rounds=2), 10))
+    assert two == [(0.0, 0.0), *chebyshev(4, 0.8, 2.5), *chebyshev(5, 1.0, 2.5)]

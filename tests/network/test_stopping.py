@@ -86,6 +86,7 @@ CHANGES = {  # what changes from one settling to the next
     "a mask": {"mask": (9,)},
     "a mask per image": {"mask": (12, 9)},
     "the type of images": {"dtype": torch.float64},
+    "the type of products": {"products": torch.bfloat16},
 }
 
 
@@ -105,7 +106,9 @@ def test_what_changes_is_settled_anew_and_what_was_recorded_still_serves(change,
         if mask is not None:
             mask[..., 4:] = 0
         given = x[: asked.get("rows", 12)].to(dtype), mask, asked.get("steps", 9)
-        found, plain = cuda_graph.settle(network, *given), network.settle_plainly(*given)
+        network.product_dtype = asked.get("products")
+        with torch.autocast("cpu", network.product_dtype, enabled="products" in asked):
+            found, plain = cuda_graph.settle(network, *given), network.settle_plainly(*given)
         for name in ("z", "f", "mu", "r", "e"):
             for one, other in zip(getattr(found, name), getattr(plain, name), strict=True):
                 torch.testing.assert_close(one, other)

@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from pages import Page
+from pages import Page, curves
 from referee import SHAPE, K, bce, settle, weights_of
 
 from ncf.config.schema import SampleConfig
@@ -102,22 +102,6 @@ def test_receptive_fields_are_the_strongest_rows_of_the_first_synapses(pictures,
 def chart(risen, title: str) -> str:
     text = (risen.folder / "report.html").read_text(encoding="utf-8")
     return next(part for part in re.findall(r"<svg.*?</svg>", text, re.S) if f"<title>{title}</title>" in part)
-
-
-def scale(points: list[tuple[str, str]]):
-    """From a position to a value, by the first and the last of the ticks (position, text)."""
-    (at, low), (end, high) = ((float(place), float(text.replace("\N{MINUS SIGN}", "-").replace(",", ""))) for place, text in (points[0], points[-1]))
-    return lambda place: low + (place - at) / (end - at) * (high - low)
-
-
-def curves(svg: str) -> dict[str, list[tuple[float, float]]]:
-    """Each curve's points in the units of the axes, read off the ticks as a reader would."""
-    y = scale(re.findall(r'<path d="M\S+ ([\d.]+)H[^"]*" class="grid"></path><text[^>]*>([^<]*)<', svg))
-    x = scale(re.findall(r'<path d="M([\d.]+) \S+" class="tick"></path><text[^>]*>([^<]*)<', svg))
-    found = {}
-    for label, path in re.findall(r'<title>([^<]*)</title><path d="M([^"]*)" stroke="[^"]*" class="line', svg):
-        found[label] = [(x(float(left)), y(float(top))) for left, top in (place.split() for place in path.split("L"))]
-    return found | {"mark": [(x(float(left)), 0.0) for left in re.findall(r'<path d="M([\d.]+) \S+" class="mark"', svg)]}
 
 
 @pytest.mark.parametrize("name, title", [("bce", "BCE after each epoch"), ("tod", "ToD after each epoch")])

@@ -3,7 +3,10 @@
 import json
 from types import SimpleNamespace
 
-from ncf.report import comparison
+import pytest
+from pages import Page, curves
+
+from ncf.report import comparison, comparison_page
 from ncf.report.tables import metric_table, sweep_table
 from ncf.runs import reader
 from ncf.runs.display import Display
@@ -42,22 +45,72 @@ def test_jobs_of_a_sweep_have_their_best_epoch_figures_and_seconds():
     assert lines[2] == ["a=2", "failed", *["-"] * 6]
 
 
-def test_a_comparison_tells_the_epochs_trained_the_best_of_them_and_its_figure(tmp_path):
-    """The best epoch is neither the first nor the last, and differs from run to run."""
-    validated = {"one": [9.0, 5.0, 6.0, 7.0], "two": [4.0, 3.5, 3.0, 8.0]}
-    for name, figures in validated.items():
-        (tmp_path / name).mkdir()
-        lines = (json.dumps({"epoch": i, "validation_bce": value, "train_bce": -value, "seconds": 10.0 * i}) for i, value in enumerate(figures, 1))
-        (tmp_path / name / "metrics.jsonl").write_text("\n".join(lines) + "\n")
-        (tmp_path / name / "config.yaml").write_text(f"model: {{name: {name}}}\nseed: 0\n")
-    runs = [reader.read(folder) for folder in reader.find(tmp_path)]
-    assert [(run.best, run.seconds) for run in runs] == [((5.0, 2), 100.0), ((3.0, 3), 100.0)]
-    header, *rows = (line.split(",") for line in comparison.csv_text(comparison.compare(runs, "x", tmp_path)).splitlines())
-    found = [{key: row[header.index(key)] for key in ("run", "epochs_trained", "best_epoch", "validation_bce", "seconds")} for row in rows]
-    assert found == [
-        {"run": "one", "epochs_trained": "4", "best_epoch": "2", "validation_bce": "5.0", "seconds": "100.0"},
-        {"run": "two", "epochs_trained": "4", "best_epoch": "3", "validation_bce": "3.0", "seconds": "100.0"},
+VALIDATED = {"a0": [9.0, 5.0, 6.0, 7.0], "a1": [4.0, 3.5, 3.0, 8.0], "b": [8.0, 9.0, 9.5, 9.9]}  # the best epoch is the 2nd, the 3rd, the 1st
+
+
+@pytest.fixture
+def compared(tmp_path) -> comparison.Comparison:
+    """Two seeds of one config and one of another; validation ToD is minus ten times BCE, training BCE far from both."""
+    for i, (name, figures) in enumerate(VALIDATED.items()):
+        folder = tmp_path / name
+        folder.mkdir()
+        rows = [
+            {"epoch": k, "validation_bce": bce, "validation_tod": -10 * bce, "train_bce": 500 + bce, "seconds": 10.0 * k}
+            for k, bce in enumerate(figures, 1)
+        ]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (folder / "config.yaml").write_text(f"model: {{name: {name[0]}}}\nseed: {i % 2}\n")
+        measured = {"validation": {"bce": figure(min(figures), 0.5)}, "test": {"bce": figure(100.5 + i * i, 0.25, 60)}}
+        (folder / "summary.json").write_text(json.dumps({"status": "complete", "metrics": measured, "seconds": 1000.0 + i}))
+        (folder / "samples.png").write_bytes(bytes(16) + (i + 1).to_bytes(4, "big") + bytes([0, 0, 0, 1]))  # i + 1 wide
+    return comparison.compare([reader.read(folder) for folder in reader.find(tmp_path)], "x", tmp_path)
+
+
+def test_a_comparison_tells_the_epochs_trained_the_best_of_them_and_its_figure(compared):
+    header, *rows = (line.split(",") for line in comparison.csv_text(compared).splitlines())
+    keys = ("run", "epochs_trained", "best_epoch", "validation_bce", "validation.bce", "test.bce", "test.bce.stderr", "test.bce.n", "seconds")
+    assert [[row[header.index(key)] for key in keys] for row in rows] == [
+        ["a0", "4", "2", "5.0", "5.0", "100.5", "0.25", "60", "1000.0"],
+        ["a1", "4", "3", "3.0", "3.0", "101.5", "0.25", "60", "1001.0"],
+        ["b", "4", "1", "8.0", "8.0", "104.5", "0.25", "60", "1002.0"],
     ]
+
+
+def test_the_page_of_a_comparison_has_every_figure_below_its_heading(compared, tmp_path):
+    page = Page(comparison_page.page(compared, tmp_path))
+    header, *rows = page.table("run")
+    found = [dict(zip([head for head, _ in header], (text for text, _ in row), strict=True)) for row in rows]
+    for row, (name, figures), i in zip(found, VALIDATED.items(), (0, 1, 2), strict=True):
+        assert row == {
+            "run": name, "status": "complete", "model": name[0], "seed": str(i % 2), "epochs": "4", "best BCEnats per image": f"{min(figures):.2f}",
+            "BCE validationnats per image": f"{min(figures):.2f}", "BCE testnats per image": f"{100.5 + i * i:.2f}", "seconds": f"{1000 + i}",
+        }  # fmt: skip
+    header, first, second = page.table("model")
+    heads = [head for head, _ in header]
+    assert [first[0][0], second[0][0]] == ["a", "b"]  # the best by validation first
+    assert first[heads.index("BCE testnats per image")][0] == "101.00 ± 0.71" and second[heads.index("BCE testnats per image")][0] == "104.50"
+    widths = [attributes["width"] for name, attributes in page.elements if name == "img"]
+    assert widths == ["2", "3"]  # the samples of the best run of each group
+
+
+def test_the_curves_of_a_comparison_are_means_of_the_group_with_their_spread(compared):
+    lines = comparison_page.group_lines(compared, "validation_bce")
+    assert [line.label for line in lines] == ["model=a", "model=b"] and lines[0].x == [1, 2, 3, 4]
+    assert lines[0].y == [6.5, 4.25, 4.5, 7.5] and lines[1].y == VALIDATED["b"] and lines[1].low is None
+    half = [abs(a - b) / 2**0.5 for a, b in zip(VALIDATED["a0"], VALIDATED["a1"])]
+    assert lines[0].high == pytest.approx([y + h for y, h in zip(lines[0].y, half)])
+    assert lines[0].low == pytest.approx([y - h for y, h in zip(lines[0].y, half)])
+    for chart, title, factor in zip(comparison_page.curves(compared).split("</svg>"), ("BCE on", "ToD on"), (1, -10)):
+        drawn = curves(chart)
+        assert f"<title>{title} validation images</title>" in chart and f"{title[:3]} (" in chart
+        for line in lines:
+            assert [y for _, y in drawn[line.label]] == pytest.approx([factor * y for y in line.y], rel=0.02)
+
+
+def test_a_run_without_a_summary_counts_the_seconds_of_its_rows(compared, tmp_path):
+    (tmp_path / "b/summary.json").unlink()
+    run = reader.read(tmp_path / "b")
+    assert (run.best, run.seconds, run.status) == ((8.0, 1), 100.0, "unfinished")
 
 
 def test_the_best_checkpoint_is_reported_and_else_the_last(tmp_path):

@@ -38,7 +38,8 @@ def test_every_row_counts_once_however_many_share_it(n, count, monkeypatch):
 
 def test_what_one_process_knows_all_know(monkeypatch):
     told = [None, 15, 2]
-    monkeypatch.setattr(dist, "all_reduce", lambda shared, op: shared.fill_(max(number or 0 for number in told)))
+    kinds = {dist.ReduceOp.MAX: max, dist.ReduceOp.MIN: min, dist.ReduceOp.SUM: sum}
+    monkeypatch.setattr(dist, "all_reduce", lambda shared, op: shared.fill_(kinds[op](number or 0 for number in told)))
     assert [of(rank, 3).largest(number) for rank, number in enumerate(told)] == [15, 15, 15]
     told = [None, None]
     assert [of(rank, 2).largest(None) for rank in range(2)] == [None, None] and of(0, 1).largest(9) == 9
