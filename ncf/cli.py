@@ -15,6 +15,8 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from ncf import __version__, sweep
 from ncf.cluster import requeue
@@ -68,15 +70,17 @@ def report_arguments() -> argparse.Namespace:
 def report_pages(given: argparse.Namespace) -> None:
     from ncf.report import comparison_page, run_page
     from ncf.runs import reader
+    from ncf.runs.run import speak
 
     if len(given.paths) > 1 or reader.find(given.paths[0]) != given.paths:
-        written = comparison_page.write(given.paths, given.output)
+        written, text = comparison_page.write(given.paths, given.output)
+        speak(f"{text}\n")
     else:
         page, missing = run_page.write(given.paths[0], target=given.output)
         for line in missing:
             print(f"warning: {given.paths[0]}: {line}", file=sys.stderr)
         written = [page]
-    print("\n".join(f"written: {path}" for path in written), flush=True)
+    speak("\n".join(f"written: {path}" for path in written))
 
 
 def sample() -> None:
@@ -96,7 +100,7 @@ def train_job(cfg: DictConfig) -> float:
         speak(f"\njob {job.job.num}: {folder.name}")
         sweep.note(folder, "unfinished")
         try:
-            config = build(cfg, TrainConfig)
+            config = train_config(cfg)
             if config.resume not in ("auto", "never"):
                 raise UserError(f"resume={config.resume}: a sweep goes on with the same command and name=; a folder is for a single run")
             summary = train_run(config, folder, named=True)
@@ -106,7 +110,7 @@ def train_job(cfg: DictConfig) -> float:
         sweep.note(folder, "complete")
     else:
         with past_hydra():
-            config = build(cfg, TrainConfig)
+            config = train_config(cfg)
             if config.resume not in ("auto", "never"):
                 config = resumed_config(cfg, Path(config.resume), job.overrides.task)
             folder, named = run_folder(config)
@@ -130,14 +134,39 @@ def resumed_config(cfg: DictConfig, folder: Path, given: list[str]) -> TrainConf
     stored = stored_config(folder)
     if stored is None:
         raise UserError(f"resume={folder}: no run is there (no config.yaml); expected auto, never or the folder of a run")
-    stored = OmegaConf.create(stored)
+    stored = changed(stored, cfg, given, f"resume={folder}")
+    stored.run_dir, stored.resume = str(folder), "auto"
+    return build(stored, TrainConfig)
+
+
+def train_config(cfg: DictConfig) -> TrainConfig:
+    """The config of a run: composed, or that of another run (config=FILE) with what the command line gives on top."""
+    job = HydraConfig.get()
+    if cfg.config is None:
+        config = build(cfg, TrainConfig)
+        config.chosen = {group: job.runtime.choices[group] for group in ("model", "dataset", "optimizer") if job.runtime.choices.get(group)}
+        config.config_dir = next((source.path for source in job.runtime.config_sources if source.provider == "command-line"), None)
+        return config
+    path = Path(cfg.config).expanduser()
+    try:
+        stored = OmegaConf.to_container(OmegaConf.load(path / "config.yaml" if path.is_dir() else path), resolve=False)
+        if not isinstance(stored, dict) or "${" in str(stored):
+            raise ValueError("it is no config.yaml that a run has written")
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"config={path}: cannot be read ({getattr(error, 'strerror', None) or error}); give RUN/config.yaml") from error
+    stored |= {"name": None, "run_dir": None, "output_dir": cfg.output_dir, "resume": "auto"}  # it is another run
+    return build(changed(stored, cfg, job.overrides.task, f"config={path}"), TrainConfig)
+
+
+def changed(stored: dict, cfg: DictConfig, given: list[str], whose: str) -> DictConfig:
+    """A run's stored config with what the command line gives on top."""
+    config = OmegaConf.create(stored)
     for override in given:
         key = dotted(override)
         if key == "experiment":
-            raise UserError(f"{override} with resume={folder}: a run goes on with its own config; give the single keys to change, e.g. epochs=")
-        OmegaConf.update(stored, key, OmegaConf.select(cfg, key))
-    stored.run_dir, stored.resume = str(folder), "auto"
-    return build(stored, TrainConfig)
+            raise UserError(f"{override} with {whose}: a run has its own config; give the single keys to change, e.g. epochs=")
+        OmegaConf.update(config, key, OmegaConf.select(cfg, key))
+    return config
 
 
 def dotted(override: str) -> str:

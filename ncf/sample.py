@@ -151,7 +151,7 @@ def draw_samples(path: Path, images: Tensor, near: Tensor, shape: tuple[int, int
     for start in range(0, len(images), columns):
         part = slice(start, start + columns)
         rows += [("sample", images[part].cpu().numpy()), ("nearest", near[part].cpu().numpy())]
-    save_picture(path, rows, *shape)
+    save_picture(path, rows, *shape, group=2)
 
 
 def draw_completions(path: Path, opened, training: TrainingLatents, config: SampleConfig) -> None:
@@ -164,7 +164,7 @@ def draw_completions(path: Path, opened, training: TrainingLatents, config: Samp
         mu = opened.network.settle(subject.x, observed=observed, steps=subject.refills).mu[0]
         seen = subject.x * observed
         rows += [("image", subject.x), (mask, seen + 0.5 * (1 - observed)), ("completion", seen + mu * (1 - observed))]
-    save_picture(path, [(label, images.cpu().numpy()) for label, images in rows], *opened.data.image_shape)
+    save_picture(path, [(label, images.cpu().numpy()) for label, images in rows], *opened.data.image_shape, group=3)
 
 
 def describe(result: dict, folder: Path) -> str:

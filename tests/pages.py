@@ -59,7 +59,7 @@ class Page(HTMLParser):
     def handle_starttag(self, name, attributes):
         attributes = dict(attributes)
         self.elements.append((name, attributes))
-        if name not in ("meta", "link", "img", "input"):
+        if name not in ("meta", "link", "img", "input", "wbr"):
             self.open.append(name)
         if name == "table":
             self.tables.append([])

@@ -177,6 +177,8 @@ def keys_with_help(schema: type, nested: dict[str, type], prefix: str = "") -> d
     """Dotted key -> its line of help, walked from the dataclasses alone."""
     found = {}
     for field in dataclasses.fields(schema):
+        if field.metadata.get("recorded"):  # by a run, and not to be set
+            continue
         inner = nested.get(field.name) or (field.default_factory if dataclasses.is_dataclass(field.default_factory) else None)
         found[prefix + field.name] = field.metadata["help"]
         found |= keys_with_help(inner, {}, f"{prefix}{field.name}.") if inner else {}

@@ -2,12 +2,14 @@
 
 import re
 import shlex
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 import yaml
 
-from ncf.config.checks import build_node
+from ncf.config.checks import build, build_node
+from ncf.config.compose import composed
 from ncf.config.schema import MODEL_FAMILIES, TrainConfig, configs_folder, flatten, science
 
 
@@ -35,21 +37,48 @@ def flat_defaults(family: str, model: str, dataset: str, optimizer: str) -> dict
     return flatten(science(config))
 
 
-def departures(config: dict) -> dict[str, tuple]:
-    """The keys of a run's science that differ from the defaults of its model, dataset and optimizer: key -> (value, default)."""
+@cache
+def own_defaults(config_dir: str, *chosen: str) -> dict:
+    """The same where a group's option is a file of the user's own: as Hydra composes it."""
+    config = build(composed("train", chosen, config_dir), TrainConfig)
+    return flatten(science(config))
+
+
+def departures(config: dict, place: dict | None = None) -> dict[str, tuple]:
+    """The keys of a run's science that differ from the defaults of its model, dataset and optimizer: key -> (value, default).
+
+    `place` is the rest of its config, where that is known: it tells the folder of the user's own options.
+    """
     flat = flatten(config)
-    default = flat_defaults(*(flat.get(key) for key in ("model.family", "model.name", "dataset.name", "optimizer.name")))
+    default = None
+    if own := own_options(place):
+        with suppress(Exception):  # the folder may be gone, or hold something else by now
+            default = own_defaults(place["config_dir"], *own)
+    if default is None:
+        default = flat_defaults(*(flat.get(key) for key in ("model.family", "model.name", "dataset.name", "optimizer.name")))
     return {key: (value, default.get(key)) for key, value in flat.items() if value != default.get(key, ...)}
 
 
-def command(config: dict) -> str | None:
-    """The command that repeats a run's science; None where its model is a file of the user's own."""
+def own_options(place: dict | None) -> list[str]:
+    """``model=mine``, ``dataset=...``, ``optimizer=...``: what a run with --config-dir chose."""
+    chosen = (place or {}).get("chosen") or {}
+    return [f"{group}={chosen[group]}" for group in ("model", "dataset", "optimizer") if group in chosen] if (place or {}).get("config_dir") else []
+
+
+def command(config: dict, place: dict | None = None, exact: dict | None = None) -> str | None:
+    """The command that repeats a run's science, with `exact` (number of threads, type of products) to the last digit; None where its
+    model is a file of the user's own that is not known."""
     names = {group: config[group]["name"] for group in ("model", "dataset", "optimizer")}
-    if any(name not in options(group) for group, name in names.items()):
+    overrides = own_options(place)
+    flags = [f"--config-dir={place['config_dir']}"] if overrides else []
+    if not overrides and any(name not in options(group) for group, name in names.items()):
         return None
-    overrides = [f"{group}={name}" for group, name in names.items() if group != "optimizer" or name != "adam"]
-    overrides += [f"{key}={override_text(value)}" for key, (value, _) in departures(config).items()]
-    return shlex.join(["ncf-train", *overrides])
+    overrides = overrides or [f"{group}={name}" for group, name in names.items() if group != "optimizer" or name != "adam"]
+    keys = {key: value for key, (value, _) in departures(config, place).items()}
+    if place and place.get("data_dir"):
+        keys["data_dir"] = place["data_dir"]
+    overrides += [f"{key}={override_text(value)}" for key, value in (keys | (exact or {})).items()]
+    return shlex.join(["ncf-train", *flags, *overrides])
 
 
 def override_text(value) -> str:

@@ -161,7 +161,7 @@ def require_plugins(arguments: list[str], multirun: bool) -> None:
             raise UserError(f"{argument}: not installed; pip install 'ncf[{EXTRAS[value]}]'")
 
 
-PATH_KEYS = ("name", "checkpoint", "resume", "run_dir", "output", "output_dir", "data_dir", "dataset.path")
+PATH_KEYS = ("name", "config", "checkpoint", "resume", "run_dir", "output", "output_dir", "data_dir", "dataset.path")
 
 
 def quote_paths(arguments: list[str]) -> list[str]:
@@ -239,6 +239,8 @@ def key_lines(schema: type, values: dict | None, nested: dict[str, type | None],
         inner = f.default_factory if is_dataclass(f.default_factory) else nested.get(f.name)
         if inner is not None:
             sections += ["", f"  {prefix}{f.name}: {f.metadata['help']}", *key_lines(inner, value, {}, f"{prefix}{f.name}.")]
+            continue
+        if f.metadata.get("recorded"):
             continue
         shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value).replace(" ", "")
         line = f"    {prefix + f.name + '=' + shown:<42} {f.metadata['help']}"

@@ -12,8 +12,8 @@ from omegaconf import MISSING
 
 
 def key(default, help: str, **range_) -> Any:
-    """One config key: default, line of help, its range (least, above, most, choices), and `place` (not part of the science) or `free`
-    (no part of what is learned: it may be another when a run goes on)."""
+    """One config key: default, line of help, its range (least, above, most, choices), and `place` (not part of the science), `free`
+    (no part of what is learned: it may be another when a run goes on) or `recorded` (by the run, not to be set)."""
     metadata = {"help": help, **range_}
     if isinstance(default, (list, dict)) or is_dataclass(default):
         return field(default_factory=lambda: default if is_dataclass(default) else type(default)(default), metadata=metadata)
@@ -235,6 +235,9 @@ class TrainConfig:
     resume: str = key("auto", "auto: a named run or sweep job goes on where it stopped; never: refuse; or the folder of any run", **PLACE)
     progress: str = key("auto", "bar, plain (lines), off, or auto: a bar when a person watches", choices=("auto", "bar", "plain", "off"), **PLACE)
     logger: str = key("none", "also write RUN/tensorboard while training: none or tensorboard", choices=("none", "tensorboard"), **PLACE)
+    config: str | None = key(None, "config.yaml of another run: what the command line does not give is as there", **PLACE)
+    config_dir: str | None = key(None, "recorded by a run: the folder that --config-dir named", recorded=True, **PLACE)
+    chosen: dict[str, str] = key({}, "recorded by a run: the option of each group", recorded=True, **PLACE)
     checkpoint: CheckpointConfig = section(CheckpointConfig, "when to save", **PLACE)
 
 

@@ -13,10 +13,11 @@ def title(dataset: dict) -> str:
     return Path(path).name.removesuffix(".npz") if isinstance(path, str) and path else str(dataset.get("name"))
 
 
-def images(dataset: dict, sizes: dict[str, int], shape: tuple[int, int]) -> str:
+def images(dataset: dict, sizes: dict[str, int], shape: tuple[int, int] | None = None) -> str:
     """``1,250 training, 250 validation and 297 test images of 8 x 8, binarised at 1/2``"""
     train, validation, test = (f"{sizes[split]:,}" for split in ("train", "validation", "test"))
-    return f"{train} training, {validation} validation and {test} test images of {shape[0]} x {shape[1]}, {BINARIZED[dataset['binarize']]}"
+    of = f" of {shape[0]} x {shape[1]}" if shape else ""
+    return f"{train} training, {validation} validation and {test} test images{of}, {BINARIZED[dataset['binarize']]}"
 
 
 def sizes(data: Dataset) -> dict[str, int]:

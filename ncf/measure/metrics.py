@@ -179,28 +179,54 @@ class Metric:
     label: str
     unit: str
     figure: Callable[[Subject], dict]  # value, n, stderr, and whatever else tells how it came about
+    meaning: str  # in a sentence or two, for the report
     needs: str | None = None  # what the model (by its name there) or the data ("classes") must have
     higher: bool = False  # whether more is better
 
 
+MEANINGS = {
+    "bce": "Binary cross entropy between an image and what the network settles to on it, summed over pixels. Lower is better.",
+    "tod": "Total discrepancy: minus the squared errors of all layers after settling, summed. Closer to zero is better.",
+    "m_mse": "Masked mean squared error: the network settles on a part of the image; the squared error over the unseen pixels, summed. Lower "
+    "is better.",
+    "class_err": "Classification error: the share of images whose class a logistic regression on the top layer's activities gets wrong.",
+    "log_p": "Log likelihood of an image: exact where the model can tell it, else by Monte Carlo, averaging p(x | z) over draws from a Gaussian "
+    "mixture fitted to the top layer's activities. With few effective samples (how many draws carry the average) it is far too low.",
+    "log_p_own": "Log likelihood by Monte Carlo from the prior that the model was trained with.",
+    "elbo": "Evidence lower bound of a variational autoencoder: a lower bound on log p(x).",
+    "log_p_encoder": "Log likelihood by importance sampling from the encoder.",
+    "log_p_annealed": "Log likelihood by annealed importance sampling from the fitted mixture to the posterior, on the first images of the split.",
+    "log_p_annealed_own": "The same from the prior that the model was trained with.",
+}
 METRICS = {
-    "bce": Metric("BCE", "nats per image", lambda subject: summarize(subject.settled[0]), "project"),
-    "tod": Metric("ToD", "per image", lambda subject: summarize(subject.settled[1]), "project", higher=True),
-    "m_mse": Metric("M-MSE", "per image", completion, "project"),
-    "class_err": Metric("%Err", "%", class_error, "classes"),
-    "log_p": Metric("log p(x)", "nats per image", log_p, "drive", higher=True),
+    "bce": Metric("BCE", "nats per image", lambda subject: summarize(subject.settled[0]), MEANINGS["bce"], "project"),
+    "tod": Metric("ToD", "per image", lambda subject: summarize(subject.settled[1]), MEANINGS["tod"], "project", higher=True),
+    "m_mse": Metric("M-MSE", "per image", completion, MEANINGS["m_mse"], "project"),
+    "class_err": Metric("%Err", "%", class_error, MEANINGS["class_err"], "classes"),
+    "log_p": Metric("log p(x)", "nats per image", log_p, MEANINGS["log_p"], "drive", higher=True),
     "log_p_own": Metric(
-        "log p(x), own prior", "nats per image", lambda subject: sampled_log_p(subject, subject.network.own_prior), "own_prior", higher=True
+        "log p(x), own prior",
+        "nats per image",
+        lambda subject: sampled_log_p(subject, subject.network.own_prior),
+        MEANINGS["log_p_own"],
+        "own_prior",
+        higher=True,
     ),
-    "elbo": Metric("ELBO", "nats per image", lambda subject: summarize(subject.encoded[0]), "posterior", higher=True),
-    "log_p_encoder": Metric("log p(x), encoder", "nats per image", log_p_encoder, "posterior", higher=True),
+    "elbo": Metric("ELBO", "nats per image", lambda subject: summarize(subject.encoded[0]), MEANINGS["elbo"], "posterior", higher=True),
+    "log_p_encoder": Metric("log p(x), encoder", "nats per image", log_p_encoder, MEANINGS["log_p_encoder"], "posterior", higher=True),
     "log_p_annealed": Metric(
-        "log p(x), annealed", "nats per image", lambda subject: annealed_log_p(subject, subject.training.prior), "drive", higher=True
+        "log p(x), annealed",
+        "nats per image",
+        lambda subject: annealed_log_p(subject, subject.training.prior),
+        MEANINGS["log_p_annealed"],
+        "drive",
+        higher=True,
     ),
     "log_p_annealed_own": Metric(
         "log p(x), annealed, own prior",
         "nats per image",
         lambda subject: annealed_log_p(subject, subject.network.own_prior),
+        MEANINGS["log_p_annealed_own"],
         "own_prior",
         higher=True,
     ),

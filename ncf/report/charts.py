@@ -1,5 +1,6 @@
 """Line charts as inline SVG: one style, Okabe and Ito's colour-blind-safe colours, axes labelled with units, text as text."""
 
+import json
 import math
 from dataclasses import dataclass
 
@@ -38,8 +39,19 @@ def line_chart(title: str, lines: list[Line], x_label: str, y_label: str, mark: 
         tag("text", x_label, x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 6, text_anchor="middle", class_="axis"),
         tag("text", y_label, transform=f"translate(12 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)", text_anchor="middle", class_="axis"),
     ]
-    svg = tag("svg", tag("title", title), *drawing, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img")
-    return tag("figure", tag("figcaption", title), svg, legend(lines) if key else None, class_="chart")
+    svg = tag("svg", tag("title", title), *drawing, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", data_values=values_text(lines, x_axis, x_label))
+    readout = tag("output", class_="readout", aria_hidden="true")
+    return tag("figure", tag("figcaption", title), svg, readout, legend(lines) if key else None, class_="chart")
+
+
+def values_text(lines: list[Line], x_axis: "Axis", x_label: str) -> str:
+    """What the page's script shows under the pointer: of each curve in colour its points, and where they stand."""
+    shown = [
+        {"label": line.label, "colour": line.colour, "at": [x_axis.at(x) for x in line.x], "x": line.x, "y": [float(f"{y:.6g}") for y in line.y]}
+        for line in lines
+        if line.colour != PALE and all(map(math.isfinite, line.y))
+    ]
+    return json.dumps({"x": x_label, "lines": shown}, separators=(",", ":"))
 
 
 class Axis:

@@ -1,11 +1,8 @@
-"""Runs side by side: which keys differ, the figures of each run to the last digit, and mean and spread over seeds.
+"""Runs side by side: which keys differ, the metrics of each run to the last digit, and mean and spread over seeds.
 
 Only summaries, configs and metrics.jsonl are read, no checkpoint: hundreds of runs take seconds.
 """
 
-import csv
-import html
-import io
 import json
 import os
 import re
@@ -14,8 +11,10 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from ncf.config import defaults
+from ncf.data.wording import title
 from ncf.errors import UserError
 from ncf.measure.metrics import METRICS
+from ncf.report import names
 from ncf.report.html import short
 from ncf.runs.reader import Record
 
@@ -27,11 +26,8 @@ class Group:
     """Runs of one config but for the seed."""
 
     values: dict[str, object]  # of the keys that differ between the groups
+    label: str
     runs: list[Record] = field(default_factory=list)
-
-    @property
-    def label(self) -> str:
-        return label(self.values)
 
     @property
     def complete(self) -> list[Record]:
@@ -52,7 +48,13 @@ class Group:
     @property
     def words(self) -> str:
         """What a filter finds it by: all that tells its runs apart and from others."""
-        return " ".join(dict.fromkeys(word for run in self.runs for word in [*self.label.split(), f"seed={run.value('seed')}", run.name, run.status]))
+        return " ".join(
+            dict.fromkeys(
+                word
+                for run in self.runs
+                for word in [*label(self.values).split(), *self.label.split(), f"seed={run.value('seed')}", run.name, run.status]
+            )
+        )
 
 
 @dataclass
@@ -71,17 +73,28 @@ class Comparison:
 
 def compare(runs: list[Record], name: str, root: Path) -> Comparison:
     keys = differing_keys(runs)
+    short = names.short_keys(key for key in keys if key != "seed")
+    runs = sorted(runs, key=lambda run: [*(sort_key(value_of(run, key)) for key in keys), sort_key(run.name)])
     groups: dict[str, Group] = {}
     for run in runs:
         science = {key: value for key, value in defaults.flatten(run.config).items() if key != "seed"}
         values = {key: value_of(run, key) for key in keys if key != "seed"}
-        groups.setdefault(json.dumps(science, sort_keys=True), Group(values)).runs.append(run)
+        groups.setdefault(json.dumps(science, sort_keys=True), Group(values, short_label(values, short))).runs.append(run)
     found = {(split, metric) for run in runs for split, figures in summary_figures(run).items() for metric in figures}
     splits, metrics = ["validation", "test"], [*METRICS]
     place = lambda name, known: (known.index(name) if name in known else len(known), name)  # noqa: E731
     figures = sorted(found, key=lambda figure: (place(figure[1], metrics), place(figure[0], splits)))
     ordered = sorted(groups.values(), key=lambda group: group.best_bce[0] if group.best_bce else float("inf"))
     return Comparison(name, root, runs, keys, figures, ordered)
+
+
+def by_dataset(comparison: Comparison) -> dict[str, Comparison]:
+    """A comparison for each data set: figures on other images tell nothing about each other."""
+    parts: dict[str, list[Record]] = {}
+    for run in comparison.runs:
+        dataset = run.value("dataset")
+        parts.setdefault(title(dataset) if isinstance(dataset, dict) else "unknown data", []).append(run)
+    return {name: compare(runs, comparison.name, comparison.root) for name, runs in parts.items()}
 
 
 # --- keys -------------------------------------------------------------------------------------------------------------
@@ -117,6 +130,25 @@ def key_name(key: str) -> str:
 
 def value_text(value) -> str:
     return value if isinstance(value, str) else "–" if value is None else json.dumps(value)
+
+
+def sort_key(value) -> tuple:
+    """Numbers as numbers, before texts; the numbers inside a text too."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return 0, [("", value)]
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e-?\d+)?)", value_text(value))
+    return 1, [(part, 0.0) if i % 2 == 0 else ("", float(part)) for i, part in enumerate(parts)]
+
+
+def short_label(values: dict, short: dict[str, str]) -> str:
+    """A group in few words: ``GNCN-t1 lr=0.01``."""
+    shown = {"model.name": names.method, "dataset.name": names.dataset}
+    words = [
+        shown[key](value) if key in shown and isinstance(value, str) else f"{short[key]}={value_text(value)}"
+        for key, value in values.items()
+        if value is not None
+    ]
+    return " ".join(words) or "all runs"
 
 
 def label(values: dict) -> str:
@@ -156,49 +188,3 @@ def spread_text(figure: tuple[float, float | None] | None) -> str:
     if figure is None:
         return "–"
     return short(figure[0]) + (f" ± {figure[1]:.2f}" if figure[1] is not None else "")
-
-
-# --- for papers and for other programs ----------------------------------------------------------------------------------
-
-
-def csv_text(comparison: Comparison) -> str:
-    """A line per run, every number with all its digits (a float's shortest text that reads back as itself)."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    header = ["run", "status", *map(key_name, comparison.keys), "epochs_trained", "best_epoch", "validation_bce"]
-    writer.writerow(header + [f"{split}.{metric}{part}" for split, metric in comparison.figures for part in ("", ".stderr", ".n")] + ["seconds"])
-    for run in comparison.runs:
-        values = [value_of(run, key) for key in comparison.keys]
-        best_bce, best_epoch = run.best or (None, None)
-        row = [comparison.run_name(run), run.status, *(v if v is None or isinstance(v, (str, int, float)) else json.dumps(v) for v in values)]
-        row += [run.rows[-1]["epoch"] if run.rows else 0, best_epoch, best_bce]
-        row += [figure_of(run, figure, part) for figure in comparison.figures for part in ("value", "stderr", "n")]
-        writer.writerow([*row, run.summary.get("seconds", run.seconds)])
-    return file.getvalue()
-
-
-def markdown_text(comparison: Comparison) -> str:
-    """Two tables: groups with mean and standard deviation over seeds, and runs."""
-    keys = [key for key in comparison.keys if key != "seed"]
-    units = [unit_of(comparison, figure) for figure in comparison.figures]
-    names = [f"{figure_name(figure)} ({unit})" if unit else figure_name(figure) for figure, unit in zip(comparison.figures, units)]
-    groups = [[*map(key_name, keys), "complete runs", *names]]
-    for group in comparison.groups:
-        cells = [value_text(group.values[key]) for key in keys]
-        groups.append([*cells, f"{len(group.complete)} of {len(group.runs)}", *(spread_text(group.over_seeds(f)) for f in comparison.figures)])
-    runs = [["run", *map(key_name, comparison.keys), "status", *names]]
-    for run in comparison.runs:
-        cells = [value_text(value_of(run, key)) for key in comparison.keys]
-        figures = (figure_of(run, figure) for figure in comparison.figures)
-        runs.append([comparison.run_name(run), *cells, run.status, *("–" if value is None else short(value) for value in figures)])
-    title = markdown_escaped(comparison.name)
-    return f"# {title}\n\nMean ± standard deviation over seeds.\n\n{markdown_table(groups)}\n\n## Runs\n\n{markdown_table(runs)}\n"
-
-
-def markdown_table(rows: list[list[str]]) -> str:
-    lines = ["| " + " | ".join(map(markdown_escaped, row)) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])
-
-
-def markdown_escaped(text: str) -> str:
-    return re.sub(r"([\\`*\[\]|~])", r"\\\1", html.escape(" ".join(text.split()), quote=False))

@@ -1,5 +1,6 @@
-"""The page of a comparison, with its table as CSV and Markdown beside it."""
+"""The page of a comparison, with its tables as CSV and Markdown beside it."""
 
+import csv
 import os
 import struct
 from pathlib import Path
@@ -8,23 +9,24 @@ from urllib.parse import quote
 
 from ncf import __version__
 from ncf.errors import UserError
+from ncf.report import names
 from ncf.report.charts import COLOURS, PALE, Line, legend, line_chart
 from ncf.report.comparison import (
     Comparison,
     Group,
+    by_dataset,
     compare,
-    csv_text,
     figure_name,
     figure_of,
-    key_name,
     label,
-    markdown_text,
+    short_label,
     spread_text,
     unit_of,
     value_of,
     value_text,
 )
-from ncf.report.html import Html, cell, document, picture, section, short, table, tag, write_whole
+from ncf.report.comparison_text import csv_text, group_csv_text, markdown_text, terminal_text
+from ncf.report.html import Html, broken, cell, document, picture, section, short, table, tag, write_whole
 from ncf.runs import reader
 from ncf.runs.reader import Record
 
@@ -32,41 +34,88 @@ N_SAMPLES = 24  # groups whose samples are shown
 N_BANDS = len(COLOURS)  # groups drawn in colour
 
 
-def write(paths: list[Path], output: Path | None = None) -> list[Path]:
-    """Compare all runs at or below the paths: comparison.html, .csv and .md in `output`, else in the folder that holds them all."""
-    folders = list(dict.fromkeys(run.resolve() for path in paths for run in reader.find(path)))
-    one = paths[0].resolve() if len(paths) == 1 else None
-    root = one or Path(os.path.commonpath([folder.parent for folder in folders]))
-    comparison = compare([reader.read(folder) for folder in folders], one.name if one else "comparison", root)
+def write(paths: list[Path], output: Path | None = None) -> tuple[list[Path], str]:
+    """Compare all runs at or below the paths: comparison.html, .csv, .md and comparison-groups.csv in `output`, else in the folder that
+    holds them all. The paths written, and the comparison for the terminal."""
+    comparison, root = compared(paths)
     output = output or root
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({error.strerror})") from error
-    texts = {"html": page(comparison, output), "csv": csv_text(comparison), "md": markdown_text(comparison)}
-    for kind, text in texts.items():
-        write_whole(output / f"comparison.{kind}", text.encode())
-    return [output / f"comparison.{kind}" for kind in texts]
+    stem = free_stem(output, comparison)
+    texts = {
+        f"{stem}.html": page(comparison, output, stem),
+        f"{stem}.csv": csv_text(comparison),
+        f"{stem}-groups.csv": group_csv_text(comparison),
+        f"{stem}.md": markdown_text(comparison),
+    }
+    for name, text in texts.items():
+        write_whole(output / name, text.encode())
+    return [output / name for name in texts], terminal_text(comparison)
 
 
-def page(comparison: Comparison, folder: Path) -> Html:
+def compared(paths: list[Path]) -> tuple[Comparison, Path]:
+    """All runs at or below the paths, and the folder that holds them all."""
+    folders = list(dict.fromkeys(run.resolve() for path in paths for run in reader.find(path)))
+    one = paths[0].resolve() if len(paths) == 1 else None
+    root = one or Path(os.path.commonpath([folder.parent for folder in folders]))
+    return compare([reader.read(folder) for folder in folders], one.name if one else "comparison", root), root
+
+
+def free_stem(folder: Path, comparison: Comparison) -> str:
+    """A name whose files are not those of a comparison with other runs; one with some of these runs grows."""
+    runs = {comparison.run_name(run) for run in comparison.runs}
+    for n in range(1, 10_000):
+        stem = "comparison" if n == 1 else f"comparison-{n}"
+        try:
+            with open(folder / f"{stem}.csv", encoding="utf-8", newline="") as file:
+                earlier = {row.get("run") for row in csv.DictReader(file)}
+        except (OSError, ValueError, csv.Error):
+            return stem
+        if earlier <= runs:
+            return stem
+    raise UserError(f"{folder}: has too many comparisons; give --output=FOLDER")
+
+
+def page(comparison: Comparison, folder: Path, stem: str = "comparison") -> Html:
     runs, groups = comparison.runs, comparison.groups
     statuses = [run.status for run in runs]
     counts = ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
     search = tag("input", type="search", placeholder="filter by words, e.g. gncn_t1 seed=0", aria_label="filter", autocomplete="off")
+    parts = by_dataset(comparison)
+    lead = f"{len(runs)} runs in {len(groups)} groups of one config each but for the seed: {counts}."
+    if len(parts) > 1:
+        lead += " One section per data set: " + ", ".join(f"{names.dataset(name)} ({len(part.runs)})" for name, part in parts.items()) + "."
     return document(
         comparison.name,
         tag("h1", comparison.name),
-        tag("p", f"{len(runs)} runs in {len(groups)} groups of one config each but for the seed: {counts}.", class_="lead"),
+        tag("p", lead, class_="lead"),
         tag("div", search, tag("output"), class_="filter"),
-        section(
-            "Groups", group_table(comparison), note="Mean ± standard deviation over the seeds of complete runs. A click on a column's head sorts."
-        ),
-        section("Learning curves", curves(comparison), note=curves_note(comparison)),
-        section("Samples", samples(comparison), note="Of the best run of each group, by validation BCE."),
-        section("Runs", run_table(comparison, folder), note="Standard errors and all digits are in comparison.csv beside this page."),
+        *(sections(part, folder, f"{names.dataset(name)}: " if len(parts) > 1 else "", stem) for name, part in parts.items()),
         tag("footer", f"Made by ncf {__version__}."),
     )
+
+
+def sections(comparison: Comparison, folder: Path, of: str, stem: str) -> list[Html]:
+    """What is told of the runs on one data set."""
+
+    def titled(title: str, *body, note: str) -> Html:
+        return section(of + title.lower() if of else title, *body, note=note)
+
+    return [
+        titled(
+            "Groups", group_table(comparison), note="Mean ± standard deviation over the seeds of complete runs. A click on a column's head sorts."
+        ),
+        titled("Learning curves", curves(comparison), note=curves_note(comparison)),
+        titled("Samples", samples(comparison), note="Of the best run of each group, by validation BCE."),
+        titled(
+            "Runs",
+            run_table(comparison, folder),
+            note="Metrics are of the best epoch's checkpoint; the last BCE is that of the last epoch. "
+            f"Standard errors and all digits are in {stem}.csv beside this page.",
+        ),
+    ]
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
@@ -83,26 +132,29 @@ def group_table(comparison: Comparison) -> Html:
     for group in comparison.groups:
         figures = [group.over_seeds(figure) for figure in comparison.figures]
         n = f"{len(group.complete)}" if len(group.complete) == len(group.runs) else f"{len(group.complete)} of {len(group.runs)}"
-        row = [config_cell(group.values[key]) for key in keys] or [group.label]
-        rows.append([*row, cell(len(group.complete), n), *(cell(f and f[0], spread_text(f)) for f in figures)])
-    header = [*(map(key_name, keys) if keys else ["group"]), "runs", *heads(comparison)]
+        figure_cells = [cell(f and f[0], spread_text(f)) for f in figures]
+        rows.append([cell(group.label), *figure_cells, cell(len(group.complete), n), *(config_cell(group.values[key]) for key in keys)])
+    header = ["group", *heads(comparison), "runs", *names.short_keys(keys).values()]
     return table(header, rows, sortable=True, filters=[group.words for group in comparison.groups])
 
 
 def run_table(comparison: Comparison, folder: Path) -> Html:
     rows, filters = [], []
+    short_names = names.short_keys(comparison.keys)
     for run in comparison.runs:
         values = {key: value_of(run, key) for key in comparison.keys}
         figures = (figure_of(run, figure) for figure in comparison.figures)
-        epochs = run.rows[-1]["epoch"] if run.rows else None
         seconds = run.summary.get("seconds", run.seconds)
-        rows.append(
-            [name_cell(comparison.run_name(run), run, folder), status_cell(run), *map(config_cell, values.values())]
-            + [epochs, run.best and run.best[0], *figures, cell(seconds, f"{seconds:.0f}")]
+        best = (
+            tag("td", short(run.best[0]), tag("small", f"epoch {run.best[1]}"), class_="number", data_value=repr(run.best[0])) if run.best else None
         )
-        filters.append(f"{comparison.run_name(run)} {run.status} {label(values)}")
-    header = ["run", "status", *map(key_name, comparison.keys), "epochs", ("best BCE", "nats per image"), *heads(comparison), "seconds"]
-    return table(header, rows, sortable=True, filters=filters)
+        rows.append(
+            [name_cell(comparison.run_name(run), run, folder), *figures, best, run.last, status_cell(run), *map(config_cell, values.values())]
+            + [run.rows[-1]["epoch"] if run.rows else None, cell(seconds, f"{seconds:.0f}")]
+        )
+        filters.append(f"{comparison.run_name(run)} {run.status} {label(values)} {short_label(values, short_names)}")
+    header = ["run", *heads(comparison), ("best BCE", "nats per image"), ("last BCE", "nats per image"), "status"]
+    return table([*header, *short_names.values(), "epochs", "seconds"], rows, sortable=True, filters=filters)
 
 
 def config_cell(value) -> Html:
@@ -118,8 +170,8 @@ def config_cell(value) -> Html:
 def name_cell(name: str, run: Record, folder: Path) -> Html:
     report = run.folder / "report.html"
     if not report.is_file():
-        return cell(name)
-    return tag("td", tag("a", name, href=quote(os.path.relpath(report, folder.resolve()))))
+        return tag("td", broken(name), class_="name")
+    return tag("td", tag("a", broken(name), href=quote(os.path.relpath(report, folder.resolve()))))
 
 
 def status_cell(run: Record) -> Html:

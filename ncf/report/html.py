@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import html
+import re
 import struct
 import zlib
 from collections.abc import Iterable
@@ -80,13 +81,18 @@ def table(header: list, rows: Iterable[list], sortable: bool = False, filters: l
     heads = [tag("th", head(name, sortable), scope="col", class_=c) for name, c in zip(header, right)]
     body = [tag("tr", *row, data_filter=filters[i] if filters else None) for i, row in enumerate(cells)]
     whole = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *body), class_="sortable" if sortable else None)
-    return tag("div", whole, class_="scroll tall" if len(cells) > 20 else "scroll")
+    return tag("div", whole, class_="scroll")
 
 
 def head(name: str | tuple[str, str], sortable: bool) -> Html:
     """A column's head, with its unit below where it is given as (name, unit)."""
     name, unit = name if isinstance(name, tuple) else (name, None)
     return Html((tag("button", name, type="button") if sortable else escaped(name)) + (tag("small", unit) if unit else ""))
+
+
+def broken(text: str) -> Html:
+    """A text of keys, paths or overrides that may be broken between its words alone."""
+    return Html(re.sub(r"([._,/=])(?=\w)", r"\1<wbr>", html.escape(text)))
 
 
 def details(summary: str, *body) -> Html:

@@ -8,17 +8,18 @@ from ncf import __version__
 from ncf.config import defaults
 from ncf.config.checks import build
 from ncf.config.schema import TrainConfig
-from ncf.data import datasets
+from ncf.data import datasets, wording
 from ncf.data.streams import stream
 from ncf.errors import UserError
 from ncf.measure.metrics import METRICS
 from ncf.models import build_model
 from ncf.network.solvers import solver_words
+from ncf.report import names
 from ncf.report.charts import COLOURS, Line, line_chart
-from ncf.report.html import Html, cell, count, details, document, section, short, table, tag, write_whole
+from ncf.report.html import Html, broken, cell, count, details, document, section, short, table, tag, write_whole
 from ncf.report.sections import EXHIBITS
 from ncf.runs import checkpoint, reader
-from ncf.runs.provenance import choose_device
+from ncf.runs.provenance import choose_device, n_synapses
 from ncf.runs.reader import Record
 
 N_TEST = 100  # test images behind the pictures, the settling curves and the activity
@@ -49,7 +50,7 @@ def write(folder: Path, network=None, data=None, target: Path | None = None) -> 
             return section(title, note="not shown: the lines at the top say why")
 
     parts = [
-        shown("What was run", what_was_run, run),
+        shown("What was run", what_was_run, run, network),
         shown("Learning curves", learning_curves, run),
         shown("Final metrics", final_metrics, run),
     ]
@@ -57,7 +58,7 @@ def write(folder: Path, network=None, data=None, target: Path | None = None) -> 
         x = data.splits["test"].x[:N_TEST]
         exhibits = {title: make for title, (make, needed) in EXHIBITS.items() if getattr(network, needed, None)}
         parts += [shown(title, make, run, network, data, x) for title, make in exhibits.items()]
-    head = shown("Facts", facts, run, versions)
+    head = shown("Facts", facts, run, versions, network, data)
     page = document(run.name, heading(run, missing), head, *parts, tag("footer", f"Made by ncf {__version__}."))
     target = target or folder / "report.html"
     write_whole(target, page.encode())
@@ -88,10 +89,17 @@ def heading(run: Record, missing: list[str]) -> list[Html | None]:
     reason = run.summary.get("reason")
     return [
         tag("h1", run.name),
-        tag("p", run.title, class_="lead"),
+        tag("p", title_of(run), class_="lead"),
         tag("p", f"This run is {run.status}: {reason}", class_="warning") if reason else None,
         *(tag("p", line, class_="warning") for line in missing),
     ]
+
+
+def title_of(run: Record) -> str:
+    """What was trained on what, as people write it."""
+    dataset = run.value("dataset")
+    trained = [run.value("model", "name"), wording.title(dataset) if isinstance(dataset, dict) else None]
+    return " on ".join(write(str(name)) for name, write in zip(trained, (names.method, names.dataset)) if name)
 
 
 def settling_words(settle: dict) -> str:
@@ -99,7 +107,7 @@ def settling_words(settle: dict) -> str:
     return f"K = {settle['steps']}, β = {settle['beta']}{solver}"
 
 
-def facts(run: Record, versions: dict | None) -> Html:
+def facts(run: Record, versions: dict | None, network=None, data=None) -> Html:
     trained = run.rows[-1]["epoch"] if run.rows else 0
     hardware = run.summary.get("hardware") or {}
     layers, settle = run.value("model", "layers"), run.value("model", "settle")
@@ -108,13 +116,27 @@ def facts(run: Record, versions: dict | None) -> Html:
         "epochs": f"{trained} of {run.value('epochs') or '?'}" + (f", best {run.best[1]}" if run.best else ""),
         "best validation BCE": f"{short(run.best[0])} nats per image" if run.best else None,
         "training time": duration(run.seconds) if run.rows else None,
+        "images": images_words(run, data),
+        "synapses": f"{n:,}" if (n := n_synapses(network) if network is not None else run.summary.get("synapses")) else None,
         "hidden layers": "–".join(map(str, layers)) if layers else None,
         "settling": settling_words(settle) if settle else None,
         "seed": run.value("seed"),
         "hardware": f"{hardware['name']}, {hardware['device']}, {count(hardware['threads'], 'thread')}" if hardware else None,
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()) if versions else None,
+        "code": "; ".join(map(git_words, git.items())) if isinstance(git := run.summary.get("git"), dict) and git else None,
     }
     return tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs.items() if value is not None), class_="facts")
+
+
+def images_words(run: Record, data) -> str | None:
+    dataset, sizes = run.value("dataset"), wording.sizes(data) if data is not None else run.summary.get("images")
+    if not (isinstance(dataset, dict) and dataset.get("binarize") in wording.BINARIZED and sizes):
+        return None
+    return wording.images(dataset, sizes, data.image_shape if data is not None else None)
+
+
+def git_words(item: tuple[str, dict]) -> str:
+    return f"{item[0]} at {item[1]['commit'][:10]}" + (", with changes" if item[1]["dirty"] else "")
 
 
 def duration(seconds: float) -> str:
@@ -122,13 +144,20 @@ def duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if minutes < 1 else f"{minutes:.1f} min" if hours < 1 else f"{hours:.1f} h"
 
 
-def what_was_run(run: Record) -> Html:
+def exact(run: Record, network=None) -> dict:
+    """What the last digits depend on beside the config: threads, and the type of products."""
+    hardware, settle = run.summary.get("hardware") or {}, run.summary.get("settle") or {}
+    found = {"threads": hardware.get("threads"), "compute.precision": settle.get("products")}
+    return {key: value for key, value in found.items() if value}
+
+
+def what_was_run(run: Record, network=None) -> Html:
     if not run.config:
         return section("What was run", note="The folder has no readable config.yaml.")
-    changed = defaults.departures(run.config)
-    rows = [[tag("code", key), text(value), text(default)] for key, (value, default) in sorted(changed.items())]
-    command = defaults.command(run.config)
-    everything = [[tag("code", key), text(value)] for key, value in defaults.flatten({**run.config, **run.place}).items()]
+    changed = defaults.departures(run.config, run.place)
+    rows = [[tag("code", broken(key)), text(value), text(default)] for key, (value, default) in sorted(changed.items())]
+    command = defaults.command(run.config, run.place, exact(run))
+    everything = [[tag("code", broken(key)), text(value)] for key, value in defaults.flatten({**run.config, **run.place}).items()]
     return section(
         "What was run",
         tag("pre", command) if command else None,
@@ -142,7 +171,7 @@ def what_was_run(run: Record) -> Html:
 
 def text(value) -> Html:
     """A config value as YAML would show it."""
-    return tag("td", tag("code", value if isinstance(value, str) else json.dumps(value)))
+    return tag("td", tag("code", broken(value if isinstance(value, str) else json.dumps(value)), class_="value"))
 
 
 def learning_curves(run: Record) -> Html:
@@ -180,11 +209,22 @@ def final_metrics(run: Record) -> Html:
         rows.append([tag("td", label, tag("small", unit)), *(with_error(figure) for figure in given), n])
     header = ["metric", *splits, "images"]
     note = f"Of the checkpoint of epoch {run.summary.get('best_epoch')}: mean over images ± its standard error."
-    return section("Final metrics", table(header, rows), note=note)
+    return section("Final metrics", table(header, rows), meanings(figures), note=note)
+
+
+def meanings(figures: dict) -> Html:
+    """What the metrics of the table are, in a sentence each."""
+    named = dict.fromkeys(name for measured in figures.values() for name in measured if name in METRICS)
+    pairs = [tag("dt", METRICS[name].label) + tag("dd", METRICS[name].meaning) for name in named]
+    return details("What the metrics mean", tag("dl", Html("".join(pairs)), class_="meanings"))
 
 
 def with_error(figure: dict) -> Html:
     value, error = figure.get("value"), figure.get("stderr")
     if not isinstance(value, (int, float)) or not isinstance(error, (int, float)):
         return cell(value)
-    return cell(value, f"{short(value)} ± {error:.2f}")
+    shown = cell(value, f"{short(value)} ± {error:.2f}")
+    effective = figure.get("effective_samples")
+    if not isinstance(effective, (int, float)):
+        return shown
+    return Html(shown.removesuffix("</td>") + tag("small", f"{short(effective)} effective samples") + "</td>")

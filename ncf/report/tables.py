@@ -24,11 +24,12 @@ def metric_table(figures: dict[str, dict], title: str) -> str:
     return title + "\n" + aligned(rows)
 
 
-def aligned(rows: list[list[str]]) -> str:
-    """Columns padded to their widest cell: texts left, the rest right."""
+def aligned(rows: list[list[str]], left: int | None = None) -> str:
+    """Columns padded to their widest cell: the first and the last left (or the first `left`), the rest right."""
+    leftmost = {0, len(rows[0]) - 1} if left is None else set(range(left))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
-        "  ".join(cell.ljust(w) if i in (0, len(row) - 1) else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))).rstrip() for row in rows
+        "  ".join(cell.ljust(w) if i in leftmost else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))).rstrip() for row in rows
     )
 
 
@@ -56,21 +57,24 @@ def draw_reconstructions(network, data, path: Path, n: int = 16) -> None:
     save_picture(path, [("image", x.cpu().numpy()), ("settled", mu.cpu().numpy())], height, width)
 
 
-def save_picture(path: Path, rows: list[tuple[str, np.ndarray]], height: int, width: int) -> None:
-    """Rows of images (n, J_0) with a label each, pixels kept crisp, written whole or not at all."""
+def save_picture(path: Path, rows: list[tuple[str, np.ndarray]], height: int, width: int, group: int | None = None) -> None:
+    """Rows of images (n, J_0) with a label each, every `group` rows set apart, pixels kept crisp, written whole or not at all."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     n = max(len(images) for _, images in rows)
-    figure = Figure(figsize=(0.6 * n + 0.9, 0.6 * len(rows) * height / width), dpi=150)
+    heights = [1.0 if i % (size + 1) < size else 0.35 for size in [group or len(rows)] for i in range(len(rows) + (len(rows) - 1) // size)]
+    figure = Figure(figsize=(0.6 * n + 0.9, 0.6 * sum(heights) * height / width), dpi=150)
     FigureCanvasAgg(figure)
-    axes = figure.subplots(len(rows), 1, squeeze=False, gridspec_kw={"hspace": 0.06})[:, 0]
+    axes = figure.subplots(len(heights), 1, squeeze=False, gridspec_kw={"hspace": 0.06, "height_ratios": heights})[:, 0]
+    for axis in axes:
+        axis.set_axis_off()
+    axes = [axis for axis, size in zip(axes, heights) if size == 1.0]
     figure.subplots_adjust(left=0.9 / (0.6 * n + 0.9), right=1, top=1, bottom=0)
     gap = max(1, width // 16)
     for (label, images), axis in zip(rows, axes):
         line = np.ones((height, n, width + gap))  # white between the images, and after the last of a short row
         line[:, : len(images), :width] = images.reshape(-1, height, width).swapaxes(0, 1)
-        axis.set_axis_off()
         axis.imshow(line.reshape(height, -1)[:, :-gap], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axis.text(-0.02 * 10 / n, 0.5, label, transform=axis.transAxes, ha="right", va="center", fontsize=9)
     buffer = io.BytesIO()

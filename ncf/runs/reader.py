@@ -41,6 +41,11 @@ class Record:
         return min(figures, default=end if all(isinstance(value, (int, float)) for value in end) else None)
 
     @property
+    def last(self) -> float | None:
+        """The validation BCE of the last epoch that was validated."""
+        return next((row["validation_bce"] for row in reversed(self.rows) if "validation_bce" in row), None)
+
+    @property
     def checkpoint(self) -> Path | None:
         """The best checkpoint, else the last one."""
         paths = (self.folder / "checkpoints" / name for name in ("best.pt", "last.pt"))

@@ -24,7 +24,7 @@ from omegaconf import OmegaConf
 
 from ncf.cluster import requeue
 from ncf.config.checks import build
-from ncf.config.schema import TrainConfig, flatten, identity
+from ncf.config.schema import TrainConfig, flatten, identity, science
 from ncf.data.wording import title
 from ncf.errors import UserError
 from ncf.runs import checkpoint

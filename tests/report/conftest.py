@@ -46,7 +46,8 @@ def compared(sweep) -> Path:
     done = command("ncf-report", sweep)
     (sweep.parent / "seconds").write_text(str(time.monotonic() - started))
     assert done.returncode == 0 and done.stderr == "", done.stderr
-    assert done.stdout.splitlines() == [f"written: {sweep / f'comparison.{kind}'}" for kind in ("html", "csv", "md")]
+    (sweep.parent / "printed").write_text(done.stdout)
+    assert done.stdout.splitlines()[-4:] == [f"written: {sweep / f'comparison{kind}'}" for kind in (".html", ".csv", "-groups.csv", ".md")]
     return sweep
 
 

@@ -148,8 +148,8 @@ def test_columns_sort_both_ways_by_value_with_the_missing_last(browser, compared
 
 def test_small_numbers_sort_as_numbers_and_names_as_names(browser, compared):
     visit(browser, compared / "comparison.html")
-    click(browser, 1, "optimizer.lr")
-    assert [float(value) for value in column(browser, 1, "optimizer.lr")][::8] == [1e-7, 0.001, 0.002, 0.005, 0.01]
+    click(browser, 1, "lr")
+    assert [float(value) for value in column(browser, 1, "lr")][::8] == [1e-7, 0.001, 0.002, 0.005, 0.01]
     click(browser, 1, "run")
     names = column(browser, 1, "run")
     assert names[0].startswith("model=gncn_pdh,optimizer.lr=0.001,seed=0") and names[-1].endswith("seed=3") and len(set(names)) == 40
@@ -189,8 +189,70 @@ def test_hostile_names_and_values_are_text_in_a_comparison(browser, finished, tm
     assert ncf_report(tmp_path / "all")[0] == 0
     visit(browser, tmp_path / "all" / "comparison.html")
     assert sorted(column(browser, 0, "model")) == ["</table><script>alert(3)</script>", "<b>"]
-    assert column(browser, 1, "run") == names
+    assert column(browser, 1, "run") == names[::-1]  # by model: "</table>" comes before "<b>"
     assert browser.execute_script("return [document.scripts.length, document.querySelectorAll('b, img[src=x]').length]") == [1, 0]
     links = [urlsplit(link.get_property("href")) for link in browser.find_elements("css selector", "td a")]
-    assert [(link.scheme, unquote(link.path)) for link in links] == [("file", str(tmp_path / "all" / name / "report.html")) for name in names]
+    assert [(link.scheme, unquote(link.path)) for link in links] == [("file", str(tmp_path / "all" / name / "report.html")) for name in names[::-1]]
     assert browser.get_log("browser") == []
+
+
+# --- what the pages do --------------------------------------------------------------------------------------------------
+
+
+def test_a_charts_values_show_under_the_pointer(browser, finished):
+    visit(browser, finished / "report.html")
+    rows = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    shown = browser.execute_script("""
+      const svg = document.querySelector(".chart svg"), box = svg.getBoundingClientRect(), out = svg.parentElement.querySelector(".readout");
+      const at = (share) => {
+        svg.dispatchEvent(new PointerEvent("pointermove", {clientX: box.left + share * box.width, clientY: box.top + 50}));
+        return out.value;
+      };
+      const seen = [at(0.16), at(0.97)];
+      svg.dispatchEvent(new PointerEvent("pointerleave"));
+      return [...seen, out.value];
+    """)
+    for text, row in zip(shown, (rows[0], rows[-1])):
+        assert text == f"epoch {row['epoch']}: train {row['train_bce']:.6g}, validation {row['validation_bce']:.6g}"
+    assert shown[2] == ""
+
+
+def test_a_picture_is_enlarged_on_a_click_by_a_whole_factor(browser, finished):
+    visit(browser, finished / "report.html")
+    picture = browser.find_element("css selector", ".pictures img")
+    small = picture.size["width"]
+    picture.click()
+    large = browser.find_element("css selector", "dialog[open] img")
+    assert large.size["width"] > 2 * small and large.size["width"] % 8 == 0 and large.get_attribute("alt") == "test image 1"
+    large.click()
+    assert not browser.find_elements("css selector", "dialog[open]")
+
+
+def test_keys_on_a_phone_break_between_their_words_alone(browser, finished):
+    visit(browser, finished / "report.html", 390)
+    broken = browser.execute_script("""
+      document.querySelectorAll("details").forEach((part) => { part.open = true; });
+      const words = [];
+      for (const code of document.querySelectorAll("td:first-child code"))
+        for (const node of code.childNodes) {
+          if (node.nodeType !== Node.TEXT_NODE) continue;
+          const range = document.createRange();
+          range.selectNode(node);
+          if (new Set([...range.getClientRects()].map((box) => Math.round(box.top))).size > 1) words.push(node.data);
+        }
+      return words;
+    """)
+    assert broken == []
+
+
+@pytest.mark.parametrize("scheme, dark", [("dark", True), ("light", False)])
+def test_the_page_follows_the_colour_scheme_and_stays_legible(browser, finished, scheme, dark):
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+    visit(browser, finished / "report.html")
+    colours = browser.execute_script("""
+      const body = getComputedStyle(document.body), text = getComputedStyle(document.querySelector(".chart text"));
+      return [body.backgroundColor, body.color, text.fill];
+    """)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    paper, ink, chart = (sum(map(int, colour[4:-1].split(","))) / 3 for colour in colours)
+    assert (paper < 64) == dark and abs(paper - ink) > 150 and abs(paper - chart) > 80

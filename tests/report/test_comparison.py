@@ -9,9 +9,10 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+import yaml
 from pages import Page
 
-from ncf.report import comparison
+from ncf.report import comparison, comparison_text
 from ncf.runs import reader
 
 
@@ -27,7 +28,8 @@ def test_the_csv_equals_the_summaries_to_the_last_digit(compared):
     with open(compared / "comparison.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     expected = summaries(compared)
-    assert [row["run"] for row in rows] == sorted(expected) and len(rows) == 40
+    by_keys = sorted(expected, key=lambda name: (name.split(",")[0], float(name.split("=")[2].split(",")[0]), name[-1]))
+    assert [row["run"] for row in rows] == by_keys and len(rows) == 40
     for row in rows:
         summary = expected[row["run"]]
         assert row["status"] == summary["status"]
@@ -41,6 +43,7 @@ def test_the_csv_equals_the_summaries_to_the_last_digit(compared):
 
 def test_the_columns_are_the_keys_that_differ_beyond_what_the_model_implies(compared):
     header = (compared / "comparison.csv").read_text().splitlines()[0].split(",")
+    assert header[8] == "last_validation_bce"
     assert header[:5] == ["run", "status", "model", "optimizer.lr", "seed"] and header[5:8] == ["epochs_trained", "best_epoch", "validation_bce"]
     with open(compared / "comparison.csv", newline="") as file:
         for row in csv.DictReader(file):
@@ -52,12 +55,22 @@ def test_groups_have_mean_and_standard_deviation_over_the_complete_seeds(compare
     for name, summary in summaries(compared).items():
         if summary["status"] == "complete":
             found.setdefault(name.rsplit(",", 1)[0], []).append(summary["metrics"]["test"]["bce"]["value"])
-    table = Page((compared / "comparison.html").read_text()).table("model")
+    table = Page((compared / "comparison.html").read_text()).table("group")
+    with open(compared / "comparison-groups.csv", newline="") as file:
+        lines = {row["group"]: row for row in csv.DictReader(file)}
+    (heads, *rows) = [line.split("  ") for line in (compared.parent / "printed").read_text().split("\n\n")[0].splitlines()]
+    printed = {row[0].strip(): row for row in rows}
     column = [head[0] for head in table[0]].index("BCE testnats per image")
     assert len(table) == 11
     for row in table[1:]:
-        values = found[f"model={row[0][0]},optimizer.lr={row[1][0]}"]
-        assert row[2][0] == ("4" if len(values) == 4 else "2 of 4")
+        cells = {head[0]: cell[0] for head, cell in zip(table[0], row)}
+        values = found[f"model={cells['model']},optimizer.lr={cells['lr']}"]
+        assert cells["runs"] == ("4" if len(values) == 4 else "2 of 4")
+        assert cells["group"] == f"{ {'gncn_pdh': 'GNCN-PDH', 'gncn_t1': 'GNCN-t1'}[cells['model']] } lr={cells['lr']}"
+        line = lines[cells["group"]]
+        assert float(line["test.bce.mean"]) == pytest.approx(statistics.fmean(values), rel=1e-12)
+        assert float(line["test.bce.sd"]) == pytest.approx(statistics.stdev(values), rel=1e-12) and line["complete_runs"] == str(len(values))
+        assert cells["BCE testnats per image"] in [cell.strip() for cell in printed[cells["group"]]]
         assert float(row[column][1]) == pytest.approx(statistics.fmean(values), rel=1e-12)
         shown = f"{statistics.fmean(values):.2f} ± {statistics.stdev(values):.2f}"
         assert row[column][0].replace("\N{MINUS SIGN}", "-") == shown
@@ -76,8 +89,10 @@ def test_the_markdown_has_the_same_tables(compared):
     rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ") and not line.startswith("| ---")]
     groups, runs = rows[1:11], rows[12:]
     page = Page((compared / "comparison.html").read_text())
-    assert [row[:2] for row in groups] == [[cell[0] for cell in row[:2]] for row in page.table("model")[1:]]
-    assert [row[4:] for row in runs] == [[row[1][0], *(cell[0] for cell in row[7:-1])] for row in page.table("run")[1:]] and len(runs) == 40
+    assert [row[0] for row in groups] == [row[0][0] for row in page.table("group")[1:]]
+    assert [row[2:] for row in groups] == [[cell[0] for cell in row[1:7]] for row in page.table("group")[1:]]
+    shown = [[cell[0] for cell in row] for row in page.table("run")[1:]]
+    assert [row[1:7] for row in runs] == [row[1:7] for row in shown] and [row[-1] for row in runs] == [row[9] for row in shown] and len(runs) == 40
 
 
 def run_record(config: dict, **summary) -> reader.Record:
@@ -106,7 +121,7 @@ def test_only_the_seed_may_differ_within_a_group(finished):
 def test_a_list_of_runs_is_compared_where_one_says(compared, tmp_path, ncf_report):
     runs = sorted(path for path in compared.iterdir() if path.is_dir())[:3]
     status, printed, errors = ncf_report(*runs, runs[0], "--output", tmp_path / "new" / "place")
-    assert status == 0 and errors == "" and len(printed.splitlines()) == 3
+    assert status == 0 and errors == "" and printed.count("written: ") == 4
     assert len((tmp_path / "new" / "place" / "comparison.csv").read_text().splitlines()) == 4
 
 
@@ -122,9 +137,59 @@ def test_runs_of_any_kind_can_be_compared(finished, tmp_path, ncf_report):
     assert status == 0 and errors == ""
     with open(tmp_path / "all" / "comparison.csv", newline="") as file:
         assert [(row["run"], row["status"]) for row in csv.DictReader(file)] == [
-            ("early", "failed"), ("empty", "unfinished"), ("other", "complete"), ("real", "complete"),
+            ("real", "complete"), ("other", "complete"), ("early", "failed"), ("empty", "unfinished"),
         ]  # fmt: skip
 
 
 def test_markdown_shows_markup_as_text():
-    assert comparison.markdown_escaped("<b>|*a*`\n[x](y)") == r"&lt;b&gt;\|\*a\*\` \[x\](y)"
+    assert comparison_text.markdown_escaped("<b>|*a*`\n[x](y)") == r"&lt;b&gt;\|\*a\*\` \[x\](y)"
+
+
+# --- mixed runs ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mixed(finished, tmp_path):
+    """Runs on two data sets, K = 5, 20 and 100 on the first, one of them best in the middle."""
+    for dataset, K in (("digits", 100), ("digits", 20), ("digits", 5), ("mnist", 5)):
+        run = shutil.copytree(finished, tmp_path / "mixed" / f"{dataset}-{K}")
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        config["dataset"]["name"], config["model"]["settle"]["steps"] = dataset, K
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
+        rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        for row, value in zip(rows, (30.0 + K, 10.0 + K, 20.0 + K), strict=True):
+            row["validation_bce"] = value
+        (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        summary = json.loads((run / "summary.json").read_text())
+        summary["metrics"]["test"]["bce"]["value"] = 50.0 + K
+        (run / "summary.json").write_text(json.dumps(summary))
+    return tmp_path / "mixed"
+
+
+def test_every_data_set_has_its_own_section_and_numbers_stand_in_their_order(mixed, ncf_report):
+    assert ncf_report(mixed)[0] == 0
+    page = Page((mixed / "comparison.html").read_text())
+    assert [text for text in page.texts if text.endswith((": groups", ": runs"))] == [
+        "digits: groups",
+        "digits: runs",
+        "MNIST: groups",
+        "MNIST: runs",
+    ]
+    runs, alone = [table for table in page.tables if table[0][0][0] == "run"]
+    assert [row[0][0] for row in runs[1:]] == ["digits-5", "digits-20", "digits-100"] and [row[0][0] for row in alone[1:]] == ["mnist-5"]
+    heads = [head[0] for head in runs[0]]
+    assert heads[0] == "run" and heads[1].startswith("BCE") and heads.index("status") > heads.index("best BCEnats per image")
+    assert [row[heads.index("best BCEnats per image")][0] for row in runs[1:]] == ["15.00epoch 2", "30.00epoch 2", "110.00epoch 2"]
+    assert [row[heads.index("last BCEnats per image")][0] for row in runs[1:]] == ["25.00", "40.00", "120.00"]
+
+
+def test_two_runs_are_told_apart_on_the_terminal_and_no_earlier_comparison_is_lost(mixed, ncf_report):
+    runs = [mixed / "digits-5", mixed / "digits-20"]
+    status, printed, _ = ncf_report(*runs)
+    assert status == 0 and "from digits-5 to digits-20:\n  model.settle.steps: 5 -> 20\n" in printed
+    assert "  BCE test: 55.00 -> 70.00 (+15.00 nats per image)\n" in printed
+    first = (mixed / "comparison.csv").read_bytes()
+    status, printed, _ = ncf_report(mixed / "digits-5", mixed / "digits-100")
+    assert status == 0 and (mixed / "comparison.csv").read_bytes() == first and f"written: {mixed / 'comparison-2.html'}\n" in printed
+    assert ncf_report(*runs, mixed / "digits-100")[0] == 0  # a comparison that grew
+    assert not (mixed / "comparison-3.csv").exists() and (mixed / "comparison.csv").read_text().count("\n") == 4

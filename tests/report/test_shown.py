@@ -157,7 +157,7 @@ def sampled(risen, tmp_path_factory):
     """What ncf-sample draws into its pictures, by file: (label, images) from the top; and its folder."""
     folder, drawn = tmp_path_factory.mktemp("sampled"), {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ncf.sample.save_picture", lambda path, rows, height, width: drawn.update({path.name: [*rows, (height, width)]}))
+        patch.setattr("ncf.sample.save_picture", lambda path, rows, height, width, group: drawn.update({path.name: [*rows, (height, width)]}))
         sample(SampleConfig(checkpoint=str(risen.folder), n=50, threads=1, output=str(folder), masks=["left", "bottom"], mask_fraction=0.5))
     with np.load(folder / "samples.npz") as file:
         return drawn, dict(file)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from pages import Page, curves
 
-from ncf.report import comparison, comparison_page
+from ncf.report import comparison, comparison_page, comparison_text
 from ncf.report.tables import metric_table, sweep_table
 from ncf.runs import reader
 from ncf.runs.display import Display
@@ -67,7 +67,7 @@ def compared(tmp_path) -> comparison.Comparison:
 
 
 def test_a_comparison_tells_the_epochs_trained_the_best_of_them_and_its_figure(compared):
-    header, *rows = (line.split(",") for line in comparison.csv_text(compared).splitlines())
+    header, *rows = (line.split(",") for line in comparison_text.csv_text(compared).splitlines())
     keys = ("run", "epochs_trained", "best_epoch", "validation_bce", "validation.bce", "test.bce", "test.bce.stderr", "test.bce.n", "seconds")
     assert [[row[header.index(key)] for key in keys] for row in rows] == [
         ["a0", "4", "2", "5.0", "5.0", "100.5", "0.25", "60", "1000.0"],
@@ -82,10 +82,10 @@ def test_the_page_of_a_comparison_has_every_figure_below_its_heading(compared, t
     found = [dict(zip([head for head, _ in header], (text for text, _ in row), strict=True)) for row in rows]
     for row, (name, figures), i in zip(found, VALIDATED.items(), (0, 1, 2), strict=True):
         assert row == {
-            "run": name, "status": "complete", "model": name[0], "seed": str(i % 2), "epochs": "4", "best BCEnats per image": f"{min(figures):.2f}",
+            "run": name, "status": "complete", "model": name[0], "seed": str(i % 2), "epochs": "4", "best BCEnats per image": f"{min(figures):.2f}epoch {figures.index(min(figures)) + 1}", "last BCEnats per image": f"{figures[-1]:.2f}",
             "BCE validationnats per image": f"{min(figures):.2f}", "BCE testnats per image": f"{100.5 + i * i:.2f}", "seconds": f"{1000 + i}",
         }  # fmt: skip
-    header, first, second = page.table("model")
+    header, first, second = page.table("group")
     heads = [head for head, _ in header]
     assert [first[0][0], second[0][0]] == ["a", "b"]  # the best by validation first
     assert first[heads.index("BCE testnats per image")][0] == "101.00 ± 0.71" and second[heads.index("BCE testnats per image")][0] == "104.50"
@@ -95,7 +95,7 @@ def test_the_page_of_a_comparison_has_every_figure_below_its_heading(compared, t
 
 def test_the_curves_of_a_comparison_are_means_of_the_group_with_their_spread(compared):
     lines = comparison_page.group_lines(compared, "validation_bce")
-    assert [line.label for line in lines] == ["model=a", "model=b"] and lines[0].x == [1, 2, 3, 4]
+    assert [line.label for line in lines] == ["a", "b"] and lines[0].x == [1, 2, 3, 4]
     assert lines[0].y == [6.5, 4.25, 4.5, 7.5] and lines[1].y == VALIDATED["b"] and lines[1].low is None
     half = [abs(a - b) / 2**0.5 for a, b in zip(VALIDATED["a0"], VALIDATED["a1"])]
     assert lines[0].high == pytest.approx([y + h for y, h in zip(lines[0].y, half)])

@@ -1,0 +1,37 @@
+"""Methods, data sets and keys as people write them."""
+
+from collections.abc import Iterable
+
+METHODS = {
+    "gncn_t1": "GNCN-t1",
+    "gncn_t1_sigma": "GNCN-t1-Σ",
+    "gncn_t2_l_sigma": "GNCN-t2-LΣ",
+    "gncn_pdh": "GNCN-PDH",
+    "rae": "RAE",
+    "gvae": "GVAE",
+    "gvae_cv": "GVAE-CV",
+    "gan_ae": "GAN-AE",
+    "gmm": "GMM",
+    "relu_classifier": "ReLU classifier",
+}
+DATASETS = {
+    "mnist": "MNIST",
+    "fashion_mnist": "Fashion-MNIST",
+    "kmnist": "KMNIST",
+    "caltech101_silhouettes": "CalTech-101 silhouettes",
+}
+
+
+def method(name: str) -> str:
+    return METHODS.get(name, name)
+
+
+def dataset(name: str) -> str:
+    return DATASETS.get(name, name)
+
+
+def short_keys(keys: Iterable[str]) -> dict[str, str]:
+    """Key -> its last word where no other key ends in the same; model.name is model."""
+    typed = {key: key.removesuffix(".name") if key in ("model.name", "dataset.name", "optimizer.name") else key for key in keys}
+    last = [key.split(".")[-1] for key in typed.values()]
+    return {key: name.split(".")[-1] if last.count(name.split(".")[-1]) == 1 else name for key, name in typed.items()}

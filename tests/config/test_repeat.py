@@ -1,0 +1,66 @@
+"""A run again from its own config: config=RUN/config.yaml, and the command that its report shows."""
+
+import html
+import re
+import shlex
+
+import pytest
+from installed import TINY, require_one_line, warm
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """A run of the user's own model, whose file keeps the name that its report shows."""
+    cwd = tmp_path_factory.mktemp("own")
+    (cwd / "mine" / "model").mkdir(parents=True)
+    (cwd / "mine" / "model" / "flat.yaml").write_text(
+        "defaults: [gncn_pdh, _self_]\nname: gncn_pdh\nlayers: [24, 12]\nlateral: {columns: [6]}\nsettle: {steps: 7}\n"
+    )
+    tiny = [word for word in TINY if not word.startswith("model.")]
+    done = warm("ncf-train", "--config-dir=mine", "model=flat", "model.settle.beta=0.2", *tiny, "name=first", cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return cwd
+
+
+def checkpoint(cwd, name: str) -> bytes:
+    return (cwd / "outputs/runs" / name / "checkpoints/best.pt").read_bytes()
+
+
+@pytest.mark.parametrize("path", ["outputs/runs/first/config.yaml", "outputs/runs/first"])
+def test_a_run_is_repeated_from_its_config(own, path):
+    name = path.replace("/", "-")
+    done = warm("ncf-train", f"config={path}", f"name={name}", cwd=own)
+    assert done.returncode == 0, done.stderr
+    assert checkpoint(own, name) == checkpoint(own, "first")
+
+
+def test_what_the_command_line_gives_stands_above_that_config_also_in_a_sweep(own):
+    config = "config=outputs/runs/first/config.yaml"
+    assert warm("ncf-train", config, "seed=5", "name=other", cwd=own).returncode == 0
+    assert checkpoint(own, "other") != checkpoint(own, "first")
+    done = warm("ncf-train", "--multirun", config, "seed=0,5", "name=both", cwd=own)
+    assert done.returncode == 0, done.stderr
+    for seed, name in ((0, "first"), (5, "other")):
+        assert (own / f"outputs/sweeps/both/seed={seed}/checkpoints/best.pt").read_bytes() == checkpoint(own, name)
+
+
+def test_the_report_shows_a_run_against_its_own_base_with_the_command_that_repeats_it(own):
+    page = (own / "outputs/runs/first/report.html").read_text()
+    typed = shlex.split(html.unescape(re.search("<pre>(.*?)</pre>", page).group(1)))
+    assert typed[:3] == ["ncf-train", f"--config-dir={own / 'mine'}", "model=flat"] and "model.settle.beta=0.2" in typed
+    assert not any(word.startswith(("model.layers", "model.skips", "model.settle.steps")) for word in typed), "the base has them"
+    assert "threads=1" in typed and any(word.startswith("compute.precision=") for word in typed)
+    assert warm("ncf-train", *typed[1:], "name=typed", cwd=own).returncode == 0
+    runs = own / "outputs/runs"
+    from ncf.runs.checkpoint import load
+
+    first, again = (load(runs / name / "checkpoints/best.pt")["weights"] for name in ("first", "typed"))
+    assert first.keys() == again.keys() and all((first[key] == again[key]).all() for key in first)
+
+
+@pytest.mark.parametrize("content", [None, "model: [}", "- 3", "seed: ${oc.env:HOME}"])
+def test_a_config_that_cannot_be_read_is_one_line(content, tmp_path):
+    if content:
+        (tmp_path / "config.yaml").write_text(content)
+    require_one_line(warm("ncf-train", "config=config.yaml", cwd=tmp_path), "config=config.yaml: cannot be read")
+    assert len(list(tmp_path.iterdir())) == bool(content)
