@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from ncf import __version__, sweep
+from ncf import __version__, plugins, sweep
 from ncf.cluster import requeue
 from ncf.config import overrides
 from ncf.config.checks import build
@@ -58,6 +58,7 @@ def report_arguments() -> argparse.Namespace:
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="RUN", help="folder of a run, of a sweep, or of many of them")
     parser.add_argument("--output", type=Path, help="one run: the file to write; a comparison: the folder")
+    parser.add_argument("--config-dir", type=Path, metavar="FOLDER", help="your own datasets and metrics: see ncf/plugins.py")
     parser.add_argument("--version", action="version", version=f"ncf {__version__}")
 
     def error(message: str) -> None:
@@ -72,6 +73,7 @@ def report_pages(given: argparse.Namespace) -> None:
     from ncf.runs import reader
     from ncf.runs.run import speak
 
+    plugins.load(given.config_dir)
     if len(given.paths) > 1 or reader.find(given.paths[0]) != given.paths:
         written, text = comparison_page.write(given.paths, given.output)
         speak(f"{text}\n")
@@ -142,10 +144,12 @@ def resumed_config(cfg: DictConfig, folder: Path, given: list[str]) -> TrainConf
 def train_config(cfg: DictConfig) -> TrainConfig:
     """The config of a run: composed, or that of another run (config=FILE) with what the command line gives on top."""
     job = HydraConfig.get()
+    own = config_dir()
+    plugins.load(own)  # again: a job of a sweep may run in another process
     if cfg.config is None:
         config = build(cfg, TrainConfig)
         config.chosen = {group: job.runtime.choices[group] for group in ("model", "dataset", "optimizer") if job.runtime.choices.get(group)}
-        config.config_dir = next((source.path for source in job.runtime.config_sources if source.provider == "command-line"), None)
+        config.config_dir = own
         return config
     path = Path(cfg.config).expanduser()
     try:
@@ -156,6 +160,11 @@ def train_config(cfg: DictConfig) -> TrainConfig:
         raise UserError(f"config={path}: cannot be read ({getattr(error, 'strerror', None) or error}); give RUN/config.yaml") from error
     stored |= {"name": None, "run_dir": None, "output_dir": cfg.output_dir, "resume": "auto"}  # it is another run
     return build(changed(stored, cfg, job.overrides.task, f"config={path}"), TrainConfig)
+
+
+def config_dir() -> str | None:
+    """The folder that --config-dir named."""
+    return next((source.path for source in HydraConfig.get().runtime.config_sources if source.provider == "command-line"), None)
 
 
 def changed(stored: dict, cfg: DictConfig, given: list[str], whose: str) -> DictConfig:
@@ -200,6 +209,7 @@ def run_command(name: str, job) -> None:
     status = 0
     try:
         arguments = overrides.flags_first(arguments)
+        plugins.load(overrides.config_dir_of(arguments))
         overrides.require_fitting(name, arguments)
         overrides.require_plugins(arguments, bool({"-m", "--multirun"} & set(arguments)))
         sys.argv[1:] = arguments

@@ -195,7 +195,7 @@ def own_dataset(trained: DatasetConfig, composed: DatasetConfig, given: set[str]
     keys = {f for f in vars(trained) if f"dataset.{f}" in given}
     other = {}
     if "dataset" in given and composed.name != trained.name:
-        keys |= {"name", "folder", "path", "mirror"}
+        keys |= {"name", "folder", "path", "mirror", "size", "grey", "invert"}
         other = {"n_train": None, "n_validation": None}
     return replace(trained, **(other | {f: getattr(composed, f) for f in keys}))
 

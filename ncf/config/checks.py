@@ -7,8 +7,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ncf import plugins
 from ncf.config.keys import nearest_key
-from ncf.config.schema import MODEL_FAMILIES, DatasetConfig, GNCNConfig, MetricsConfig, SampleConfig, TrainConfig
+from ncf.config.schema import DATASETS, MODEL_FAMILIES, DatasetConfig, GNCNConfig, MetricsConfig, SampleConfig, TrainConfig
 from ncf.errors import UserError, nearest
 
 
@@ -119,13 +120,22 @@ def check_train(config: TrainConfig) -> None:
         raise UserError(f"name={config.name}: a name is one folder in OUTPUT_DIR/runs; give run_dir= for a path")
 
 
+PATHS = {
+    "npz": "FILE.npz, a file with an array x_train",
+    "folder": "FOLDER, a folder of pictures",
+    "idx": "FOLDER, a folder of IDX files",
+}
+
+
 def check_dataset(config: DatasetConfig) -> None:
-    """An .npz needs its path, and keeps it absolute: a checkpoint is evaluated from anywhere."""
-    if config.name != "npz":
-        return
-    if not config.path:
-        raise UserError("dataset=npz needs dataset.path=FILE.npz, a file with an array x_train")
-    config.path = str(Path(config.path).expanduser().resolve())
+    """What is read from a path needs one, and keeps it absolute: a checkpoint is evaluated from anywhere."""
+    known = {*DATASETS, *plugins.DATASETS}
+    if config.name not in known:
+        raise UserError(f"dataset.name={config.name}: unknown; {nearest(config.name, known)} (a plugin's dataset needs --config-dir=FOLDER)")
+    if config.name in PATHS and not config.path:
+        raise UserError(f"dataset={config.name} needs dataset.path={PATHS[config.name]}")
+    if config.path:
+        config.path = str(Path(config.path).expanduser().resolve())
 
 
 def check_masks(masks: list[str]) -> None:

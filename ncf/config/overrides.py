@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from ncf import plugins
 from ncf.config.checks import flat_keys
 from ncf.config.compose import composed
 from ncf.config.keys import handle, nearest_key
@@ -45,7 +46,13 @@ def known_keys(name: str) -> list[str]:
 
 def groups(name: str, *folders: str | None) -> dict[str, list[str]]:
     """Config groups of a command and their options, in ncf's folder and the user's own."""
-    return {group: sorted({path.stem for folder in folders if folder for path in (Path(folder) / group).glob("*.yaml")}) for group in GROUPS[name]}
+    return {
+        group: sorted(
+            {path.stem for folder in folders if folder for path in (Path(folder) / group).glob("*.yaml")}
+            | (set(plugins.DATASETS) if group == "dataset" else set())
+        )
+        for group in GROUPS[name]
+    }
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------
@@ -100,6 +107,13 @@ def flags_first(arguments: list[str]) -> list[str]:
     if unknown:
         raise UserError(f"unknown flag {unknown[0]!r}; {nearest(unknown[0], known)}")
     return flags + overrides
+
+
+def config_dir_of(arguments: list[str]) -> str | None:
+    """The folder that --config-dir (or -cd) names."""
+    from hydra._internal.utils import get_args_parser
+
+    return get_args_parser().parse_known_args([a for a in arguments if a not in ("-h", "--help", "--version")])[0].config_dir
 
 
 def require_fitting(name: str, arguments: list[str]) -> None:

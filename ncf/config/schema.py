@@ -141,11 +141,17 @@ class ClassifierConfig:
 # --- data, optimizer, metrics -----------------------------------------------------------------------------------------
 
 
+DATASETS = ("digits", "mnist", "fashion_mnist", "kmnist", "caltech101_silhouettes", "npz", "folder", "idx")
+
+
 @dataclass
 class DatasetConfig:
-    name: str = key("digits", "which reader", choices=("digits", "mnist", "fashion_mnist", "kmnist", "caltech101_silhouettes", "npz"))
+    name: str = key("digits", f"which reader: {', '.join(DATASETS)}, or a plugin's")
     folder: str | None = key(None, "folder inside data_dir, where it is not the dataset's name", free=True)
-    path: str | None = key(None, "npz: the file with x_train (and y_train, x_test, y_test, x_validation, y_validation)", free=True)
+    path: str | None = key(None, "npz: the file; folder: the folder of pictures; idx: the folder of the files", free=True)
+    size: int | None = key(None, "folder: pictures are cut to a square and resized to so many pixels a side; null: as they are", least=1)
+    grey: bool = key(False, "folder, npz: turn coloured pictures grey")
+    invert: bool = key(False, "turn dark and bright round: ncf wants the object bright")
     binarize: str = key(
         "threshold", "threshold (at one half), bernoulli (resampled in every epoch) or none", choices=("threshold", "bernoulli", "none")
     )

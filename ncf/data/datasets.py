@@ -15,8 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ncf import plugins
 from ncf.config.schema import DatasetConfig
 from ncf.data import download
+from ncf.data.folder import read_folder
+from ncf.data.idx import read_idx_folder
 from ncf.data.streams import stream
 from ncf.errors import UserError, nearest
 
@@ -69,7 +72,7 @@ Arrays = dict[str, tuple[np.ndarray, np.ndarray | None]]  # split name -> images
 
 def load(config: DatasetConfig, data_dir: str | Path | None = None) -> Dataset:
     """The dataset that the config names: read (or fetched), checked, split and binarised. Raises UserError."""
-    arrays, own = carve(READERS[config.name](config, download.data_folder(data_dir)), config)
+    arrays, own = carve(read(config, download.data_folder(data_dir)), config)
     carved = tuple(name for name in ("validation", "test") if name not in own)
     train_x, train_y = arrays["train"]
     image_shape = train_x.shape[1:]
@@ -79,13 +82,27 @@ def load(config: DatasetConfig, data_dir: str | Path | None = None) -> Dataset:
     for name, (x, y) in arrays.items():
         if x.shape[1:] != image_shape:
             raise UserError(f"dataset {config.name}: {name} images are {x.shape[1:]}, training images {image_shape}")
-        x = np.ascontiguousarray(x, dtype=np.float32).reshape(len(x), -1)
+        x = np.ascontiguousarray(1 - x if config.invert else x, dtype=np.float32).reshape(len(x), -1)
         if config.binarize == "threshold":
             x = (x >= 0.5).astype(np.float32)
         elif config.binarize == "bernoulli" and name != "train":  # drawn once: a figure must not depend on when it is measured
             x = (stream(config.split_seed, "binarize-" + name).random(x.shape, dtype=np.float32) < x).astype(np.float32)
         splits[name] = Split(torch.from_numpy(x), None if y is None else torch.from_numpy(y.astype(np.int64)))
     return Dataset(config.name, tuple(image_shape), n_classes, splits, config.binarize == "bernoulli", carved)
+
+
+def read(config: DatasetConfig, folder: Path) -> Arrays:
+    """What the reader of the dataset gives; a plugin's is checked."""
+    if config.name in READERS:
+        return READERS[config.name](config, folder)
+    try:
+        found = plugins.DATASETS[config.name](config, folder)
+        content = {f"{kind}_{split}": np.asarray(part) for split, pair in found.items() for kind, part in zip("xy", pair) if part is not None}
+    except UserError:
+        raise
+    except Exception as error:  # a stranger's code
+        raise UserError(f"dataset {config.name}: its plugin failed: {type(error).__name__}: {error}") from error
+    return checked(content, f"dataset {config.name}", config.grey)
 
 
 def batches(data: Dataset, batch_size: int, seed: int, epoch: int, start: int = 0) -> Iterator[tuple[int, torch.Tensor, torch.Tensor | None]]:
@@ -228,11 +245,17 @@ def read_npz(config: DatasetConfig, folder: Path) -> Arrays:
         raise UserError(
             f"dataset.path={path}: not a readable .npz of plain arrays; write one with numpy.savez(FILE, x_train=..., y_train=...)"
         ) from error
+    content = {MEDMNIST.get(name, name): array for name, array in content.items()}
+    return checked(content, f"dataset.path={path}", config.grey)
+
+
+def checked(content: dict[str, np.ndarray], where: str, grey: bool = False) -> Arrays:
+    """Arrays named x_train, y_train, ... as splits. Bytes are divided by 255; floats must lie in [0, 1]."""
     if "x_train" not in content:
-        raise UserError(f"dataset.path={path}: holds no array x_train; it has {', '.join(content) or 'none'}")
+        raise UserError(f"{where}: holds no array x_train; it has {', '.join(content) or 'none'}")
     known = [f"{kind}_{split}" for split in ("train", "validation", "test") for kind in "xy"]
     for name in set(content) - set(known):
-        raise UserError(f"dataset.path={path}: holds an array {name!r} that ncf does not know; {nearest(name, known)}")
+        raise UserError(f"{where}: holds an array {name!r} that ncf does not know; {nearest(name, known)}")
     images = [content[name] for name in content if name[0] == "x"]
     whole = 255 if any(x.dtype == np.uint8 and x.size and x.max() > 1 for x in images) else 1  # bytes of 0 and 1 alone are as they are
     splits: Arrays = {}
@@ -240,8 +263,18 @@ def read_npz(config: DatasetConfig, folder: Path) -> Arrays:
         x, y = content.get(f"x_{split}"), content.get(f"y_{split}")
         if x is None:
             continue
-        splits[split] = checked_images(x, f"{path}: x_{split}", whole), checked_labels(y, len(x), f"{path}: y_{split}")
+        x = grey_images(x, f"{where}: x_{split}", grey) if x.ndim == 4 else x
+        splits[split] = checked_images(x, f"{where}: x_{split}", whole), checked_labels(y, len(x), f"{where}: y_{split}")
     return splits
+
+
+def grey_images(x: np.ndarray, where: str, grey: bool) -> np.ndarray:
+    """Images (N, H, W, 1 or 3) as (N, H, W), where colours may be turned grey."""
+    if x.shape[-1] == 1:
+        return x[..., 0]
+    if x.shape[-1] != 3 or not grey:
+        raise UserError(f"{where} has shape {x.shape}; expected (N, height, width); pictures in colour: dataset.grey=true turns them grey")
+    return (x @ np.array([0.299, 0.587, 0.114])).astype(x.dtype)
 
 
 def checked_images(x: np.ndarray, where: str, whole: int) -> np.ndarray:
@@ -264,11 +297,20 @@ def checked_images(x: np.ndarray, where: str, whole: int) -> np.ndarray:
 def checked_labels(y: np.ndarray | None, n: int, where: str) -> np.ndarray | None:
     if y is None:
         return None
+    y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y  # as MedMNIST has them
     if y.shape != (n,) or y.dtype.kind not in "ui" or y.min() < 0:
         raise UserError(f"{where} is {y.dtype} of shape {y.shape}; expected {n} whole numbers from 0")
     return y
 
 
+MEDMNIST = {  # its names -> ours
+    "train_images": "x_train",
+    "train_labels": "y_train",
+    "val_images": "x_validation",
+    "val_labels": "y_validation",
+    "test_images": "x_test",
+    "test_labels": "y_test",
+}
 READERS = {
     "digits": read_digits,
     "mnist": read_idx_set,
@@ -276,4 +318,6 @@ READERS = {
     "kmnist": read_idx_set,
     "caltech101_silhouettes": read_caltech,
     "npz": read_npz,
+    "folder": read_folder,
+    "idx": read_idx_folder,
 }

@@ -1,0 +1,100 @@
+"""Datasets and metrics from outside: a Python file in --config-dir, or a package with an entry point in the group ``ncf``.
+
+    # mine/plugin.py                                       ncf-train --config-dir=mine dataset=stripes metrics.names=[bce,brightness]
+    from ncf import plugins
+
+    @plugins.dataset("stripes")
+    def stripes(config, folder):
+        return {"train": (images, labels)}                 # (N, H, W) in [0, 1] or bytes; and "validation", "test" where there are any
+
+    @plugins.metric("brightness", unit="per image", meaning="Mean of the reconstruction's pixels.")
+    def brightness(subject):
+        return subject.network.settle(subject.x).mu[0].mean(1)   # a value per image
+
+What a checkpoint names is never imported: only the folder on the command line and installed packages are.
+"""
+
+import importlib.util
+import sys
+import zlib
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+from ncf.errors import UserError
+
+GROUP = "ncf"
+DATASETS: dict[str, Callable] = {}
+loaded: set[str] = set()
+
+
+def dataset(name: str) -> Callable:
+    """Register a reader: (config, data folder) -> split name -> (images, labels or None)."""
+
+    def register(reader: Callable) -> Callable:
+        from hydra.core.config_store import ConfigStore
+
+        from ncf.config.schema import DatasetConfig
+        from ncf.data.datasets import READERS
+
+        refuse(name in READERS, "dataset", name)
+        DATASETS[name] = reader
+        ConfigStore.instance().store(group="dataset", name=name, node=DatasetConfig(name=name))
+        return reader
+
+    return register
+
+
+def metric(name: str, unit: str, meaning: str, label: str | None = None, needs: str | None = None, higher: bool = False) -> Callable:
+    """Register a metric: a subject (model, images, settings) -> a value per image, or a dict with value, n and stderr."""
+
+    def register(function: Callable) -> Callable:
+        from ncf.measure.metrics import METRICS, Metric, summarize
+
+        def figure(subject) -> dict:
+            found = function(subject)
+            return found if isinstance(found, dict) else summarize(found)
+
+        refuse(name in METRICS and name not in registered, "metric", name)
+        registered.add(name)
+        METRICS[name] = Metric(label or name, unit, figure, meaning, needs, higher)
+        return function
+
+    return register
+
+
+registered: set[str] = set()
+
+
+def refuse(taken: bool, what: str, name: str) -> None:
+    if taken:
+        raise UserError(f"plugin: a {what} named {name!r} is ncf's own; choose another name")
+
+
+def load(config_dir: str | Path | None = None) -> None:
+    """Import the plugins of installed packages and the Python files of a folder, each once. Raises UserError for one that fails."""
+    for entry in metadata.entry_points(group=GROUP):
+        once(f"{entry.name} ({entry.value})", entry.load)
+    if config_dir and Path(config_dir).is_dir():
+        for path in sorted(Path(config_dir).resolve().glob("*.py")):
+            once(str(path), lambda path=path: import_file(path))
+
+
+def once(name: str, action: Callable) -> None:
+    if name in loaded:
+        return
+    try:
+        action()
+    except UserError:
+        raise
+    except Exception as error:  # a stranger's code
+        raise UserError(f"plugin {name}: {type(error).__name__}: {error}") from error
+    loaded.add(name)
+
+
+def import_file(path: Path) -> None:
+    name = f"ncf_plugin_{path.stem}_{zlib.crc32(str(path).encode()):x}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
