@@ -21,6 +21,7 @@ from yaml import YAMLError
 from ncf import __version__, plugins, sweep
 from ncf.cluster import requeue
 from ncf.config import overrides
+from ncf.config.arguments import of_sweep, quote_paths
 from ncf.config.checks import build
 from ncf.config.schema import EvalConfig, SampleConfig, TrainConfig, configs_folder
 from ncf.errors import Abort, UserError
@@ -224,11 +225,12 @@ def run_command(name: str, job) -> None:
 
             if started_by_torchrun():
                 raise UserError("a sweep's jobs cannot share processes: start a single run with torchrun, or the sweep without it")
-            if any(argument.startswith("run_dir=") for argument in arguments):
+            if any(argument.lstrip("+").startswith("run_dir=") for argument in arguments):
                 raise UserError("run_dir= is for a single run; a sweep makes a folder per job in OUTPUT_DIR/sweeps/NAME: give output_dir= and name=")
+            arguments = sys.argv[1:] = of_sweep(quote_paths(arguments, sweep=True))
             status = sweep.run_sweep(name, arguments, configs_folder(), lambda: start(name, job))
         else:
-            sys.argv[1:] = overrides.quote_paths(arguments)
+            sys.argv[1:] = quote_paths(arguments)
             start(name, job)
     except KeyboardInterrupt:
         status = 130

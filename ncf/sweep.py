@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from omegaconf import DictConfig
 
 from ncf.cluster import requeue, study
 from ncf.cluster.arrange import arranged
+from ncf.config.arguments import quoted
+from ncf.config.checks import check_name
 from ncf.config.compose import composed
 from ncf.errors import Stopped, UserError
 from ncf.runs.files import write_whole
@@ -23,16 +26,22 @@ RECORD = "NCF_SWEEP_RECORD"  # environment variable: the folder in which a sweep
 
 
 def job_name(override_dirname: str) -> str:
-    """A readable folder name from the swept overrides: ``model=gncn_t1,seed=0``; slashes out, over-long ones cut with a digest."""
-    name = re.sub(r"[/\\\s]+", "-", override_dirname) or "job"
-    return name if len(name) <= 120 else f"{name[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:10]}"
+    """A readable folder name from the swept overrides: ``model=gncn_t1,seed=0``; without slashes and blanks, not too long, and
+    with a digest where that takes something away."""
+    plain = re.sub(r"['\"]", "", override_dirname)
+    name = re.sub(r"[/\\\s]+", "-", plain) or "job"
+    if plain in ("", name) and len(os.fsencode(name)) <= 120:  # a file system counts bytes
+        return name
+    return f"{os.fsencode(name)[:100].decode(errors='ignore')}-{hashlib.sha256(os.fsencode(plain)).hexdigest()[:10]}"
 
 
 def note(job_folder: Path, status: str, reason: str = "") -> None:
     """Tell the command that runs the sweep how one of its jobs stands; jobs may run in other processes."""
     record = os.environ.get(RECORD)
     if record and Path(record).is_dir():  # it is gone with the command, which its jobs in a cluster may outlive
-        write_whole(Path(record) / job_folder.name, json.dumps({"status": status, "reason": reason}).encode())
+        told = {"folder": str(job_folder.absolute()), "status": status, "reason": reason}
+        with suppress(OSError):  # no word is no reason to end a job
+            write_whole(Path(record) / hashlib.sha256(os.fsencode(job_folder.absolute())).hexdigest()[:16], json.dumps(told).encode())
 
 
 def note_failure(folder: Path, error: UserError) -> None:
@@ -58,7 +67,7 @@ def run_sweep(name: str, arguments: list[str], configs: str, start: Callable[[],
         except Exception as error:
             failure = error
         except (Stopped, KeyboardInterrupt):
-            speak(f"sweep stopped; finish it by the same command with name={json.dumps(folder.name)}: jobs that are complete are not run again")
+            speak(f"sweep stopped; finish it by the same command with {shlex.quote(f'name={folder.name}')}: jobs that are complete are not run again")
             raise
         jobs = read_jobs(folder, record)
     speak(f"\n{sweep_table(jobs)}{study.best(folder)}\nsweep folder: {folder}")
@@ -105,6 +114,7 @@ def prepare(name: str, arguments: list[str], configs: str) -> tuple[Path, DictCo
     lines = [o.input_line for o in fixed]
     first = [next(values(o)) for o in overrides if o.is_sweep_override() and o.is_discrete_sweep()]
     config = composed(name, lines + first, parsed.config_dir, return_hydra_config=True)
+    check_name(config.name)
     for i, override in enumerate(o for o in overrides if o.is_sweep_override() and o.is_discrete_sweep()):
         for value in list(values(override))[1:]:
             composed(name, lines + first[:i] + [value] + first[i + 1 :], parsed.config_dir)
@@ -112,9 +122,9 @@ def prepare(name: str, arguments: list[str], configs: str) -> tuple[Path, DictCo
         folder = Path(config.hydra.sweep.dir)
     else:
         folder = sweep_folder(Path(config.output_dir) / "sweeps", config.name or requeue.stamp(" ".join(arguments)))
-        sys.argv.append(f"hydra.sweep.dir={json.dumps(str(folder))}")
-    swept = {o.key_or_group for o in overrides if o.is_sweep_override()}
-    exclude = ",".join(json.dumps(o.get_key_element().lstrip("+~")) for o in fixed if o.key_or_group not in swept)
+        sys.argv.append(f"hydra.sweep.dir={quoted(str(folder))}")
+    swept = {o.key_or_group for o in overrides if o.is_sweep_override() and not (o.is_discrete_sweep() and len(list(values(o))) == 1)}
+    exclude = ",".join(json.dumps(o.get_key_element().lstrip("+~")) for o in overrides if o.key_or_group not in swept)
     sys.argv.append(f"hydra.job.config.override_dirname.exclude_keys=[{exclude}]")
     return folder, config, {o.key_or_group for o in overrides}
 
@@ -133,10 +143,13 @@ def sweep_folder(sweeps: Path, name: str | None) -> Path:
 
 
 def read_jobs(folder: Path, record: Path) -> dict[str, dict]:
-    """The jobs of this sweep: job folder name -> its summary where it is complete, else its status and the reason."""
+    """The jobs of this sweep: job folder (within the sweep's) -> its summary where it is complete, else its status and the reason."""
+    from ncf.runs.run import read_summary
+
     jobs = {}
-    for told in sorted(record.iterdir()):
-        jobs[told.name] = json.loads(told.read_text())
-        if jobs[told.name]["status"] == "complete":
-            jobs[told.name] = json.loads((folder / told.name / "summary.json").read_text())
-    return jobs
+    for path in record.iterdir():
+        told = json.loads(path.read_text())
+        job = Path(told["folder"])
+        name = str(job.relative_to(folder.absolute())) if job.is_relative_to(folder.absolute()) else str(job)
+        jobs[name] = (read_summary(job) if told["status"] == "complete" else None) or told
+    return dict(sorted(jobs.items()))

@@ -116,8 +116,12 @@ def check_train(config: TrainConfig) -> None:
     check_dataset(config.dataset)
     if config.data_dir:  # an evaluation or a report finds it from anywhere
         config.data_dir = str(Path(config.data_dir).expanduser().resolve())
-    if config.name and Path(config.name).name != config.name:
-        raise UserError(f"name={config.name}: a name is one folder in OUTPUT_DIR/runs; give run_dir= for a path")
+    check_name(config.name)
+
+
+def check_name(name: str | None) -> None:
+    if name and (Path(name).name != name or name == ".."):
+        raise UserError(f"name={name}: a name is one folder in OUTPUT_DIR/runs (a sweep's, in OUTPUT_DIR/sweeps); give run_dir= for a path")
 
 
 PATHS = {

@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from ncf import plugins
+from ncf.config.arguments import quote_paths
 from ncf.config.checks import flat_keys
 from ncf.config.compose import composed
 from ncf.config.keys import handle, nearest_key
@@ -175,20 +176,6 @@ def require_plugins(arguments: list[str], multirun: bool) -> None:
             raise UserError(f"{argument}: not installed; pip install 'ncf[{EXTRAS[value]}]'")
 
 
-PATH_KEYS = ("name", "config", "checkpoint", "resume", "run_dir", "output", "output_dir", "data_dir", "dataset.path")
-
-
-def quote_paths(arguments: list[str]) -> list[str]:
-    """Paths as texts, whatever is in them: a sweep's job folder (``seed=0,model=b``) is no expression of Hydra's override grammar."""
-    quoted = []
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        plain = key in PATH_KEYS and value and value != "null" and value[0] not in "'\"" and "${" not in value
-        text = re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), value)
-        quoted.append(f"{key}='{text}'" if plain else argument)
-    return quoted
-
-
 def explain_hydra(error: Exception, name: str, configs: str) -> str:
     text = str(error)
     if isinstance(error, MissingConfigException):
@@ -232,7 +219,7 @@ def help_text(name: str, arguments: list[str], configs: str) -> str:
 
     parsed = get_args_parser().parse_args([a for a in arguments if a not in ("-h", "--help", "--version")])
     given, own = parsed.overrides, parsed.config_dir
-    cfg = OmegaConf.to_container(composed(name, given, own), resolve=False)
+    cfg = OmegaConf.to_container(composed(name, quote_paths(given), own), resolve=False)
     lines = [USAGE[name], "", "groups:"]
     lines += [
         f"  {group + '=':<14}{' | '.join(options) or 'your own, with --config-dir=FOLDER'}" for group, options in groups(name, configs, own).items()

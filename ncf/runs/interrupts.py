@@ -1,6 +1,5 @@
 """Signals: a run that is told to stop saves its state, says how to go on, and exits with 128 + the signal's number."""
 
-import re
 import resource
 import shlex
 import signal
@@ -73,7 +72,4 @@ def stop_at_once(signum: int, frame=None) -> None:
 
 def how_to_go_on(folder: Path) -> str:
     """The command that goes on with a run, as one types it in a shell."""
-    value = str(folder)
-    if not re.fullmatch(r"[\w./-]+", value):
-        value = '"' + value.replace('"', '\\"') + '"'
-    return f"go on with: ncf-train {shlex.quote(f'resume={value}')}"
+    return f"go on with: ncf-train {shlex.quote(f'resume={folder}')}"

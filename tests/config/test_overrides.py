@@ -3,7 +3,7 @@
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from ncf.config.overrides import quote_paths
+from ncf.config.arguments import quote_paths
 
 
 @pytest.mark.parametrize(
