@@ -38,9 +38,9 @@ def test_every_point_of_a_settling_curve_is_the_figure_of_that_many_steps(name):
 
 
 def test_activity_counts_units_above_the_threshold():
-    f = torch.tensor([[0.0, 2.0, -1.0, 0.0005], [0.0, 0.0, -3.0, 0.0]])
+    f = torch.tensor([[0.0, 2.0, -1.0, 0.0005], [0.0, 0.0, -3.0, 0.002]])
     (layer,) = diagnostics.activity(SimpleNamespace(f=[None, f]))
-    assert layer == {"units": 4, "active": 3 / 8, "silent": 2 / 4, "strength": 2.0}
+    assert layer == {"units": 4, "active": 4 / 8, "silent": 1 / 4, "strength": pytest.approx(6.002 / 4)}
     assert diagnostics.activity(SimpleNamespace(f=[None, f * 0]))[0]["strength"] == 0
 
 

@@ -63,9 +63,9 @@ def test_what_was_made_from_something_else_is_made_anew(tmp_path, checkpoint, ch
         net.config.settle.steps = 30
     if change == "batch_size":
         config.batch_size = 100
-    fresh = made(tmp_path, net, data, config)
-    torch.testing.assert_close(fresh.activities, net.settle(data.splits["train"].x).f[2], atol=1e-6, rtol=1e-4)
-    assert net.settled > 600
+    found = made(tmp_path, net, data, config).activities
+    assert net.settled == 1200
+    torch.testing.assert_close(found, net.settle(data.splits["train"].x).f[2], atol=1e-6, rtol=1e-4)
 
 
 def test_other_settings_of_the_prior_refit_it_without_settling(tmp_path, checkpoint):
@@ -111,6 +111,9 @@ def test_resampled_images_are_drawn_once():
     one = TrainingLatents(network(), dataset(resample=True), CONFIG).images
     assert set(one.unique().tolist()) == {0, 1} and 0.45 < one.mean() < 0.55
     assert torch.equal(one, TrainingLatents(network(), dataset(resample=True), CONFIG).images)
+    data = dataset(resample=True)
+    data.splits["train"].x.fill_(0.2)
+    assert TrainingLatents(network(), data, CONFIG).images.mean().item() == pytest.approx(0.2, abs=0.03)
 
 
 def test_what_cannot_be_fitted_is_one_line():

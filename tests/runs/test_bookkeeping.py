@@ -165,3 +165,14 @@ def test_it_validates_after_every_so_many_epochs(risen, tmp_path):
     found = {row["epoch"]: row.get("validation_bce") for row in rows(tmp_path / "run")}
     assert (found[1], found[3]) == (None, None)
     assert {epoch: found[epoch] for epoch in (2, 4)} == {row["epoch"]: row["validation_bce"] for row in risen.rows if row["epoch"] in (2, 4)}
+
+
+@pytest.mark.parametrize("every", [0, 9])
+def test_a_run_that_was_never_validated_is_measured_at_its_end(risen, tmp_path, every):
+    assert warm("ncf-train", *risen.arguments, f"validate_every={every}", "run_dir=run", cwd=tmp_path).returncode == 0
+    assert not any("validation_bce" in row for row in rows(tmp_path / "run")[:4])
+    told, W = summary(tmp_path / "run"), weights_of(tmp_path / "run/checkpoints/best.pt")
+    assert (told["best_epoch"], told["epochs_trained"]) == (5, 5)
+    assert all(np.array_equal(best, last) for best, last in zip(W, weights_of(tmp_path / "run/checkpoints/last.pt")))
+    assert told["validation_bce"] == pytest.approx(figures(W, risen.images["x_validation"])["bce"].mean(), rel=2e-5)
+    require_figures(told["metrics"]["test"], W, risen.images["x_test"])
