@@ -1,13 +1,14 @@
 """Clips, units, numbers of draws, standard errors and floors, each against a figure worked out by hand or by plain loops."""
 
 from math import log
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from small import dataset, network
 
-from ncf.config.schema import MetricsConfig, MixtureConfig
+from ncf.config.schema import AnnealingConfig, MetricsConfig, MixtureConfig
 from ncf.measure.density import encoder_estimates, jackknife_stderr
 from ncf.measure.latents import TrainingLatents
 from ncf.measure.metrics import METRICS, bce, measure, observed_pixels, tod
@@ -127,6 +128,24 @@ def test_each_estimate_takes_the_draws_that_its_own_key_asks_for(name, decoded):
     figure = measure(model, data, "test", MetricsConfig(names=[name], samples=40, encoder_samples=3))[name]
     assert model.decoded == decoded
     assert figure.get("samples", 3) == (40 if name == "log_p_own" else 3) and figure["n"] == 60
+
+
+def test_each_density_is_under_the_prior_that_its_name_says():
+    """x = f + noise, f from N(0, I) by the model's own prior and from N(2, I) by the fitted one: x has that mean and variance 2."""
+    eye = torch.eye(2)
+    training = SimpleNamespace(prior=Mixture(torch.ones(1), torch.full((1, 2), 2.0), eye[None]))
+    data = dataset()
+    x = torch.from_numpy(np.random.default_rng(1).normal(-1, 1, (5, 2)).astype(np.float32))
+    data.splits["test"].x, data.splits["test"].y = x, None
+    config = MetricsConfig(
+        names=["log_p", "log_p_own", "log_p_annealed", "log_p_annealed_own"], samples=4000, annealing=AnnealingConfig(images=5, steps=20, leapfrogs=3)
+    )
+    figures = measure(Counted(), data, "test", config, training)
+    for name, figure in figures.items():
+        mean = torch.zeros(2) if name.endswith("own") else torch.full((2,), 2.0)
+        exact = torch.distributions.MultivariateNormal(mean, 2 * eye).log_prob(x)
+        assert figure["value"] == pytest.approx(exact.mean().item(), abs=0.4) and figure["n"] == 5
+        assert abs(exact.mean().item() - figures["log_p" if name.endswith("own") else "log_p_own"]["value"]) > 1.5
 
 
 # --- standard errors and effective numbers ----------------------------------------------------------------------------
