@@ -9,9 +9,9 @@ import torch
 from small import dataset, network
 
 from ncf.config.schema import AnnealingConfig, MetricsConfig, MixtureConfig
-from ncf.measure.density import encoder_estimates, jackknife_stderr
+from ncf.measure.density import Estimate, encoder_estimates, jackknife_stderr
 from ncf.measure.latents import TrainingLatents
-from ncf.measure.metrics import METRICS, bce, measure, observed_pixels, tod
+from ncf.measure.metrics import METRICS, bce, measure, observed_pixels, reliability, tod
 from ncf.network.mixture import Mixture, fit_mixture
 from ncf.network.state import State
 
@@ -20,7 +20,7 @@ from ncf.network.state import State
 
 def test_a_pixel_that_is_certainly_wrong_costs_the_clip_and_a_right_one_nothing():
     x, mu = torch.tensor([[1.0, 0.0, 1.0, 0.5]]).double(), torch.tensor([[0.0, 0.0, 1.0, 0.5]]).double()
-    state = State([x], [x], [mu], [x - mu], [x - mu])
+    state = State([x], [x], [mu], [x - mu], [7 * (x - mu)])  # (e is after precision, and no part of either)
     assert bce(state).item() == pytest.approx(-log(1e-7) - 2 * log(1 - 1e-7) + log(2), rel=1e-12)
     assert tod(state).item() == -1.0
 
@@ -146,6 +146,11 @@ def test_each_density_is_under_the_prior_that_its_name_says():
         exact = torch.distributions.MultivariateNormal(mean, 2 * eye).log_prob(x)
         assert figure["value"] == pytest.approx(exact.mean().item(), abs=0.4) and figure["n"] == 5
         assert abs(exact.mean().item() - figures["log_p" if name.endswith("own") else "log_p_own"]["value"]) > 1.5
+
+
+def test_the_effective_number_told_is_that_of_the_image_in_the_middle():
+    estimate = Estimate(torch.zeros(3), torch.tensor([9.0, 1.0, 2.0]), 0.5)
+    assert reliability(estimate) == {"sampling_stderr": 0.5, "effective_samples": 2.0}
 
 
 # --- standard errors and effective numbers ----------------------------------------------------------------------------
