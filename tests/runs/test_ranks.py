@@ -1,9 +1,12 @@
 """How the processes of one run share a batch, with the exchange between them stood in for."""
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 
+from ncf.config.schema import GNCNConfig, PrecisionConfig
+from ncf.network.gncn import GNCN
 from ncf.runs.distributed import Ranks
 
 
@@ -43,3 +46,18 @@ def test_what_one_process_knows_all_know(monkeypatch):
     assert [of(rank, 3).largest(number) for rank, number in enumerate(told)] == [15, 15, 15]
     told = [None, None]
     assert [of(rank, 2).largest(None) for rank in range(2)] == [None, None] and of(0, 1).largest(9) == 9
+
+
+@pytest.mark.parametrize("kind", ["whitened", "published"])
+def test_the_updates_of_the_parts_of_a_batch_add_up_to_those_of_the_whole(kind):
+    """Each part's are averaged over the whole batch; -Q / (2B) of whitened precision, which no image brings, is in each of them by its share."""
+    network = GNCN(GNCNConfig(layers=[6, 4, 3], skips=True, init_sd=0.3, precision=PrecisionConfig(kind)), 9, np.random.default_rng(0))
+    x = torch.from_numpy((np.random.default_rng(1).random((5, 9)) < 0.5).astype(np.float32))
+    whole = network.local_updates(network.settle(x))
+    parts = []
+    for rank in range(2):
+        state = network.settle(x[of(rank, 2).rows(5)])
+        state.batch = 5
+        parts.append(network.local_updates(state))
+    for name, update in whole.items():
+        torch.testing.assert_close(sum(part[name] for part in parts), update, atol=1e-6, rtol=1e-4, msg=name)
