@@ -14,7 +14,7 @@ from ncf.evaluate import final_report, result_title
 from ncf.measure.metrics import losses, measure, require_known, require_measurable
 from ncf.models import build_model
 from ncf.network.optimizer import Optimizer
-from ncf.report import tensorboard
+from ncf.report import loggers
 from ncf.report.html import count
 from ncf.report.tables import metric_table
 from ncf.runs import guards
@@ -58,7 +58,7 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
     """Train (or go on training) the run in `folder` to its end; returns its summary. Raises UserError or Stopped."""
     device = choose_device(config.device, config.threads)
     require_known(config.metrics)
-    tensorboard.require(config.logger)
+    loggers.require(config.logger)
     require_parallel(config)
     if named:
         require_mine(folder, config)
@@ -118,7 +118,7 @@ def learn(
 ) -> None:
     """The loop. Everything random in it is a function of (seed, epoch, step)."""
     config = run.config
-    events = tensorboard.Events(run, progress.epoch + 1)
+    events = loggers.Loggers(run, progress.epoch + 1)
     warned = False
     saved_at = time.monotonic()
 

@@ -9,7 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ncf import plugins
 from ncf.config.keys import nearest_key
-from ncf.config.schema import DATASETS, MODEL_FAMILIES, DatasetConfig, GNCNConfig, MetricsConfig, SampleConfig, TrainConfig
+from ncf.config.schema import DATASETS, LOGGERS, MODEL_FAMILIES, DatasetConfig, GNCNConfig, MetricsConfig, SampleConfig, TrainConfig
 from ncf.errors import UserError, nearest
 
 
@@ -114,6 +114,7 @@ def check_train(config: TrainConfig) -> None:
     if isinstance(config.model, GNCNConfig):
         check_gncn(config.model)
     check_dataset(config.dataset)
+    config.logger = chosen_loggers(config.logger)
     if config.data_dir:  # an evaluation or a report finds it from anywhere
         config.data_dir = str(Path(config.data_dir).expanduser().resolve())
     check_name(config.name)
@@ -140,6 +141,15 @@ def check_dataset(config: DatasetConfig) -> None:
         raise UserError(f"dataset={config.name} needs dataset.path={PATHS[config.name]}")
     if config.path:
         config.path = str(Path(config.path).expanduser().resolve())
+
+
+def chosen_loggers(given) -> list[str]:
+    """logger=none, a name, or a list of names."""
+    names = [] if given in (None, "none", "") else given if isinstance(given, list) else [given]
+    for name in names:
+        if name not in LOGGERS:
+            raise UserError(f"logger={name}: {nearest(name, LOGGERS)} (allowed: none, {', '.join(LOGGERS)}, or several: logger=[csv,wandb])")
+    return list(dict.fromkeys(names))
 
 
 def check_masks(masks: list[str]) -> None:

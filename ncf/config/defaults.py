@@ -81,6 +81,13 @@ def command(config: dict, place: dict | None = None, exact: dict | None = None) 
     return shlex.join(["ncf-train", *flags, *overrides])
 
 
+def exact(summary: dict) -> dict:
+    """What the last digits of a run depend on beside its config: threads, and the type of products."""
+    hardware, settle = summary.get("hardware") or {}, summary.get("settle") or {}
+    found = {"threads": hardware.get("threads"), "compute.precision": settle.get("products")}
+    return {key: value for key, value in found.items() if value}
+
+
 def override_text(value) -> str:
     """A value as Hydra's override grammar reads it back."""
     if value is None or isinstance(value, bool):

@@ -141,6 +141,7 @@ class ClassifierConfig:
 # --- data, optimizer, metrics -----------------------------------------------------------------------------------------
 
 
+LOGGERS = ("tensorboard", "wandb", "mlflow", "csv")
 DATASETS = ("digits", "mnist", "fashion_mnist", "kmnist", "caltech101_silhouettes", "npz", "folder", "idx")
 
 
@@ -240,7 +241,7 @@ class TrainConfig:
     run_dir: str | None = key(None, "the run folder itself, in place of output_dir and name", **PLACE)
     resume: str = key("auto", "auto: a named run or sweep job goes on where it stopped; never: refuse; or the folder of any run", **PLACE)
     progress: str = key("auto", "bar, plain (lines), off, or auto: a bar when a person watches", choices=("auto", "bar", "plain", "off"), **PLACE)
-    logger: str = key("none", "also write RUN/tensorboard while training: none or tensorboard", choices=("none", "tensorboard"), **PLACE)
+    logger: Any = key("none", "also log to none, or one or several of tensorboard, wandb, mlflow and csv: logger=[csv,wandb]", **PLACE)
     config: str | None = key(None, "config.yaml of another run: what the command line does not give is as there", **PLACE)
     config_dir: str | None = key(None, "recorded by a run: the folder that --config-dir named", recorded=True, **PLACE)
     chosen: dict[str, str] = key({}, "recorded by a run: the option of each group", recorded=True, **PLACE)

@@ -50,7 +50,7 @@ def write(folder: Path, network=None, data=None, target: Path | None = None) -> 
             return section(title, note="not shown: the lines at the top say why")
 
     parts = [
-        shown("What was run", what_was_run, run, network),
+        shown("What was run", what_was_run, run),
         shown("Learning curves", learning_curves, run),
         shown("Final metrics", final_metrics, run),
     ]
@@ -144,19 +144,12 @@ def duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if minutes < 1 else f"{minutes:.1f} min" if hours < 1 else f"{hours:.1f} h"
 
 
-def exact(run: Record, network=None) -> dict:
-    """What the last digits depend on beside the config: threads, and the type of products."""
-    hardware, settle = run.summary.get("hardware") or {}, run.summary.get("settle") or {}
-    found = {"threads": hardware.get("threads"), "compute.precision": settle.get("products")}
-    return {key: value for key, value in found.items() if value}
-
-
-def what_was_run(run: Record, network=None) -> Html:
+def what_was_run(run: Record) -> Html:
     if not run.config:
         return section("What was run", note="The folder has no readable config.yaml.")
     changed = defaults.departures(run.config, run.place)
     rows = [[tag("code", broken(key)), text(value), text(default)] for key, (value, default) in sorted(changed.items())]
-    command = defaults.command(run.config, run.place, exact(run))
+    command = defaults.command(run.config, run.place, defaults.exact(run.summary))
     everything = [[tag("code", broken(key)), text(value)] for key, value in defaults.flatten({**run.config, **run.place}).items()]
     return section(
         "What was run",

@@ -198,7 +198,7 @@ WRONG_ARRAYS = {
     "no pixels": ({"x_train": np.zeros((9, 0))}, "x_train is empty"),
     "one image": ({"x_train": np.zeros((1, 2, 2))}, "leave none"),
     "texts": ({"x_train": np.array(["a", "b"])}, "x_train is <U1"),
-    "four axes": ({"x_train": np.zeros((9, 2, 2, 1))}, r"x_train is float64 of shape \(9, 2, 2, 1\)"),
+    "four axes": ({"x_train": np.zeros((9, 2, 2, 2))}, r"x_train has shape \(9, 2, 2, 2\)"),
     "objects": ({"x_train": np.array([{}, []], object)}, "not a readable .npz of plain arrays"),
     "no x_train": ({"x": np.zeros((9, 2, 2))}, "holds no array x_train; it has x"),
     "too few labels": ({"x_train": np.zeros((9, 2, 2)), "y_train": np.zeros(8, int)}, "y_train is int64 of shape"),

@@ -36,7 +36,7 @@ def test_the_events_are_the_rows_and_the_run_is_the_same_bit_for_bit(finished, t
 
 class FakeRun:
     def __init__(self, folder: Path):
-        self.folder, self.said, self.config = folder, [], TrainConfig(model=None, logger="tensorboard")
+        self.folder, self.said, self.config = folder, [], TrainConfig(model=None, logger=["tensorboard"])
 
     def say(self, line: str) -> None:
         self.said.append(line)
@@ -85,7 +85,7 @@ def test_a_missing_package_is_one_line_before_anything_is_made(tmp_path):
     (tmp_path / "shadow" / "tensorboard" / "__init__.py").write_text("raise ModuleNotFoundError('not installed')\n")
     done = train(tmp_path / "run", "logger=tensorboard", env={"PYTHONPATH": str(tmp_path / "shadow")})
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and not (tmp_path / "run").exists()
-    assert done.stderr.startswith("error: logger=tensorboard: the package tensorboard is not installed; pip install")
+    assert done.stderr.startswith("error: logger=tensorboard: the package tensorboard is not installed; pip install 'ncf[tensorboard]'")
 
 
 def test_counterparts_stand_below_their_images():

@@ -1,0 +1,102 @@
+"""ncf-runs and ncf-export, installed: which run is best, the command that repeats it, weights for other programs."""
+
+import json
+import shlex
+
+import numpy as np
+import pytest
+import torch
+from installed import TINY, require_one_line, summary, warm
+
+from ncf.runs import checkpoint
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Three seeds and two learning rates, and a run on another set that was never finished."""
+    cwd = tmp_path_factory.mktemp("listed")
+    done = warm("ncf-train", *TINY, "--multirun", "seed=0,1,2", "optimizer.lr=0.001,0.01", "name=s", "metrics.names=[bce,tod]", cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    (cwd / "outputs/runs/unfinished").mkdir(parents=True)
+    (cwd / "outputs/runs/unfinished/config.yaml").write_text("model: {name: gncn_t1}\ndataset: {name: mnist}\n")
+    return cwd
+
+
+@pytest.mark.parametrize("metric, pick", [("bce", min), ("tod", max)])
+def test_the_best_run_by_a_metric_is_found_and_its_command_repeats_it_bit_for_bit(runs, metric, pick):
+    figures = {folder: summary(folder)["metrics"]["test"][metric]["value"] for folder in (runs / "outputs/sweeps/s").glob("*=*")}
+    best = pick(figures, key=figures.get)
+    done = warm("ncf-runs", "--metric", metric, "--split=test", "--dataset=digits", cwd=runs)
+    assert done.returncode == 0 and f"best: {best.relative_to(runs)}\n" in done.stdout and len(figures) == 6, done.stderr
+    command = shlex.split(done.stdout.splitlines()[-1])
+    assert command[0] == "ncf-train" and "threads=1" in command and any(word.startswith("compute.precision=") for word in command)
+    assert warm("ncf-train", *command[1:], f"name=again_{metric}", f"output_dir={runs / 'again'}", cwd=runs).returncode == 0
+    weights = [checkpoint.load(run / "checkpoints/best.pt")["weights"] for run in (best, runs / f"again/runs/again_{metric}")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_all_runs_are_listed_the_best_first_and_other_data_are_not_compared(runs):
+    done = warm("ncf-runs", cwd=runs)
+    lines = done.stdout.split("\n\n")[0].splitlines()
+    values = [float(line.split()[-1]) for line in lines[1:-1]]
+    assert len(lines) == 8 and values == sorted(values) and lines[-1].split()[-1] == "-" and "unfinished" in lines[-1]
+    assert "several data sets (digits, mnist)" in done.stdout and "repeat" not in done.stdout
+    told = [json.loads(line) for line in warm("ncf-runs", "outputs/sweeps/s", "--json", cwd=runs).stdout.splitlines()]
+    assert [round(item["value"], 3) for item in told] == values and told[0]["metric"] == "bce"
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["nowhere"], "no such folder"),
+        (["--metric=bcee"], "did you mean 'bce'?"),
+        (["--dataset=x"], "no run below outputs is on it"),
+        (["--x"], "--help"),
+    ],
+)
+def test_wrong_arguments_are_one_line(runs, arguments, words):
+    require_one_line(warm("ncf-runs", *arguments, cwd=runs), words)
+
+
+# --- ncf-export ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_weights_are_exported_as_safetensors(runs):
+    safetensors = pytest.importorskip("safetensors")
+    run = next((runs / "outputs/sweeps/s").glob("*seed=0*"))
+    done = warm("ncf-export", run, f"--output={runs / 'w.safetensors'}", cwd=runs)
+    assert done.returncode == 0 and done.stdout == f"written: {runs / 'w.safetensors'}\n", done.stderr
+    content = checkpoint.load(run / "checkpoints/best.pt")
+    with safetensors.safe_open(runs / "w.safetensors", "pt") as file:
+        assert set(file.keys()) == set(content["weights"]) and json.loads(file.metadata()["config"]) == content["config"]
+        assert all(torch.equal(file.get_tensor(name), tensor) for name, tensor in content["weights"].items())
+
+
+@pytest.mark.parametrize("model", ["gncn_pdh", "gncn_t1", "gvae"])
+def test_the_projection_is_exported_as_onnx(model, tmp_path):
+    runtime, _ = pytest.importorskip("onnxruntime"), pytest.importorskip("onnx")
+    keys = ["model.layers=[24,12,6]", "dataset.n_train=100", "epochs=1", "threads=1", "metrics.names=[bce]"]
+    keys += ["model.lateral.columns=[6]", "model.settle.steps=3"] if model.startswith("gncn") else []
+    assert warm("ncf-train", f"model={model}", *keys, "name=run", cwd=tmp_path).returncode == 0
+    done = warm("ncf-export", "outputs/runs/run", "--format", "onnx", "--output=p.onnx", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    weights = checkpoint.load(tmp_path / "outputs/runs/run/checkpoints/best.pt")["weights"]
+    f = {3: np.random.default_rng(0).normal(0, 1, (5, 6)).astype(np.float32)}
+    (image,) = runtime.InferenceSession(tmp_path / "p.onnx").run(None, {"f_L": f[3]})
+    assert image.shape == (5, 8, 8)
+    if model == "gvae":
+        assert (image >= 0).all() and (image <= 1).all()
+        return
+    phi = np.tanh if model == "gncn_t1" else lambda a: np.maximum(a, 0)
+    for l in (2, 1, 0):
+        drive = f[l + 1] @ weights[f"W{l + 1}"].numpy()
+        drive = drive + f[l + 2] @ weights[f"M{l + 2}"].numpy() if f"M{l + 2}" in weights else drive
+        f[l] = phi(drive) if l else 1 / (1 + np.exp(-drive))
+    assert np.allclose(image.reshape(5, -1), f[0], atol=1e-5) and ("M3" in weights) == (model == "gncn_pdh")
+
+
+def test_what_has_no_projection_is_one_line(tmp_path):
+    pytest.importorskip("onnx")
+    assert warm("ncf-train", "model=relu_classifier", "model.layers=[8]", "dataset.n_train=50", "epochs=1", "name=c", cwd=tmp_path).returncode == 0
+    require_one_line(warm("ncf-export", "outputs/runs/c", "--format=onnx", cwd=tmp_path), "has no projection")
+    require_one_line(warm("ncf-export", "nowhere.pt", cwd=tmp_path), "no such file")
