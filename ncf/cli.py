@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from ncf import __version__, plugins, sweep
+from ncf.charsets import print_losslessly
 from ncf.cluster import requeue
 from ncf.config import overrides
 from ncf.config.arguments import of_sweep, quote_paths
@@ -41,6 +42,7 @@ def evaluate() -> None:
 
 def report() -> None:
     """ncf-report: no Hydra behind it, only paths."""
+    print_losslessly()
     status = 0
     try:
         report_pages(report_arguments())
@@ -203,6 +205,7 @@ def sample_job(cfg: DictConfig) -> None:
 
 def run_command(name: str, job) -> None:
     """Run a Hydra job from sys.argv and exit: 0 done, 1 user error (one line), 128 + signal when stopped."""
+    print_losslessly()
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands every exception on instead of printing it
     sys.argv[0] = f"ncf-{name}"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -187,7 +188,8 @@ def file_name(path: Path, dataset: DatasetConfig, config: EvalConfig, given: set
         value = "+".join(config.metrics.names) if key == "metrics" else plain.get(key)
         parts.append(re.sub(r"[^\w.+]+", "_", f"{key}_{value}"))
     name = "-".join(parts)
-    return (name if len(name) <= 120 else f"{name[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:10]}") + ".json"
+    raw = os.fsencode(name)  # a file system counts bytes
+    return (name if len(raw) <= 120 else f"{raw[:100].decode(errors='ignore')}-{hashlib.sha256(raw).hexdigest()[:10]}") + ".json"
 
 
 def own_dataset(trained: DatasetConfig, composed: DatasetConfig, given: set[str]) -> DatasetConfig:

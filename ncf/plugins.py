@@ -15,6 +15,7 @@ What a checkpoint names is never imported: only the folder on the command line a
 """
 
 import importlib.util
+import os
 import sys
 import zlib
 from collections.abc import Callable
@@ -93,7 +94,7 @@ def once(name: str, action: Callable) -> None:
 
 
 def import_file(path: Path) -> None:
-    name = f"ncf_plugin_{path.stem}_{zlib.crc32(str(path).encode()):x}"
+    name = f"ncf_plugin_{path.stem}_{zlib.crc32(os.fsencode(path)):x}"
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module

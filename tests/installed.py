@@ -98,7 +98,7 @@ class Warm:
         """What subprocess.run gives; the return code is minus the signal that killed it."""
         self.process.join(timeout)
         assert self.process.exitcode is not None, "the command has not ended"
-        texts = [Path(path).read_text() if os.path.exists(path) else "" for path in self.outputs]
+        texts = [Path(path).read_text(errors="surrogateescape") if os.path.exists(path) else "" for path in self.outputs]
         self.printed.cleanup()
         return subprocess.CompletedProcess([], self.process.exitcode, *texts)
 

@@ -127,7 +127,7 @@ def batch_id() -> str | None:
 def stamp(what: str) -> str | None:
     """What stands for the time in the name of an unnamed run or sweep: in a batch job, a name that its next start finds again."""
     job = batch_id()
-    return f"slurm{job}-{zlib.crc32(what.encode()):08x}" if job else None
+    return f"slurm{job}-{zlib.crc32(os.fsencode(what)):08x}" if job else None
 
 
 # --- signals ----------------------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ def write(paths: list[Path], output: Path | None = None) -> tuple[list[Path], st
         f"{stem}.md": markdown_text(comparison),
     }
     for name, text in texts.items():
-        write_whole(output / name, text.encode())
+        write_whole(output / name, text.encode(errors="backslashreplace"))
     return [output / name for name in texts], terminal_text(comparison)
 
 
@@ -171,7 +171,7 @@ def name_cell(name: str, run: Record, folder: Path) -> Html:
     report = run.folder / "report.html"
     if not report.is_file():
         return tag("td", broken(name), class_="name")
-    return tag("td", tag("a", broken(name), href=quote(os.path.relpath(report, folder.resolve()))))
+    return tag("td", tag("a", broken(name), href=quote(os.fsencode(os.path.relpath(report, folder.resolve())))))
 
 
 def status_cell(run: Record) -> Html:

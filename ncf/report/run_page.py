@@ -61,7 +61,7 @@ def write(folder: Path, network=None, data=None, target: Path | None = None) -> 
     head = shown("Facts", facts, run, versions, network, data)
     page = document(run.name, heading(run, missing), head, *parts, tag("footer", f"Made by ncf {__version__}."))
     target = target or folder / "report.html"
-    write_whole(target, page.encode())
+    write_whole(target, page.encode(errors="backslashreplace"))
     return target, missing
 
 

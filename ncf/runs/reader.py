@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -71,10 +72,11 @@ class Record:
 
 def read(folder: Path) -> Record:
     text = read_text(folder / "config.yaml")
-    try:
-        config = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) if text else {}
-    except yaml.YAMLError:
-        config = {}
+    config = {}
+    for loader in (getattr(yaml, "CSafeLoader", yaml.SafeLoader), yaml.SafeLoader):  # the fast one refuses the bytes of odd file names
+        with suppress(yaml.YAMLError):
+            config = yaml.load(text, loader) if text else {}
+            break
     config = config if isinstance(config, dict) else {}
     science = without_place(config)
     summary = read_json(read_text(folder / "summary.json"))

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from ncf.charsets import LOSSLESS
 from ncf.cluster import requeue
 from ncf.config.checks import build
 from ncf.config.schema import TrainConfig, flatten, identity, science
@@ -154,7 +155,7 @@ class Run:
         if show:
             speak(line)
         try:
-            with open(self.folder / "run.log", "a", encoding="utf-8") as log:
+            with open(self.folder / "run.log", "a", encoding="utf-8", errors=LOSSLESS) as log:
                 log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
         except OSError:
             pass
