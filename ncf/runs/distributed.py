@@ -5,6 +5,8 @@ synapses by them, so that the copies stay equal bit for bit. Rank 0 alone writes
 """
 
 import os
+import time
+import uuid
 
 import torch
 import torch.distributed as dist
@@ -12,9 +14,41 @@ from torch import Tensor
 
 from ncf.errors import UserError
 
+MEETING_SECONDS = 600  # the ranks start at once, but on nodes that load Python at their own pace
+
 
 def started_by_torchrun() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def meeting_place() -> dist.Store:
+    """A store in which the ranks of this very start find each other.
+
+    torchrun's agents keep one store over restarts, and whoever reads there where a process was that has died meanwhile never meets its
+    successor. So rank 0 calls under a name of its own, the others answer with theirs, and what holds are answers that it has read.
+    """
+    store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
+    rank, count, me = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), uuid.uuid4().hex
+    deadline = time.monotonic() + MEETING_SECONDS
+
+    def read(key: str) -> str:
+        return store.get(key).decode() if store.check([key]) else ""
+
+    if rank == 0:
+        store.set("ncf/call", me)
+    while time.monotonic() < deadline:
+        call = read("ncf/call")
+        if rank == 0:
+            answers = [read(f"ncf/{call}/{other}") for other in range(1, count)]
+            if all(answers):
+                store.set(f"ncf/{call}/met", " ".join(answers))
+                return dist.PrefixStore(f"ncf/{call}", store)
+        elif call:
+            store.set(f"ncf/{call}/{rank}", me)
+            if me in read(f"ncf/{call}/met"):
+                return dist.PrefixStore(f"ncf/{call}", store)
+        time.sleep(0.05)
+    raise RuntimeError(f"rank {rank} of {count} has not met the others in {MEETING_SECONDS} s")
 
 
 class Ranks:
@@ -23,7 +57,11 @@ class Ranks:
     def __init__(self, device: torch.device):
         self.device, self.rank, self.count = device, 0, 1
         if started_by_torchrun():
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            kind = "nccl" if device.type == "cuda" else "gloo"
+            if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+                dist.init_process_group(kind, store=meeting_place(), rank=int(os.environ["RANK"]), world_size=int(os.environ["WORLD_SIZE"]))
+            else:
+                dist.init_process_group(kind)
             self.rank, self.count = dist.get_rank(), dist.get_world_size()
 
     def close(self) -> None:

@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 from cluster.slurm import Slurm, missing
+from installed import TINY, summary, warm
+
+RUN = [*TINY, "epochs=300", "validate_every=100", "metrics=basic", "progress=off"]  # some ten seconds
+SWEEP = ["--multirun", *RUN, "seed=0,1,2", "name=sweep"]
+FOLDER = "outputs/sweeps/sweep"
 
 
 class Cluster:
@@ -68,3 +73,16 @@ def cluster():
         pytest.skip(reason)
     with tempfile.TemporaryDirectory(prefix="slurm") as folder, Slurm(Path(folder)):
         yield Cluster()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory) -> Path:
+    """The sweep without Slurm; its job seed=0 is also the single run."""
+    cwd = tmp_path_factory.mktemp("undisturbed")
+    assert warm("ncf-train", *SWEEP, cwd=cwd).returncode == 0
+    return cwd / FOLDER
+
+
+def require_same_bits(run: Path, reference: Path) -> None:
+    assert (run / "checkpoints/best.pt").read_bytes() == (reference / "checkpoints/best.pt").read_bytes()
+    assert summary(run)["metrics"] == summary(reference)["metrics"]

@@ -1,53 +1,38 @@
 """Runs as batch jobs of a real Slurm: what stops them puts them back into the queue, and they end with the bits of undisturbed ones."""
 
 import shlex
-from pathlib import Path
 
 import pytest
-from cluster.conftest import epochs, wait_until
-from installed import TINY, script, summary, warm
+from cluster.conftest import RUN, epochs, require_same_bits, wait_until
+from installed import script, summary
 
 pytestmark = pytest.mark.cluster
-
-RUN = [*TINY, "epochs=300", "validate_every=100", "metrics=basic", "progress=off"]
 
 
 def train(*words: str) -> str:
     return shlex.join([str(script("ncf-train")), *RUN, *words])
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> Path:
-    cwd = tmp_path_factory.mktemp("undisturbed")
-    assert warm("ncf-train", *RUN, "name=run", cwd=cwd).returncode == 0
-    return cwd / "outputs/runs/run"
-
-
-def require_same_bits(run: Path, reference: Path) -> None:
-    assert (run / "checkpoints/best.pt").read_bytes() == (reference / "checkpoints/best.pt").read_bytes()
-    assert summary(run)["metrics"] == summary(reference)["metrics"]
-
-
 def test_preempted_and_signalled_jobs_go_on_and_a_cancelled_one_does_not(cluster, tmp_path, undisturbed):
     names = ["preempted", "USR1", "USR2", "cancelled"]
     jobs = {name: cluster.submit(f"srun {train(f'name={name}')}", tmp_path) for name in names}
     runs = {name: tmp_path / "outputs/runs" / name for name in names}
-    wait_until(lambda: epochs(*runs.values()) >= 3)
-    for name in ("USR1", "USR2"):
-        cluster.signal(jobs[name], name)
-    cluster.cancel(jobs["cancelled"])
-    wait_until(lambda: jobs["cancelled"] not in cluster.queue() and cluster.restarts(jobs["USR1"]) == cluster.restarts(jobs["USR2"]) == 1)
+    for name, stop in {"cancelled": cluster.cancel, "USR1": cluster.signal, "USR2": cluster.signal}.items():
+        wait_until(lambda: epochs(runs[name]) >= 3)
+        stop(jobs[name], *([name] if stop == cluster.signal else []))
+    wait_until(lambda: epochs(runs["preempted"]) >= 3)
     cluster.preempt()
     for name in names[:3]:
         assert cluster.wait(jobs[name]) == "COMPLETED"
         printed = (tmp_path / f"{jobs[name]}.out").read_text()
         assert f"job {jobs[name]} is back in the queue" in printed and "going on after epoch" in printed
         assert cluster.restarts(jobs[name]) >= 1
-        require_same_bits(runs[name], undisturbed)
+        require_same_bits(runs[name], undisturbed / "seed=0")
     assert (cluster.state(jobs["cancelled"]), cluster.restarts(jobs["cancelled"])) == ("CANCELLED", 0)
     assert summary(runs["cancelled"])["status"] == "stopped" and 0 < epochs(runs["cancelled"]) < 300
 
 
+@pytest.mark.slow
 def test_an_unnamed_run_finds_its_folder_again_and_tasks_of_an_array_are_told_apart(cluster, tmp_path):
     job = cluster.submit(f"srun {train('seed=$SLURM_ARRAY_TASK_ID')}".replace("'", ""), tmp_path, "--array=0-1")
     folder = tmp_path / "outputs/runs"
