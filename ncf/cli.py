@@ -61,6 +61,9 @@ def report_arguments() -> argparse.Namespace:
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="RUN", help="folder of a run, of a sweep, or of many of them")
     parser.add_argument("--output", type=Path, help="one run: the file to write; a comparison: the folder")
+    parser.add_argument("--figure", metavar="KEY", help="draw a key against a metric, or the learning curves (curves), as SVG and PDF; no page")
+    parser.add_argument("--metric", default="bce", help="of the figure; default: bce")
+    parser.add_argument("--split", default="test", choices=("validation", "test"), help="of the figure's metric; default: test")
     parser.add_argument("--config-dir", type=Path, metavar="FOLDER", help="your own datasets and metrics: see ncf/plugins.py")
     parser.add_argument("--version", action="version", version=f"ncf {__version__}")
 
@@ -72,12 +75,15 @@ def report_arguments() -> argparse.Namespace:
 
 
 def report_pages(given: argparse.Namespace) -> None:
-    from ncf.report import comparison_page, run_page
+    from ncf.report import comparison_page, figures, run_page
     from ncf.runs import reader
     from ncf.runs.run import speak
 
     plugins.load(given.config_dir)
-    if len(given.paths) > 1 or reader.find(given.paths[0]) != given.paths:
+    if given.figure:
+        comparison, root = comparison_page.compared(given.paths)
+        written = figures.write(comparison, given.figure, given.metric, given.split, given.output or root)
+    elif len(given.paths) > 1 or reader.find(given.paths[0]) != given.paths:
         written, text = comparison_page.write(given.paths, given.output)
         speak(f"{text}\n")
     else:

@@ -1,5 +1,5 @@
 # Sourced by the other scripts: makes .venv in the checkout on first use and whenever the pinned dependencies change.
-# NCF_PYTHON chooses the interpreter (3.11 to 3.13).
+# NCF_PYTHON chooses the interpreter (3.11 to 3.13); NCF_CPU=1 installs torch without CUDA (1 GB in place of 5).
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv="$root/.venv"
 
@@ -23,7 +23,8 @@ setup() (
     if [ "$(cat "$venv/.ready" 2>/dev/null)" = "$wanted" ]; then exit 0; fi
     python=$(find_python)
     echo "setting up $venv (once; a few minutes)" >&2
+    if [ -n "${NCF_CPU:-}" ]; then cpu=(--extra-index-url https://download.pytorch.org/whl/cpu); else cpu=(); fi
     if [ ! -x "$venv/bin/python" ]; then "$python" -m venv "$venv"; fi
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c "$root/constraints.txt" -e "$root[test]" >&2
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check ${cpu[@]+"${cpu[@]}"} -c "$root/constraints.txt" -e "$root${NCF_EXTRAS-[test]}" >&2
     echo "$wanted" >"$venv/.ready"
 )

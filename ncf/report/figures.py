@@ -1,0 +1,119 @@
+"""Figures for papers, as SVG and PDF: learning curves, and a config key against a metric."""
+
+import io
+import re
+from pathlib import Path
+from statistics import mean, stdev
+
+from ncf.errors import UserError, nearest
+from ncf.measure.metrics import METRICS
+from ncf.report import names
+from ncf.report.charts import COLOURS
+from ncf.report.comparison import Comparison, by_dataset, figure_name, figure_of, key_name, short_label, value_of
+from ncf.runs.files import write_whole
+
+KINDS = ("svg", "pdf")
+MARKERS = "osD^v<"
+
+
+def write(comparison: Comparison, what: str, metric: str, split: str, folder: Path) -> list[Path]:
+    """`what` is ``curves`` or a key; one figure per data set. Raises UserError."""
+    if metric not in METRICS:
+        raise UserError(f"--metric={metric}: {nearest(metric, METRICS)}")
+    keys = {name: key for key in comparison.keys for name in (key, key_name(key), names.short_keys(comparison.keys)[key])}
+    if what != "curves" and what not in keys:
+        raise UserError(f"--figure={what}: does not differ between these runs; {nearest(what, ['curves', *map(key_name, comparison.keys)])}")
+    written = []
+    parts = by_dataset(comparison)
+    for dataset, part in parts.items():
+        if what == "curves":
+            lines, x_label, y_label = curves(part), "epoch", "validation BCE (nats per image)"
+        else:
+            lines, x_label = against(part, keys[what], (split, metric)), key_name(keys[what])
+            y_label = f"{figure_name((split, metric))} ({METRICS[metric].unit})"
+        if not lines:
+            continue
+        stem = "curves" if what == "curves" else f"{re.sub(r'[^A-Za-z0-9_.]+', '_', key_name(keys[what]))}-{metric}-{split}"
+        stem += f"-{re.sub(r'[^A-Za-z0-9_.-]+', '_', dataset)}" if len(parts) > 1 else ""
+        written += [save(draw(lines, x_label, y_label, names.dataset(dataset), points=what != "curves"), folder / f"{stem}.{kind}") for kind in KINDS]
+    if not written:
+        raise UserError(f"no run here has {figure_name((split, metric)) if what != 'curves' else 'an epoch with a validation'} to draw")
+    return written
+
+
+Lines = dict[str, list[tuple[float | str, float, float]]]  # label -> (x, mean, standard deviation)
+
+
+def curves(part: Comparison) -> Lines:
+    """Of every group the mean over its runs, epoch by epoch."""
+    lines: Lines = {}
+    for group in part.groups:
+        by_epoch: dict[int, list[float]] = {}
+        for row in (row for run in group.runs for row in run.rows if "validation_bce" in row):
+            by_epoch.setdefault(row["epoch"], []).append(row["validation_bce"])
+        if by_epoch:
+            lines[group.label] = [(epoch, *spread(values)) for epoch, values in sorted(by_epoch.items())]
+    return lines
+
+
+def against(part: Comparison, key: str, figure: tuple[str, str]) -> Lines:
+    """A line for each setting of the other keys, its points means over seeds."""
+    short = names.short_keys(k for k in part.keys if k not in (key, "seed"))
+    found: dict[str, dict] = {}
+    for run in part.runs:
+        value, x = figure_of(run, figure), value_of(run, key)
+        if value is None or x is None:
+            continue
+        label = short_label({k: value_of(run, k) for k in short}, short)
+        x = x if isinstance(x, (int, float)) and not isinstance(x, bool) else str(x)
+        found.setdefault(label, {}).setdefault(x, []).append(value)
+    order = lambda item: (isinstance(item[0], str), item[0])  # noqa: E731
+    return {label: [(x, *spread(values)) for x, values in sorted(points.items(), key=order)] for label, points in found.items()}
+
+
+def spread(values: list[float]) -> tuple[float, float]:
+    return mean(values), stdev(values) if len(values) > 1 else 0.0
+
+
+def draw(lines: Lines, x_label: str, y_label: str, title: str, points: bool):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    for i, (label, line) in enumerate(lines.items()):
+        x, middle, half = zip(*line)
+        style = {"color": COLOURS[i % len(COLOURS)], "label": label, "linestyle": ("-", "--", ":", "-.")[i // len(COLOURS) % 4]}
+        if points:
+            axis.errorbar(x, middle, yerr=half if any(half) else None, marker=MARKERS[i % len(MARKERS)], capsize=3, markersize=5, **style)
+        else:
+            axis.plot(x, middle, **style)
+            axis.fill_between(x, [m - h for m, h in zip(middle, half)], [m + h for m, h in zip(middle, half)], color=style["color"], alpha=0.15, lw=0)
+    if not points:
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    numbers = [p[0] for line in lines.values() for p in line]
+    if points and all(isinstance(n, (int, float)) and n > 0 for n in numbers) and max(numbers) >= 50 * min(numbers):
+        axis.set_xscale("log")
+    axis.set(xlabel=x_label, ylabel=y_label, title=title)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(axis="y", color="#e6e6e6")
+    axis.set_axisbelow(True)
+    if len(lines) > 1:
+        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize="small")
+    return figure
+
+
+def save(figure, path: Path) -> Path:
+    import matplotlib
+
+    buffer = io.BytesIO()
+    fixed = {"svg.hashsalt": "ncf", "svg.fonttype": "none", "pdf.fonttype": 42}  # texts stay texts
+    with matplotlib.rc_context(fixed):
+        figure.savefig(buffer, format=path.suffix[1:], metadata={"Date": None} if path.suffix == ".svg" else {"CreationDate": None})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, buffer.getvalue())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); give --output=FOLDER") from error
+    return path

@@ -1,0 +1,43 @@
+"""ncf-report --figure: a key against a metric, and learning curves, read out of the SVG."""
+
+import re
+
+import pytest
+from installed import TINY, require_one_line, summary, warm
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    cwd = tmp_path_factory.mktemp("swept")
+    keys = ["model.settle.steps=10,5", "model.settle.beta=0.1,0.3", "seed=0,1"]
+    done = warm("ncf-train", *TINY, "--multirun", *keys, "metrics.names=[bce]", "name=s", cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return cwd
+
+
+def test_a_key_against_a_metric_has_a_line_for_each_other_setting(swept):
+    done = warm("ncf-report", "outputs/sweeps/s", "--figure", "model.settle.steps", "--split=validation", "--output=out", cwd=swept)
+    assert done.returncode == 0 and done.stdout.count("written: out/model.settle.steps-bce-validation.") == 2, done.stderr
+    svg = (swept / "out/model.settle.steps-bce-validation.svg").read_text()
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    assert {"model.settle.steps", "BCE validation (nats per image)", "digits", "beta=0.1", "beta=0.3"} <= set(texts)
+    assert (swept / "out/model.settle.steps-bce-validation.pdf").read_bytes().startswith(b"%PDF")
+    from ncf.report.comparison_page import compared
+    from ncf.report.figures import against
+
+    lines = against(compared([swept / "outputs/sweeps/s"])[0], "model.settle.steps", ("validation", "bce"))
+    values = [summary(path)["metrics"]["validation"]["bce"]["value"] for path in (swept / "outputs/sweeps/s").glob("*beta=0.3*steps=5*")]
+    assert [x for x, *_ in lines["beta=0.3"]] == [5, 10] and len(values) == 2
+    assert lines["beta=0.3"][0][1] == pytest.approx(sum(values) / 2) and lines["beta=0.3"][0][2] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+
+
+def test_learning_curves_are_drawn(swept):
+    done = warm("ncf-report", "outputs/sweeps/s", "--figure=curves", cwd=swept)
+    assert done.returncode == 0 and (swept / "outputs/sweeps/s/curves.pdf").exists(), done.stderr
+    assert "validation BCE (nats per image)" in (swept / "outputs/sweeps/s/curves.svg").read_text()
+    assert not (swept / "outputs/sweeps/s/comparison.html").exists()
+
+
+@pytest.mark.parametrize("arguments, words", [(["--figure=epochs"], "does not differ"), (["--figure=steps", "--metric=bc"], "did you mean 'bce'?")])
+def test_what_cannot_be_drawn_is_one_line(swept, arguments, words):
+    require_one_line(warm("ncf-report", "outputs/sweeps/s", *arguments, cwd=swept), words)
