@@ -22,7 +22,7 @@ from ncf import __version__, plugins, sweep
 from ncf.charsets import print_losslessly
 from ncf.cluster import requeue
 from ncf.config import overrides
-from ncf.config.arguments import of_sweep, quote_paths
+from ncf.config.arguments import at_home, of_sweep, quote_paths
 from ncf.config.checks import build
 from ncf.config.schema import EvalConfig, SampleConfig, TrainConfig, configs_folder
 from ncf.errors import Abort, UserError
@@ -53,14 +53,18 @@ def report() -> None:
     sys.exit(status)
 
 
+def folder_at_home(path: str) -> Path:
+    return Path(at_home(path))
+
+
 def report_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "ncf-report",
         description="Write the page of a run (RUN/report.html), or the page that compares all runs given or found below a folder "
         "(comparison.html, .csv and .md), from whatever the runs have left so far.",
     )
-    parser.add_argument("paths", nargs="+", type=Path, metavar="RUN", help="folder of a run, of a sweep, or of many of them")
-    parser.add_argument("--output", type=Path, help="one run: the file to write; a comparison: the folder")
+    parser.add_argument("paths", nargs="+", type=folder_at_home, metavar="RUN", help="folder of a run, of a sweep, or of many of them")
+    parser.add_argument("--output", type=folder_at_home, help="one run: the file to write; a comparison: the folder")
     parser.add_argument("--figure", metavar="KEY", help="draw a key against a metric, or the learning curves (curves), as SVG and PDF; no page")
     parser.add_argument("--metric", default="bce", help="of the figure; default: bce")
     parser.add_argument("--split", default="test", choices=("validation", "test"), help="of the figure's metric; default: test")
@@ -276,3 +280,7 @@ def report_error(name: str, error: BaseException) -> int:
         return 1
     print(f"error: {' '.join(line.split())}", file=sys.stderr)
     return 1
+
+
+if __name__ == "__main__":
+    sys.exit("error: python -m ncf.cli is no command; python -m ncf train ... is one, as is ncf-train")

@@ -24,7 +24,7 @@ from ncf.report.tables import draw_reconstructions, metric_table
 from ncf.runs import checkpoint
 from ncf.runs.files import write_whole
 from ncf.runs.provenance import choose_device, git_state, hardware, n_synapses, packages, products, versions
-from ncf.runs.run import Run, read_config, speak
+from ncf.runs.run import Run, data_dir_of, speak
 
 
 def measure_splits(network, data: datasets.Dataset, config: MetricsConfig, splits: list[str], path: Path, say) -> dict[str, dict]:
@@ -130,7 +130,7 @@ def open_checkpoint(config: EvalConfig | SampleConfig, given: set[str] = frozens
     check_dataset(dataset)
     if isinstance(config, EvalConfig):
         settle_anew(trained, config)
-    data = datasets.load(dataset, config.data_dir or data_dir_of(path))
+    data = datasets.load(dataset, config.data_dir or data_dir_of(path, content["config"]))
     if list(data.image_shape) != list(content["data"]["image_shape"]):
         raise UserError(
             f"dataset={dataset.name}: its images are {data.image_shape[0]} x {data.image_shape[1]}, "
@@ -143,12 +143,6 @@ def open_checkpoint(config: EvalConfig | SampleConfig, given: set[str] = frozens
     except ValueError as error:
         raise UserError(f"checkpoint {path}: {error}") from error
     return Opened(path, content, trained, dataset, network, data)
-
-
-def data_dir_of(checkpoint_path: Path) -> str | None:
-    """Where the run that the checkpoint still lies in read its images, if that was told and is there."""
-    told = read_config(checkpoint_path.resolve().parent.parent).get("data_dir")
-    return told if told and Path(told).is_dir() else None
 
 
 def evaluate(config: EvalConfig, given: set[str] = frozenset()) -> dict:

@@ -22,7 +22,7 @@ from ncf.measure.metrics import Subject, nothing_to_hide, observed_pixels
 from ncf.report.html import png, write_whole
 from ncf.report.sections import coloured_fields, mosaic
 from ncf.report.tables import save_picture
-from ncf.runs import files
+from ncf.runs import files, memory
 from ncf.runs.run import speak
 
 NEIGHBOURS = 5  # training images that vote on a sample's class
@@ -38,6 +38,8 @@ def sample(config: SampleConfig, given: set[str] = frozenset()) -> dict:
     network, data, path = opened.network, opened.data, opened.path
     if getattr(network, "project", None) is None:
         raise UserError(f"checkpoint {path}: {opened.trained.model.name} has no decoder, so there is nothing to sample")
+    pixels = data.splits["train"].x.shape[1]
+    memory.require(4 * 2 * config.n * pixels, f"n={config.n}: samples of {pixels} pixels", "lower n")
     config.masks = usable_masks(config, data.image_shape)
     training = TrainingLatents(network, data, opened.trained.metrics, path)
     prior, kind = choose_prior(network, training, config.prior)
@@ -55,8 +57,9 @@ def sample(config: SampleConfig, given: set[str] = frozenset()) -> dict:
         "distance": distances[:, 0],
     }
     if data.splits["train"].y is not None:
-        arrays["class"] = vote(data.splits["train"].y[neighbours])
-        result["classes"] = class_histogram(arrays["class"], data, training.images)
+        found = vote(data.splits["train"].y[neighbours])
+        result["classes"] = class_histogram(found, data, training.images)
+        arrays["class"] = found if data.labels is None else torch.tensor(data.labels)[found.cpu()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_arrays(folder / "samples.npz", arrays, data.image_shape)
@@ -124,6 +127,7 @@ def class_histogram(found: Tensor, data, training: Tensor) -> dict:
 
     difference = (torch.tensor(shares(found)) - torch.tensor(shares(train))).abs().sum().item() / 2
     return {
+        "names": list(range(data.n_classes)) if data.labels is None else list(data.labels),
         "told_by": f"vote of the {NEIGHBOURS} nearest training images",
         "its_test_error_percent": wrong,
         "samples": shares(found),
@@ -175,7 +179,11 @@ def describe(result: dict, folder: Path) -> str:
         apart = 100 * classes["total_variation"]
         lines.append(f"their classes, told by the {classes['told_by']}, are {apart:.0f}% away from those of the training images (total variation)")
         if len(classes["samples"]) <= 20:
-            rows = [("class", range(len(classes["samples"]))), ("samples", classes["samples"]), ("training images", classes["training_images"])]
-            lines += [f"{label:<15}" + "".join(f"{value:6d}" if label == "class" else f"{100 * value:5.1f}%" for value in row) for label, row in rows]
+            width = max(6, 2 + max(len(str(name)) for name in classes["names"]))
+            rows = [("class", classes["names"]), ("samples", classes["samples"]), ("training images", classes["training_images"])]
+            lines += [
+                f"{label:<15}" + "".join(f"{value:{width}}" if label == "class" else f"{100 * value:{width - 1}.1f}%" for value in row)
+                for label, row in rows
+            ]
     lines += [f"written: {path}" for path in sorted(folder.iterdir()) if path.name in WRITTEN]
     return "\n".join(lines)

@@ -17,7 +17,7 @@ from ncf.network.optimizer import Optimizer
 from ncf.report import loggers
 from ncf.report.html import count
 from ncf.report.tables import metric_table
-from ncf.runs import guards
+from ncf.runs import guards, memory
 from ncf.runs.display import Display
 from ncf.runs.distributed import Ranks, require_parallel
 from ncf.runs.interrupts import Interrupts, how_to_go_on
@@ -72,6 +72,7 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
     if named:
         require_images(folder, about)
     data = data.to(device)
+    memory.require_room(config.model, data.image_shape)
     network = build_model(config, data, stream(config.seed, "synapses"), device)
     require_measurable(network, data, config.metrics)
     optimizer = Optimizer(config.optimizer, network.parameters)
@@ -108,6 +109,8 @@ def introduce(run: Run, data: datasets.Dataset, network) -> None:
     """What is trained on what: for the person, and with what it is made for the log."""
     dataset, model = asdict(run.config.dataset), run.config.model.name
     run.say(f"{wording.title(dataset)}: {wording.images(dataset, wording.sizes(data), data.image_shape)}{wording.split_off(data)}")
+    for remark in data.remarks:
+        run.say(remark)
     run.say(f"{model}: {n_synapses(network):,} synapses")
     made = {**versions(), **packages(), **{f"git of {name}": state for name, state in git_state().items()}}
     run.say(f"made with: {made}", show=False)

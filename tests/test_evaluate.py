@@ -11,8 +11,10 @@ import pytest
 from ncf.config.compose import compose_train
 from ncf.config.schema import DatasetConfig, EvalConfig, MetricsConfig, TrainConfig
 from ncf.errors import UserError
-from ncf.evaluate import data_dir_of, evaluate, file_name
+from ncf.evaluate import evaluate, file_name
+from ncf.runs import checkpoint
 from ncf.runs.files import write_whole
+from ncf.runs.run import data_dir_of
 from ncf.train import train
 
 
@@ -119,6 +121,13 @@ def test_a_name_of_a_file_fits_a_file_system(run):
 
 
 def test_an_evaluation_finds_the_images_where_the_run_found_them(run, monkeypatch):
-    assert data_dir_of(run / "run" / "checkpoints" / "best.pt") is None
-    monkeypatch.setattr("ncf.evaluate.read_config", lambda folder: {"data_dir": str(run)} if folder == run / "run" else {})
-    assert data_dir_of(run / "run" / "checkpoints" / "best.pt") == str(run)
+    best = run / "run" / "checkpoints" / "best.pt"
+    config = checkpoint.load(best)["config"]
+    assert data_dir_of(best, config) is None
+    written = (run / "run/config.yaml").read_text()
+    monkeypatch.delenv("NCF_DATA", raising=False)
+    (run / "run/config.yaml").write_text(written.replace("data_dir: null", f"data_dir: {run}"))
+    assert data_dir_of(best, config) == str(run)
+    monkeypatch.setenv("NCF_DATA", "/elsewhere")
+    assert data_dir_of(best, config) is None
+    (run / "run/config.yaml").write_text(written)

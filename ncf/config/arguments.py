@@ -1,5 +1,6 @@
 """A command line as Hydra is to read it: paths and names are texts, and a sweep takes all that a single run takes."""
 
+import os
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hydra.core.override_parser.types import Glob, Override
 from ncf.config.schema import configs_folder
 from ncf.errors import UserError
 
-NAMES = {"name", "config", "checkpoint", "resume", "run_dir", "output", "output_dir", "data_dir", "hydra.sweep.dir", "hydra.run.dir"}
+PATHS = {"config", "checkpoint", "resume", "run_dir", "output", "output_dir", "data_dir", "dataset.path", "hydra.sweep.dir", "hydra.run.dir"}
 SWEPT_NAMES = {"dataset.path", "dataset.folder", "dataset.mirror", "model.name"}  # in a sweep, a comma between them parts two values
 GROUPS = ("model", "dataset", "optimizer", "metrics", "experiment")
 
@@ -29,14 +30,23 @@ def quote_path(argument: str, sweep: bool) -> str:
     key, _, value = argument.partition("=")
     name = key.lstrip("+")
     is_text = len(value) > 1 and value[0] in "'\"" and value[-1] == value[0]
-    if name not in NAMES | SWEPT_NAMES or not value or value == "null" or is_text or "${" in value:
+    if name not in {"name"} | PATHS | SWEPT_NAMES or not value or value == "null" or is_text or "${" in value:
         return argument
+    home = at_home if name in PATHS else str
     if sweep and name in SWEPT_NAMES:
         if re.fullmatch(r"(choice|shuffle|sort|tag)\(.*\)", value):
             return argument
         if "," in value and not Path(value).exists():
-            return f"{key}={','.join(quoted(part) for part in value.split(','))}"
-    return f"{key}={quoted(value)}"
+            return f"{key}={','.join(quoted(home(part)) for part in value.split(','))}"
+    return f"{key}={quoted(home(value))}"
+
+
+def at_home(path: str) -> str:
+    """``~/x`` as a shell would expand it, which it does not after ``output_dir=``."""
+    expanded = os.path.expanduser(path)
+    if expanded == path and re.match(r"~(/|$)", path):
+        raise UserError(f"{path}: there is no home folder here (HOME is not set); give the whole path")
+    return expanded
 
 
 def of_sweep(arguments: list[str]) -> list[str]:

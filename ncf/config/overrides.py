@@ -17,6 +17,7 @@ from ncf.config.compose import composed
 from ncf.config.keys import handle, nearest_key
 from ncf.config.schema import MODEL_FAMILIES, DatasetConfig, EvalConfig, MetricsConfig, SampleConfig, TrainConfig
 from ncf.errors import UserError, nearest
+from ncf.runs import memory
 
 SCHEMAS = {"train": TrainConfig, "eval": EvalConfig, "sample": SampleConfig}
 GROUPS = {"train": ("model", "dataset", "optimizer", "metrics", "experiment"), "eval": ("dataset", "metrics"), "sample": ("dataset",)}
@@ -71,8 +72,8 @@ def explain(error: BaseException, name: str, configs: str) -> str | None:
         return f"{error.strerror or error}: {error.filename}" if error.filename else str(error.strerror or error)
     if isinstance(error, ValueError) and raised_in(error) in ("hydra", "omegaconf"):  # e.g. model=null
         return f"cannot use these overrides: {error}"
-    if isinstance(error, MemoryError):
-        return "out of memory; lower batch_size or metrics.batch_size"
+    if memory.ran_out(error):
+        return memory.explain(error)
     return None
 
 

@@ -22,6 +22,7 @@ from ncf.data.folder import read_folder
 from ncf.data.idx import read_idx_folder
 from ncf.data.streams import stream
 from ncf.errors import UserError, nearest
+from ncf.runs import memory
 
 
 @dataclass
@@ -48,6 +49,8 @@ class Dataset:
     splits: dict[str, Split]
     resample: bool  # training images are drawn anew as Bernoulli(x) in every epoch
     carved: tuple[str, ...] = ()  # splits that were taken from the training images
+    labels: tuple[int, ...] | None = None  # what the classes are called in the data, where not 0, 1, ..
+    remarks: tuple[str, ...] = ()  # what a person should know of these images
 
     def to(self, device: torch.device) -> "Dataset":
         splits = {name: Split(s.x.to(device), None if s.y is None else s.y.to(device)) for name, s in self.splits.items()}
@@ -64,7 +67,9 @@ class Dataset:
         for name, split in self.splits.items():
             marks[name] = zlib.crc32(split.x.cpu().contiguous().numpy(), 0 if split.y is None else zlib.crc32(split.y.cpu().numpy()))
         training = zlib.crc32(self.splits["train"].x.cpu().contiguous().numpy())
-        return {"name": self.name, "image_shape": list(self.image_shape), "n_classes": self.n_classes, "crc32": training, "splits": marks}
+        return {"name": self.name, "image_shape": list(self.image_shape), "n_classes": self.n_classes, "crc32": training, "splits": marks} | (
+            {"labels": zlib.crc32(np.array(self.labels))} if self.labels else {}
+        )
 
 
 Arrays = dict[str, tuple[np.ndarray, np.ndarray | None]]  # split name -> images (N, H, W) in [0, 1], classes (N,)
@@ -76,19 +81,32 @@ def load(config: DatasetConfig, data_dir: str | Path | None = None) -> Dataset:
     carved = tuple(name for name in ("validation", "test") if name not in own)
     train_x, train_y = arrays["train"]
     image_shape = train_x.shape[1:]
-    labels = [y for _, y in arrays.values() if y is not None and len(y)]
-    n_classes = max((int(y.max()) + 1 for y in labels), default=0)
-    splits = {}
+    labels = np.unique(np.concatenate([y for _, y in arrays.values() if y is not None] or [np.array([], int)])).astype(np.int64)
+    splits, remarks = {}, []
     for name, (x, y) in arrays.items():
         if x.shape[1:] != image_shape:
             raise UserError(f"dataset {config.name}: {name} images are {x.shape[1:]}, training images {image_shape}")
         x = np.ascontiguousarray(1 - x if config.invert else x, dtype=np.float32).reshape(len(x), -1)
         if config.binarize == "threshold":
-            x = (x >= 0.5).astype(np.float32)
+            grey, x = x, (x >= 0.5).astype(np.float32)
+            if name == "train":
+                remarks += threshold_remarks(grey, x)
         elif config.binarize == "bernoulli" and name != "train":  # drawn once: a figure must not depend on when it is measured
             x = (stream(config.split_seed, "binarize-" + name).random(x.shape, dtype=np.float32) < x).astype(np.float32)
-        splits[name] = Split(torch.from_numpy(x), None if y is None else torch.from_numpy(y.astype(np.int64)))
-    return Dataset(config.name, tuple(image_shape), n_classes, splits, config.binarize == "bernoulli", carved)
+        splits[name] = Split(torch.from_numpy(x), None if y is None else torch.from_numpy(np.searchsorted(labels, y)))
+    names = None if np.array_equal(labels, np.arange(len(labels))) else tuple(labels.tolist())
+    return Dataset(config.name, tuple(image_shape), len(labels), splits, config.binarize == "bernoulli", carved, names, tuple(remarks))
+
+
+def threshold_remarks(grey: np.ndarray, binary: np.ndarray) -> list[str]:
+    """A word where the threshold leaves (nearly) nothing or everything: such images teach nothing."""
+    bright = float(binary.mean(dtype=np.float64))
+    if 0.005 < bright < 0.995:
+        return []
+    return [
+        f"warning: {bright:.1%} of the training pixels are at least one half (they go from {grey.min():.3g} to {grey.max():.3g}), so the threshold "
+        "leaves next to nothing of the images; give values up to 255 (bytes) or 1, or dataset.binarize=bernoulli or none"
+    ]
 
 
 def read(config: DatasetConfig, folder: Path) -> Arrays:
@@ -166,7 +184,9 @@ def read_digits(config: DatasetConfig, folder: Path) -> Arrays:
 
 
 def read_idx_set(config: DatasetConfig, folder: Path) -> Arrays:
-    """MNIST and its kin: four gzipped IDX files."""
+    """MNIST and its kin: four IDX files, gzipped or not; or Keras' mnist.npz."""
+    if config.name == "mnist" and (keras := download.present(config, folder, "mnist.npz")):
+        return read_npz(replace(config, path=str(keras)), folder)
     splits = {}
     for split, stem in (("train", "train"), ("test", "t10k")):
         images_path = download.find(config, folder, f"{stem}-images-idx3-ubyte.gz")
@@ -182,13 +202,14 @@ def read_idx_set(config: DatasetConfig, folder: Path) -> Arrays:
 
 
 def read_idx(path: Path, magic: int, name: str) -> np.ndarray:
-    """One gzipped IDX file of bytes: big-endian magic and sizes, then the data."""
+    """One IDX file of bytes, gzipped or not: big-endian magic and sizes, then the data."""
     raw = path.read_bytes()
     owner = download.owner_of(hashlib.md5(raw).hexdigest())
     if owner and owner != name:
         raise UserError(f"dataset {name}: {path} is a file of {owner}; point data_dir or dataset.folder at the files of {name}")
     try:
-        content = gzip.GzipFile(fileobj=io.BytesIO(raw)).read()
+        packed = path.suffix == ".gz" or raw[:2] == b"\x1f\x8b"
+        content = gzip.GzipFile(fileobj=io.BytesIO(raw)).read() if packed else raw
     except (OSError, EOFError, zlib.error) as error:
         raise download.damaged(path, name, f"not a whole gzip file ({error})") from error
     n_sizes = 3 if magic == 2051 else 1
@@ -225,6 +246,8 @@ def read_caltech(config: DatasetConfig, folder: Path) -> Arrays:
             if not (len(labels) and np.isin(images, (0, 1)).all() and 1 <= labels.min() and labels.max() <= 101):
                 raise ValueError("pixels must be 0 or 1 and labels 1 to 101")
             splits[split] = 1.0 - images, labels.astype(np.int64) - 1
+    except MemoryError:
+        raise
     except Exception as error:  # scipy's reader raises nearly anything on a damaged file
         raise download.damaged(path, config, f"not the expected MATLAB file ({error})") from error
     return splits
@@ -238,7 +261,10 @@ def read_npz(config: DatasetConfig, folder: Path) -> Arrays:
     path = Path(config.path).expanduser()
     try:
         with np.load(path, allow_pickle=False) as file:
+            memory.require(sum(entry.file_size for entry in file.zip.infolist()), f"dataset.path={path}: its arrays", "use fewer or smaller images")
             content = {name: file[name] for name in file.files}
+    except (UserError, MemoryError):
+        raise
     except FileNotFoundError:
         raise UserError(f"dataset.path={path}: no such file") from None
     except Exception as error:  # numpy raises OSError, ValueError, zipfile and zlib errors on a damaged file, TypeError on a .npy
@@ -261,6 +287,8 @@ def checked(content: dict[str, np.ndarray], where: str, grey: bool = False) -> A
     splits: Arrays = {}
     for split in ("train", "validation", "test"):
         x, y = content.get(f"x_{split}"), content.get(f"y_{split}")
+        if x is None and y is not None:
+            raise UserError(f"{where}: holds y_{split} but no x_{split}, the images that it is of; it has {', '.join(content)}")
         if x is None:
             continue
         x = grey_images(x, f"{where}: x_{split}", grey) if x.ndim == 4 else x
@@ -289,20 +317,24 @@ def checked_images(x: np.ndarray, where: str, whole: int) -> np.ndarray:
     x = x.astype(np.float32) / (whole if x.dtype == np.uint8 else 1)
     if not np.isfinite(x).all():
         raise UserError(f"{where} holds NaN or infinite values")
-    if x.min() < 0 or x.max() > 1:
-        raise UserError(f"{where} holds values from {x.min():g} to {x.max():g}; expected bytes, or numbers from 0 to 1")
-    return x
+    if x.min() < -ROUNDING or x.max() > 1 + ROUNDING:
+        raise UserError(f"{where} holds values from {x.min():.8g} to {x.max():.8g}; expected bytes, or numbers from 0 to 1")
+    return x.clip(0, 1)
 
 
 def checked_labels(y: np.ndarray | None, n: int, where: str) -> np.ndarray | None:
     if y is None:
         return None
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y  # as MedMNIST has them
-    if y.shape != (n,) or y.dtype.kind not in "ui" or y.min() < 0:
+    if y.shape != (n,) or y.dtype.kind not in "ui":
         raise UserError(f"{where} is {y.dtype} of shape {y.shape}; expected {n} whole numbers from 0")
+    if y.min() < 0 or y.max() >= 2**63:
+        wrong = y[(y < 0) | (y >= 2**63)]
+        raise UserError(f"{where} holds {wrong[0]} ({len(wrong)} of its {n} labels); expected whole numbers from 0: leave such images out")
     return y
 
 
+ROUNDING = 1e-5  # by which arithmetic in float32 may miss 0 and 1
 MEDMNIST = {  # its names -> ours
     "train_images": "x_train",
     "train_labels": "y_train",

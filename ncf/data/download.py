@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 from ncf.config.schema import DatasetConfig
@@ -44,6 +45,14 @@ SOURCES = {
 }
 
 
+ALIASES = {  # folders of torchvision and Keras
+    "mnist": ("MNIST/raw", "MNIST"),
+    "fashion_mnist": ("FashionMNIST/raw", "FashionMNIST", "fashion-mnist"),
+    "kmnist": ("KMNIST/raw", "KMNIST"),
+}
+allowed = True  # to download
+
+
 def data_folder(data_dir: str | Path | None) -> Path:
     """`data_dir`, else the environment variable NCF_DATA, else a cache folder in the user's home."""
     chosen = data_dir or os.environ.get("NCF_DATA")
@@ -51,7 +60,10 @@ def data_folder(data_dir: str | Path | None) -> Path:
         return Path(chosen).expanduser()
     import pooch
 
-    return Path(pooch.os_cache("ncf"))
+    try:
+        return Path(pooch.os_cache("ncf"))
+    except (RuntimeError, KeyError):  # a user without a home
+        return Path("/nonexistent/ncf")
 
 
 def owner_of(md5: str) -> str | None:
@@ -61,17 +73,35 @@ def owner_of(md5: str) -> str | None:
 
 def find(config: DatasetConfig, folder: Path, file: str) -> Path:
     """The path of a dataset's file: folder/DATASET/file, or folder/file, else downloaded to the first."""
-    home = folder / (config.folder or config.name)
-    for path in (home / file, folder / file):
-        if path.is_file():
-            return path
-    return fetch(config, home, file)
+    return present(config, folder, file) or fetch(config, folder / (config.folder or config.name), file)
+
+
+def present(config: DatasetConfig, folder: Path, file: str) -> Path | None:
+    """A file of a dataset where people have it: as published, unpacked, or as Kaggle names it; in our folder or torchvision's or Keras'."""
+    bare = file.removesuffix(".gz")
+    names = [file, bare, *(name.replace("-idx", ".idx") for name in (file, bare))]
+    names += [f"{name}/{name}" for name in names[1::2]]  # unpacked by a program that makes a folder for each file
+    homes = [config.folder or config.name, ".", *(() if config.folder else ALIASES.get(config.name, ())), "raw"]
+    return next((path for home in homes for name in names if (path := folder / home / name).is_file()), None)
+
+
+@contextmanager
+def never():
+    """Whoever only reads what is there (a report) must not wait for a download."""
+    global allowed
+    allowed = False
+    try:
+        yield
+    finally:
+        allowed = True
 
 
 def fetch(config: DatasetConfig, home: Path, file: str) -> Path:
     import pooch
     from requests.exceptions import RequestException
 
+    if not allowed:
+        raise UserError(f"dataset {config.name}: {home / file} is missing; set NCF_DATA to the folder that has {config.folder or config.name}/{file}")
     address, checksums = SOURCES[config.name]
     address = (config.mirror or address).rstrip("/") + "/"
     remedy = f"put the file there by hand, or set data_dir (or NCF_DATA) to a folder that has {config.folder or config.name}/{file}"

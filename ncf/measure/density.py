@@ -27,6 +27,8 @@ def base(network, x: Tensor) -> Tensor:
 
 # --- Monte Carlo ------------------------------------------------------------------------------------------------------
 
+BLOCKS = 20  # parts in which draws are made, for the sake of memory and of the jackknife
+
 
 @dataclass
 class Estimate:
@@ -38,7 +40,7 @@ class Estimate:
 
 
 @torch.no_grad()
-def monte_carlo(network, prior, x: Tensor, samples: int, rng: np.random.Generator, blocks: int = 20) -> Estimate:
+def monte_carlo(network, prior, x: Tensor, samples: int, rng: np.random.Generator, blocks: int = BLOCKS) -> Estimate:
     """log p(x) ~ logsumexp_s log p(x | f_s) - log S with f_s from the prior: right on average for p(x), so too low for log p(x)."""
     sizes = [len(part) for part in np.array_split(np.arange(samples), min(blocks, samples))]
     sums, squares = [], []

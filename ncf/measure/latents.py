@@ -9,7 +9,7 @@ import io
 import json
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -18,11 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncf.config.schema import MetricsConfig
+from ncf.config.schema import MetricsConfig, MixtureConfig
 from ncf.data.datasets import Dataset
 from ncf.data.streams import stream
 from ncf.errors import UserError
 from ncf.network.mixture import Mixture, fit_mixture
+from ncf.runs import memory
 from ncf.runs.files import write_whole
 
 LAYOUT = 1  # of the cached files; raise it when what they hold changes its meaning
@@ -60,6 +61,7 @@ class TrainingLatents:
         def fit() -> dict[str, Tensor]:
             if len(self.images) < 2:
                 raise UserError("no mixture can be fitted to a single training image")
+            require_room(self.network, len(self.images), wanted)
             latents = self.activities[: wanted.latents]
             if not torch.isfinite(latents).all():
                 raise UserError("the training images' top activities are not finite, so no prior can be fitted to them: lower model.settle.beta")
@@ -115,6 +117,13 @@ class TrainingLatents:
         }
 
 
+def require_room(network, images: int, wanted: MixtureConfig) -> None:
+    """UserError where the mixture's covariances over the top layer cannot fit."""
+    units = (getattr(network.config, "layers", None) or [1])[-1]
+    most = max(1, min(wanted.components, images // 240))
+    memory.require(4 * 8 * most * units**2, f"the mixture over {units:,} top activities", "lower the last of model.layers")
+
+
 def read_kept(path: Path, origin: str) -> dict[str, Tensor] | None:
     """The tensors of a kept file, or None if it is not there, damaged (every entry has a checksum) or made from something else."""
     try:
@@ -141,7 +150,8 @@ def quiet_fit() -> Iterator[None]:
     """Scikit-learn within our number of threads, its warnings off and its refusals as a UserError."""
     from threadpoolctl import threadpool_limits
 
-    with warnings.catch_warnings(), threadpool_limits(torch.get_num_threads()):
+    silence = redirect_stderr(io.StringIO())  # joblib prints a traceback where it cannot count the cores (no /sys)
+    with warnings.catch_warnings(), threadpool_limits(torch.get_num_threads()), silence:
         warnings.simplefilter("ignore")
         try:
             yield

@@ -13,10 +13,11 @@ from ncf.data.datasets import Dataset
 from ncf.data.streams import stream
 from ncf.errors import UserError, nearest
 from ncf.measure.annealing import anneal
-from ncf.measure.density import Estimate, encoder_estimates, monte_carlo
-from ncf.measure.latents import TrainingLatents
+from ncf.measure.density import BLOCKS, Estimate, encoder_estimates, monte_carlo
+from ncf.measure.latents import TrainingLatents, require_room
 from ncf.network.likelihoods import LIKELIHOODS
 from ncf.network.state import State
+from ncf.runs import memory
 
 CLIP = 1e-7  # probabilities are kept this far from 0 and 1 in BCE
 
@@ -251,7 +252,18 @@ def require_known(config: MetricsConfig) -> None:
 
 def require_measurable(network, data: Dataset, config: MetricsConfig) -> None:
     """UserError for what measuring would end with, before anything is trained: settings that do not fit these images."""
-    if "m_mse" in config.names and "m_mse" not in left_out(network, data, config.names, config.mask):
+    absent = left_out(network, data, config.names, config.mask)
+    names, pixels = set(config.names) - set(absent), data.splits["test"].x.shape[1]
+    images = max(len(data.splits[name].first(config.n_images)) for name in ("validation", "test"))
+    if names & {"log_p", "log_p_own"} and not getattr(network, "exact_log_p", None):
+        wanted = 4 * 2 * (images + pixels) * -(-config.samples // BLOCKS)
+        memory.require(wanted, f"metrics.samples={config.samples}: log p(x) of {images} images", "lower metrics.samples or metrics.n_images")
+    if names & {"log_p", "log_p_annealed"} and not getattr(network, "exact_log_p", None):
+        require_room(network, len(data.splits["train"]), config.prior)
+    if names & {"elbo", "log_p_encoder"}:
+        wanted = 8 * 2 * images * config.encoder_samples
+        memory.require(wanted, f"metrics.encoder_samples={config.encoder_samples}", "lower it, or metrics.n_images")
+    if "m_mse" in names:
         try:
             observed_pixels(config.mask, config.mask_fraction, data.image_shape)
         except UserError as error:

@@ -8,7 +8,7 @@ from ncf import __version__
 from ncf.config import defaults
 from ncf.config.checks import build
 from ncf.config.schema import TrainConfig
-from ncf.data import datasets, wording
+from ncf.data import datasets, download, wording
 from ncf.data.streams import stream
 from ncf.errors import UserError
 from ncf.measure.metrics import METRICS
@@ -21,6 +21,7 @@ from ncf.report.sections import EXHIBITS
 from ncf.runs import checkpoint, reader
 from ncf.runs.provenance import choose_device, n_synapses
 from ncf.runs.reader import Record
+from ncf.runs.run import data_dir_of
 
 N_TEST = 100  # test images behind the pictures, the settling curves and the activity
 
@@ -72,8 +73,10 @@ def restore(run: Record) -> tuple:
         raise UserError("there is no checkpoint yet")
     content = checkpoint.load(path)
     trained: TrainConfig = build(content["config"], TrainConfig)
-    device = choose_device("auto", run.place.get("threads"))
-    data = datasets.load(trained.dataset, run.place.get("data_dir")).to(device)
+    threads = run.place.get("threads")
+    device = choose_device("auto", threads if isinstance(threads, int) and threads > 0 else None)
+    with download.never():
+        data = datasets.load(trained.dataset, data_dir_of(path, content["config"])).to(device)
     network = build_model(trained, data, stream(0, "synapses"), device)
     try:
         network.load_tensors(content["weights"])

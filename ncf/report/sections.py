@@ -94,7 +94,7 @@ def mosaic(images: np.ndarray, shape: tuple[int, int], columns: int = 8) -> np.n
 
 
 def pixel_size(shape: tuple[int, int]) -> int:
-    return max(1, 56 // shape[1])
+    return max(1, 56 // max(shape))
 
 
 def fields(run: Record, network, data, x) -> Html:

@@ -64,7 +64,8 @@ def save_picture(path: Path, rows: list[tuple[str, np.ndarray]], height: int, wi
 
     n = max(len(images) for _, images in rows)
     heights = [1.0 if i % (size + 1) < size else 0.35 for size in [group or len(rows)] for i in range(len(rows) + (len(rows) - 1) // size)]
-    figure = Figure(figsize=(0.6 * n + 0.9, 0.6 * sum(heights) * height / width), dpi=150)
+    shape = min(max(height / width, 0.1), 3.0)  # of a picture's place: a vector's would be a line, or a tower
+    figure = Figure(figsize=(0.6 * n + 0.9, 0.6 * sum(heights) * shape), dpi=150)
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(heights), 1, squeeze=False, gridspec_kw={"hspace": 0.06, "height_ratios": heights})[:, 0]
     for axis in axes:
@@ -75,7 +76,14 @@ def save_picture(path: Path, rows: list[tuple[str, np.ndarray]], height: int, wi
     for (label, images), axis in zip(rows, axes):
         line = np.ones((height, n, width + gap))  # white between the images, and after the last of a short row
         line[:, : len(images), :width] = images.reshape(-1, height, width).swapaxes(0, 1)
-        axis.imshow(line.reshape(height, -1)[:, :-gap], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        axis.imshow(
+            line.reshape(height, -1)[:, :-gap],
+            cmap="gray",
+            vmin=0,
+            vmax=1,
+            interpolation="nearest",
+            aspect="equal" if shape == height / width else "auto",
+        )
         axis.text(-0.02 * 10 / n, 0.5, label, transform=axis.transAxes, ha="right", va="center", fontsize=9)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")

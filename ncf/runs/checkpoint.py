@@ -20,6 +20,7 @@ import torch
 
 from ncf.errors import UserError
 from ncf.runs.files import beside, write_whole
+from ncf.runs.memory import ran_out
 
 FORMAT = 2  # raised when the layout changes; `load` names the version that reads what it cannot
 UNSEALED = 1  # the format before, which has no digest; it still loads
@@ -80,6 +81,8 @@ def load(path: Path) -> dict:
     try:
         content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
     except Exception as error:  # what torch raises on a stranger's file depends on the file
+        if ran_out(error):  # no fault of the file
+            raise
         raise UserError(f"checkpoint {path}: refused, it holds more than plain numbers, texts and tensors, or is damaged") from error
     if not isinstance(content, dict) or content.get("kind") != KIND:
         raise UserError(f"checkpoint {path}: not a checkpoint of ncf")

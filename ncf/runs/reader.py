@@ -109,8 +109,13 @@ def find(path: Path) -> list[Path]:
     """The runs at or below a path, by name. Raises UserError where there is none."""
     if not path.exists():
         raise UserError(f"{path}: no such folder; give the folder of a run or of a sweep")
-    runs = []
-    for folder, inner, files in os.walk(path):
+    runs, seen = [], set()
+    for folder, inner, files in os.walk(path, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # by another link, or in a circle
+            inner.clear()
+            continue
+        seen.add(real)
         if MARKS & set(files) or "checkpoints" in inner:
             runs.append(Path(folder))
             inner.clear()

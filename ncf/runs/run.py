@@ -247,13 +247,17 @@ def is_row(line: bytes, epoch: int) -> bool:
     return isinstance(row, dict) and row.get("epoch") == epoch and "seconds" in row
 
 
-def read_config(folder: Path) -> dict:
-    """What config.yaml says, empty where there is none to read."""
+def data_dir_of(checkpoint_path: Path, config: dict) -> str | None:
+    """Where the run that a checkpoint of this config still lies in read its images; NCF_DATA comes first, and a stranger's file never."""
+    place = checkpoint_path.resolve().parent
+    if os.environ.get("NCF_DATA") or place.name != "checkpoints":
+        return None
     try:
-        content = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
-    except Exception:  # any damage that YAML can have
-        return {}
-    return content if isinstance(content, dict) else {}
+        there = build(OmegaConf.to_container(OmegaConf.load(place.parent / "config.yaml")), TrainConfig)
+        same = identity(there) == identity(build(config, TrainConfig))
+    except Exception:  # none, or any damage that YAML can have
+        return None
+    return there.data_dir if same and there.data_dir and Path(there.data_dir).is_dir() else None
 
 
 def stored_config(folder: Path) -> dict | None:

@@ -8,7 +8,7 @@ from ncf.config.arguments import quote_paths
 
 @pytest.mark.parametrize(
     "path",
-    ["a/b.pt", "outputs/sweeps/s/model=gncn_t1,seed=0", "with space/x", "it's/here", "a(b)[c]{d}", "C:\\runs", "~/x", "trailing\\"],
+    ["a/b.pt", "outputs/sweeps/s/model=gncn_t1,seed=0", "with space/x", "it's/here", "a(b)[c]{d}", "C:\\runs", "~no-such-user/x", "trailing\\"],
 )
 def test_a_path_reaches_the_config_as_it_was_typed(path):
     (argument,) = quote_paths([f"checkpoint={path}"])
