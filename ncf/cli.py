@@ -107,7 +107,7 @@ def sample() -> None:
 def train_job(cfg: DictConfig) -> float:
     """One training run, alone or as a job of a sweep; returns the best validation BCE (nats per image) for a sweeper to minimise."""
     from ncf.runs.run import run_folder, speak
-    from ncf.train import train as train_run
+    from ncf.training import train as train_run
 
     job = HydraConfig.get()
     if job.mode == RunMode.MULTIRUN:
@@ -222,7 +222,7 @@ def run_command(name: str, job) -> None:
     arguments = sys.argv[1:]
     status = 0
     try:
-        arguments = overrides.flags_first(arguments)
+        arguments = overrides.renamed(overrides.flags_first(arguments))
         plugins.load(overrides.config_dir_of(arguments))
         overrides.require_fitting(name, arguments)
         overrides.require_plugins(arguments, bool({"-m", "--multirun"} & set(arguments)))

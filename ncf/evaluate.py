@@ -6,25 +6,23 @@ import os
 import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ncf.config.checks import build, check_dataset
-from ncf.config.schema import DatasetConfig, EvalConfig, MetricsConfig, SampleConfig, TrainConfig, flatten, without_place
+from ncf.config.schema import DatasetConfig, EvalConfig, MetricsConfig, SampleConfig, TermsConfig, TrainConfig, flatten
 from ncf.data import datasets, wording
-from ncf.data.streams import stream
 from ncf.errors import UserError
 from ncf.measure.diagnostics import alternation
 from ncf.measure.latents import TrainingLatents
 from ncf.measure.metrics import METRICS, left_out, measure, require_known, require_measurable
-from ncf.models import build_model
+from ncf.models import Restored, images_for, restore
 from ncf.network.settling import multiply_adds
 from ncf.network.solvers import solver_words
 from ncf.report import run_page
 from ncf.report.tables import draw_reconstructions, metric_table
 from ncf.runs import checkpoint
 from ncf.runs.files import write_whole
-from ncf.runs.provenance import choose_device, git_state, hardware, n_synapses, packages, products, versions
-from ncf.runs.run import Run, data_dir_of, speak
+from ncf.runs.provenance import git_state, hardware, n_synapses, packages, products, versions
+from ncf.runs.run import Run, speak
 
 
 def measure_splits(network, data: datasets.Dataset, config: MetricsConfig, splits: list[str], path: Path, say) -> dict[str, dict]:
@@ -50,7 +48,7 @@ def final_report(run: Run, data: datasets.Dataset, network, progress: dict) -> d
     figures = measure_splits(network, data, config.metrics, ["validation", "test"], best, run.say)
     rows = run.rows()
     try:
-        if getattr(network, "project", None):  # a classifier has no images to show
+        if "project" in network.abilities:  # a classifier has no images to show
             draw_reconstructions(network, data, run.folder / "reconstructions.png")
     except Exception as error:  # a picture must never cost a result
         run.say(f"warning: reconstructions.png could not be drawn ({error})")
@@ -85,7 +83,7 @@ def final_report(run: Run, data: datasets.Dataset, network, progress: dict) -> d
 
 def warn_of_swings(run: Run, network, data: datasets.Dataset) -> None:
     """Say so where the states still swing to and fro at step K: figures taken there depend on K being odd or even."""
-    if hasattr(network, "move") and alternation(network, data.splits["validation"].x[:100]) < 0:
+    if "settle" in network.abilities and alternation(network, data.splits["validation"].x[:100]) < 0:
         settle = run.config.model.settle
         run.say(
             f"warning: settling still swings to and fro at K = {settle.steps}: a step of beta = {settle.beta:g} is too large for these synapses; lower model.settle.beta"
@@ -104,51 +102,26 @@ def write_report(run: Run, data: datasets.Dataset, network) -> None:
 
 
 @dataclass
-class Opened:
-    """A checkpoint with its network restored, on the images asked for (else its own)."""
+class Opened(Restored):
+    """A checkpoint with its model, on the images asked for (else its own)."""
 
-    path: Path
-    content: dict
-    trained: TrainConfig
     dataset: DatasetConfig
-    network: Any
     data: datasets.Dataset
 
 
 def open_checkpoint(config: EvalConfig | SampleConfig, given: set[str] = frozenset()) -> Opened:
     """The checkpoint that a config names. `given` are the keys of the command line: whatever is not among them is as in training."""
-    path = Path(config.checkpoint)
-    if path.is_dir():
-        path = path / "checkpoints" / "best.pt"
-    content = checkpoint.load(path)
-    try:
-        trained: TrainConfig = build(without_place(content["config"]), TrainConfig)  # a stranger's mirror is not asked
-    except UserError as error:
-        raise UserError(f"checkpoint {path}: its config is of another version of ncf ({error})") from error
-    device = choose_device(config.device, config.threads)
-    dataset = own_dataset(trained.dataset, config.dataset, given)
+    adjust = (lambda trained: settle_anew(trained, config)) if isinstance(config, EvalConfig) else lambda trained: None
+    restored = restore(Path(config.checkpoint), config.device, config.threads, adjust)
+    dataset = own_dataset(restored.config.dataset, config.dataset, given)
     check_dataset(dataset)
-    if isinstance(config, EvalConfig):
-        settle_anew(trained, config)
-    data = datasets.load(dataset, config.data_dir or data_dir_of(path, content["config"]))
-    if list(data.image_shape) != list(content["data"]["image_shape"]):
-        raise UserError(
-            f"dataset={dataset.name}: its images are {data.image_shape[0]} x {data.image_shape[1]}, "
-            f"the checkpoint was trained on {content['data']['image_shape'][0]} x {content['data']['image_shape'][1]}"
-        )
-    data = data.to(device)
-    network = build_model(trained, data, stream(0, "synapses"), device)
-    try:
-        network.load_tensors(content["weights"])
-    except ValueError as error:
-        raise UserError(f"checkpoint {path}: {error}") from error
-    return Opened(path, content, trained, dataset, network, data)
+    return Opened(**vars(restored), dataset=dataset, data=images_for(restored, dataset, config.data_dir))
 
 
 def evaluate(config: EvalConfig, given: set[str] = frozenset()) -> dict:
     """Measure a checkpoint and write eval-DATASET-SPLIT.json beside it (or to `output`); returns what was written."""
     opened = open_checkpoint(config, given)
-    path, trained, data = opened.path, opened.trained, opened.data
+    path, trained, data = opened.path, opened.config, opened.data
     metrics = own_metrics(trained.metrics, config.metrics, given)
     require_known(metrics)
     splits = ["validation", "test"] if config.split == "all" else [config.split]
@@ -209,7 +182,7 @@ def settle_anew(trained: TrainConfig, config: EvalConfig) -> None:
         for name in ("steps", "beta", "solver", "momentum", "growth", "damping", "rounds")
         if getattr(config, name) is not None
     }
-    if changed and not hasattr(trained.model, "settle"):
+    if changed and not isinstance(trained.model, TermsConfig):
         raise UserError(f"{', '.join(changed)}: {trained.model.name} does not settle; leave it out")
     for name, value in changed.items():
         setattr(trained.model.settle, name, value)

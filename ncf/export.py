@@ -9,12 +9,8 @@ from pathlib import Path
 
 import torch
 
-from ncf.config.checks import build
-from ncf.config.schema import TrainConfig, without_place
-from ncf.data.datasets import Dataset
-from ncf.data.streams import stream
 from ncf.errors import UserError
-from ncf.models import build_model
+from ncf.models import restore
 from ncf.runs import checkpoint
 from ncf.runs.files import write_whole
 
@@ -45,7 +41,7 @@ def export(given: argparse.Namespace) -> Path:
     path = given.checkpoint / "checkpoints" / "best.pt" if given.checkpoint.is_dir() else given.checkpoint
     content = checkpoint.load(path)
     try:
-        data = safetensors_of(content) if given.format == "safetensors" else onnx_of(content, path)
+        data = safetensors_of(content) if given.format == "safetensors" else onnx_of(path)
     except ImportError as error:
         raise UserError(f"--format {given.format}: the package {error.name} is not installed; pip install 'ncf[export]'") from error
     target = given.output or path.with_suffix(f".{given.format}")
@@ -64,19 +60,16 @@ def safetensors_of(content: dict) -> bytes:
     return save({name: tensor.contiguous() for name, tensor in content["weights"].items()}, metadata=told)
 
 
-def onnx_of(content: dict, path: Path) -> bytes:
-    """Activities of the top layer, (N, J_L), to the image mu_0, (N, height, width)."""
+def onnx_of(path: Path) -> bytes:
+    """Activities of the top, (N, J_top), to the image mu_0, (N, height, width)."""
     import onnx
 
-    trained: TrainConfig = build(without_place(content["config"]), TrainConfig)
-    height, width = content["data"]["image_shape"]
-    images = Dataset("", (height, width), content["data"]["n_classes"], {}, False)  # a projection needs their shape alone
-    if trained.model.family not in ("gncn", "autoencoder"):
-        raise UserError(f"checkpoint {path}: {trained.model.name} has no projection from top activities to an image")
-    network = build_model(trained, images, stream(0, "synapses"), torch.device("cpu"))
-    network.load_tensors(content["weights"])
-    module = Projection(network, (height, width)).eval()
-    f_top, buffer = torch.zeros(2, trained.model.layers[-1]), io.BytesIO()
+    restored = restore(path, device="cpu")
+    network = restored.network
+    if "project" not in network.abilities:
+        raise UserError(f"checkpoint {path}: {restored.config.model.name} has no projection from top activities to an image")
+    module = Projection(network, restored.image_shape).eval()
+    f_top, buffer = torch.zeros(2, network.code_size), io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter that needs no further package is called legacy
         torch.onnx.export(

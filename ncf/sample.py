@@ -36,18 +36,18 @@ def sample(config: SampleConfig, given: set[str] = frozenset()) -> dict:
     (or `output`)."""
     opened = open_checkpoint(config, given)
     network, data, path = opened.network, opened.data, opened.path
-    if getattr(network, "project", None) is None:
-        raise UserError(f"checkpoint {path}: {opened.trained.model.name} has no decoder, so there is nothing to sample")
+    if "project" not in network.abilities:
+        raise UserError(f"checkpoint {path}: {opened.config.model.name} has no decoder, so there is nothing to sample")
     pixels = data.splits["train"].x.shape[1]
     memory.require(4 * 2 * config.n * pixels, f"n={config.n}: samples of {pixels} pixels", "lower n")
     config.masks = usable_masks(config, data.image_shape)
-    training = TrainingLatents(network, data, opened.trained.metrics, path)
+    training = TrainingLatents(network, data, opened.config.metrics, path)
     prior, kind = choose_prior(network, training, config.prior)
     f_top = prior.sample(config.n, stream(config.seed, "samples"))
     images = network.project(f_top)
     distances, neighbours = nearest(images, training.images, NEIGHBOURS)
     folder = Path(config.output) if config.output else path.with_name(f"{path.stem}-samples")
-    result = {"checkpoint": str(path), "model": opened.trained.model.name, "dataset": data.name, "n": config.n, "seed": config.seed, "prior": kind}
+    result = {"checkpoint": str(path), "model": opened.config.model.name, "dataset": data.name, "n": config.n, "seed": config.seed, "prior": kind}
     result["nearest_training_image"] = {"mean_distance": distances[:, 0].mean().item(), "unit": "Euclidean, pixels in [0, 1]"}
     arrays = {
         "samples": images,
@@ -66,7 +66,7 @@ def sample(config: SampleConfig, given: set[str] = frozenset()) -> dict:
         draw_samples(folder / "samples.png", images[:SHOWN], arrays["nearest"][:SHOWN], data.image_shape)
         if config.masks:
             draw_completions(folder / "completions.png", opened, training, config)
-        if hasattr(network, "move"):  # (an autoencoder's first weights are no generative synapses)
+        if "fields" in network.abilities:  # (an autoencoder's first weights are no generative synapses)
             fields, _ = coloured_fields(network, FIELDS)
             write_whole(folder / "receptive_fields.png", png(mosaic(fields, data.image_shape, columns=20)))
     except OSError as error:
@@ -89,11 +89,11 @@ def usable_masks(config: SampleConfig, shape: tuple[int, int]) -> list[str]:
 
 def choose_prior(network, training: TrainingLatents, wanted: str):
     """The prior to draw from, and its name: the model's own where it has one (and unless told otherwise), else the fitted mixture."""
-    own = getattr(network, "own_prior", None)
-    if wanted == "own" and own is None:
+    own = "own_prior" in network.abilities
+    if wanted == "own" and not own:
         raise UserError("prior=own: the model has no prior of its own over its top activities; use prior=fitted")
-    if wanted == "own" or (wanted == "auto" and own is not None):
-        return own, "own"
+    if own and wanted != "fitted":
+        return network.own_prior, "own"
     return training.prior, "fitted"
 
 
@@ -162,7 +162,7 @@ def draw_completions(path: Path, opened, training: TrainingLatents, config: Samp
     """For every mask: test images, what is seen of them (the rest grey), and their completion (seen pixels as they are)."""
     rows = []
     for mask in config.masks:
-        metrics = replace(opened.trained.metrics, mask=mask, mask_fraction=config.mask_fraction, n_images=config.n_completions)
+        metrics = replace(opened.config.metrics, mask=mask, mask_fraction=config.mask_fraction, n_images=config.n_completions)
         subject = Subject(opened.network, opened.data, "test", metrics, training)
         observed = observed_pixels(mask, config.mask_fraction, opened.data.image_shape).to(subject.x.device)
         mu = opened.network.settle(subject.x, observed=observed, steps=subject.refills).mu[0]

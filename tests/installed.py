@@ -52,7 +52,7 @@ def script(name: str) -> Path:
 
 server = multiprocessing.get_context("forkserver")
 server.set_forkserver_preload(
-    "pytest torch._dynamo sklearn.datasets matplotlib.figure matplotlib.backends.backend_agg ncf.cli ncf.train ncf.evaluate".split()
+    "pytest torch._dynamo sklearn.datasets matplotlib.figure matplotlib.backends.backend_agg ncf.cli ncf.training ncf.evaluate".split()
 )
 
 

@@ -20,8 +20,8 @@ class Counting(GNCN):
         return super().settle(x, *more, **named)
 
 
-def network() -> Counting:
-    config = GNCNConfig(layers=[6, 4], activation="tanh", error_synapses="tied", init_sd=0.4, settle=SettleConfig(steps=8, beta=0.3))
+def network(**changes) -> Counting:
+    config = GNCNConfig(layers=[6, 4], activation="tanh", error_synapses="tied", init_sd=0.4, settle=SettleConfig(steps=8, beta=0.3), **changes)
     return Counting(config, 9, np.random.default_rng(0))
 
 
@@ -77,3 +77,19 @@ def linear_gaussian() -> tuple[GNCN, Mixture, torch.Tensor, torch.Tensor]:
         covariance = W.T @ factor @ factor.T @ W + torch.eye(6, dtype=torch.float64)
         parts.append(weight.log() + torch.distributions.MultivariateNormal(mean @ W, covariance).log_prob(x))
     return network, prior, x.float(), torch.stack(parts).logsumexp(0)
+
+
+def double(network: GNCN) -> GNCN:
+    """The same network in float64, so that a referee can be held to many digits."""
+    for name in list(network.parameters):
+        network.parameters[name] = network.parameters[name].double()
+    for l in network.sigma:
+        network.sigma[l] = network.parameters.get(f"Sigma{l}", network.sigma[l].double())
+        network.q[l] = network.q[l].double()
+    return network
+
+
+def require_same(one, other, atol: float, rtol: float) -> None:
+    for name in ("z", "f", "mu", "r", "e"):
+        for l, (a, b) in enumerate(zip(getattr(one, name), getattr(other, name), strict=True)):
+            torch.testing.assert_close(a, b, atol=atol, rtol=rtol, msg=lambda text: f"{name}[{l}]: {text}")

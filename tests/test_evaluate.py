@@ -15,7 +15,7 @@ from ncf.evaluate import evaluate, file_name
 from ncf.runs import checkpoint
 from ncf.runs.files import write_whole
 from ncf.runs.run import data_dir_of
-from ncf.train import train
+from ncf.training import train
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def run(tmp_path_factory):
     np.savez(folder / "other.npz", x_train=rng.random((60, 4, 4)).astype(np.float32), x_test=rng.random((20, 4, 4)).astype(np.float32))
     model = compose_train("model=gncn_pdh", "model.layers=[12,12,12]", "model.lateral.columns=[6]", "model.settle.steps=6").model
     dataset = DatasetConfig(name="npz", path=str(folder / "grey.npz"), binarize="none", n_train=30)
-    config = TrainConfig(model=model, dataset=dataset, metrics=MetricsConfig(names=["bce", "tod"]), epochs=1, threads=1, progress="off")
+    config = TrainConfig(model=model, dataset=dataset, metrics=MetricsConfig(names=["bce", "tod"]), epochs=1, threads=1, progress="off", logger=[])
     train(config, folder / "run", named=True)
     return folder
 

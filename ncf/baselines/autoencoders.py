@@ -5,7 +5,7 @@ Layers are named as in the networks: 0 is the image, L the latents, relu between
     decoder   f_l = relu( f_{l+1} W_{l+1} + b_l ), l = L-1 .. 1;  mu_0 = sigmoid( f_1 W_1 + b_0 )      W_l (J_l, J_{l-1})
     encoder   h_l = relu( h_{l-1} E_l + c_l ), h_0 = x;  the latents are h_{L-1} E_L + c_L             E_l (J_{l-1}, J_l)
 
-They keep the protocol of the loop (ncf/models.py): `settle` encodes and decodes, `local_updates` gives the gradient, uphill.
+They keep the protocol of the loop (ncf/network/model.py): `settle` encodes and decodes, `local_updates` gives the gradient, uphill.
 """
 
 from math import log
@@ -35,6 +35,10 @@ class Autoencoder(Backpropagated):
         self.config = config
         self.sizes = [n_pixels, *config.layers]  # J_0 .. J_L
         self.depth = len(config.layers)  # L
+        self.code_size = config.layers[-1]
+        self.names = ["image", *(f"f{l}" for l in range(1, self.depth)), "latents"]
+        own = {"plain": set(), "gaussian": {"own_prior", "posterior"}, "constant": {"own_prior", "posterior"}, "adversarial": {"own_prior"}}
+        self.abilities = frozenset({"project", "refill"} | own[config.code])
         self.device = torch.device(device)
         self.parameters: dict[str, Tensor] = {}
         J, L = self.sizes, self.depth
@@ -73,14 +77,13 @@ class Autoencoder(Backpropagated):
         return self.drive(f_top).sigmoid()
 
     @property
-    def own_prior(self) -> Mixture | None:
-        """N(0, I) where the latents are taught to follow it."""
-        return None if self.config.code == "plain" else Mixture.standard(self.sizes[-1], self.device)
+    def own_prior(self) -> Mixture:
+        """N(0, I), where the latents are taught to follow it."""
+        return Mixture.standard(self.sizes[-1], self.device)
 
-    @property
-    def posterior(self):
-        """x -> mean and log variance of q(f_L | x), both (B, J_L), where the encoder gives a distribution."""
-        return (lambda x: self.encode(x, self.parameters)) if self.config.code in ("gaussian", "constant") else None
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Mean and log variance of q(f_L | x), both (B, J_L), where the encoder gives a distribution."""
+        return self.encode(x, self.parameters)
 
     # --- the loop's protocol --------------------------------------------------------------------------------------------
 
@@ -90,15 +93,15 @@ class Autoencoder(Backpropagated):
         return 0, self.config.refills
 
     @torch.no_grad()
-    def settle(self, x: Tensor, observed: Tensor | None = None, steps: int = 0) -> State:
+    def settle(self, x: Tensor, observed: Tensor | None = None, steps: int | None = 0, y: Tensor | None = None) -> State:
         """The image decoded from its mean latents. Unseen pixels (observed == 0) start as zero and are filled with mu_0 `steps` times."""
         filled = x if observed is None else x * observed
-        for _ in range(steps if observed is not None else 0):
+        for _ in range((steps or 0) if observed is not None else 0):
             filled = torch.where(observed > 0, x, self.project(self.encode(filled, self.parameters)[0]))
         latents = self.encode(filled, self.parameters)[0]
         mu = self.project(latents)
         r = x - mu if observed is None else (x - mu) * observed
-        return State([x, latents], [x, latents], [mu], [r], [r], observed)
+        return State([x, latents], [x, latents], [mu], [r], [r])
 
     def local_updates(self, state: State, y: Tensor | None, rng: np.random.Generator) -> dict[str, Tensor]:
         """The gradient of the objective, a mean over the batch, with respect to every parameter; `rng` draws the latents' noise."""

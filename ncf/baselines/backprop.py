@@ -7,11 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ncf.network.discrepancy import bce, tod
+from ncf.network.state import State
+
 
 class Backpropagated:
-    """Parameters by name, and the loop's protocol (ncf/models.py) as far as it is the same for all of these models."""
+    """Parameters by name, and the loop's protocol (ncf/network/model.py) as far as it is the same for all of these models."""
 
     parameters: dict[str, Tensor]
+    abilities: frozenset[str] = frozenset()
 
     def draw_bundle(self, synapses: str, biases: str, below: int, above: int, rng: np.random.Generator, device: torch.device | str) -> None:
         """Synapses (below, above) from N(0, 2 / below), which keeps the variance through relu layers; biases zero."""
@@ -24,6 +28,9 @@ class Backpropagated:
         with torch.enable_grad():
             P = {name: value.detach().requires_grad_() for name, value in self.parameters.items()}
             return dict(zip(P, torch.autograd.grad(objective(P), list(P.values()))))
+
+    def losses(self, state: State, y: Tensor | None) -> tuple[Tensor, Tensor]:
+        return bce(state), tod(state)
 
     def adapt_precision(self, updates=None) -> None:
         """Nothing: there is no precision."""

@@ -3,23 +3,25 @@
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from ncf.baselines.backprop import Backpropagated
 from ncf.config.schema import ClassifierConfig
-from ncf.data.datasets import Dataset
 from ncf.errors import UserError
+from ncf.network.discrepancy import cross_entropy, misplaced_odds
 from ncf.network.state import State
 
 
 class Classifier(Backpropagated):
     """h_l = relu( h_{l-1} W_l + b_l ), h_0 = x; the class has the odds softmax( h_L W_{L+1} + b_{L+1} )."""
 
-    def __init__(self, config: ClassifierConfig, data: Dataset, rng: np.random.Generator, device: str | torch.device = "cpu"):
-        if data.n_classes < 2 or data.splits["train"].y is None:
-            raise UserError(f"model.family=classifier: the images of dataset {data.name} have no classes to learn; choose another model")
+    abilities = frozenset({"classify"})
+
+    def __init__(self, config: ClassifierConfig, n_pixels: int, n_classes: int, rng: np.random.Generator, device: str | torch.device = "cpu"):
+        if n_classes < 2:
+            raise UserError("model.family=classifier: the images have no classes to learn; choose another model or dataset")
         self.config = config
-        self.sizes = [data.splits["train"].x.shape[1], *config.layers, data.n_classes]
+        self.sizes = [n_pixels, *config.layers, n_classes]
+        self.names = ["image", "classes"]
         self.parameters: dict[str, Tensor] = {}
         for l, (below, above) in enumerate(zip(self.sizes, self.sizes[1:]), start=1):
             self.draw_bundle(f"W{l}", f"b{l}", below, above, rng, device)
@@ -33,19 +35,20 @@ class Classifier(Backpropagated):
 
     def losses(self, state: State, y: Tensor) -> tuple[Tensor, Tensor]:
         """What stands in for BCE and ToD while it learns: the classes' cross-entropy (nats), and minus the squared error of their odds."""
-        odds = state.f[-1]
-        return -odds.gather(1, y[:, None])[:, 0].clamp(min=1e-30).log(), -(odds.scatter_add(1, y[:, None], -torch.ones_like(odds))).square().sum(1)
+        return cross_entropy(state.code, y), misplaced_odds(state.code, y)
 
     # --- the loop's protocol --------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def settle(self, x: Tensor, observed: Tensor | None = None, steps: int | None = None) -> State:
+    def settle(self, x: Tensor, observed: Tensor | None = None, steps: int | None = None, y: Tensor | None = None) -> State:
         """A state of two layers, image and classes, without a prediction of the image."""
         odds = self.classify(x).softmax(1)
-        return State([x, odds], [x, odds], [], [], [], observed)
+        return State([x, odds], [x, odds], [], [], [])
 
     def local_updates(self, state: State, y: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
         def objective(P: dict[str, Tensor]) -> Tensor:
-            return -cross_entropy(self.classify(state.z[0], P), y) - self.config.l2 * sum(w.square().sum() for name, w in P.items() if name[0] == "W")
+            return -torch.nn.functional.cross_entropy(self.classify(state.z[0], P), y) - self.config.l2 * sum(
+                w.square().sum() for name, w in P.items() if name[0] == "W"
+            )
 
         return self.gradient(objective)

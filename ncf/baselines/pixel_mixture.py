@@ -6,7 +6,6 @@ from torch import Tensor
 
 from ncf.baselines.backprop import Backpropagated
 from ncf.config.schema import PixelMixtureConfig
-from ncf.data.datasets import Dataset
 from ncf.network.likelihoods import CLIP
 from ncf.network.state import State
 
@@ -21,11 +20,13 @@ class PixelMixture(Backpropagated):
     """
 
     likelihood = "bernoulli"
+    names = ["image", "components"]
+    abilities = frozenset({"project", "own_prior", "exact_log_p"})
 
-    def __init__(self, config: PixelMixtureConfig, data: Dataset, rng: np.random.Generator, device: str | torch.device = "cpu"):
-        """Means from the mean image with a third of a random training image's difference to it; spreads 0.4; equal weights."""
-        self.config = config
-        x = data.splits["train"].x.to(device)
+    def __init__(self, config: PixelMixtureConfig, images: Tensor, rng: np.random.Generator, device: str | torch.device = "cpu"):
+        """Means from the mean of the training images (N, J_0) with a third of a random one's difference to it; spreads 0.4; equal weights."""
+        self.config, self.code_size = config, config.components
+        x = images.to(device)
         rows = torch.from_numpy(rng.choice(len(x), size=config.components, replace=config.components > len(x))).to(x.device)
         self.parameters = {
             "logits": torch.zeros(config.components, device=x.device),
@@ -71,12 +72,12 @@ class PixelMixture(Backpropagated):
     # --- the loop's protocol --------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def settle(self, x: Tensor, observed: Tensor | None = None, steps: int | None = None) -> State:
+    def settle(self, x: Tensor, observed: Tensor | None = None, steps: int | None = None, y: Tensor | None = None) -> State:
         """Responsibilities from the observed pixels, and the image expected from them."""
         f_top = self.fits(x, self.parameters, observed).softmax(1)
         mu = self.project(f_top)
         r = x - mu if observed is None else (x - mu) * observed
-        return State([x, f_top], [x, f_top], [mu], [r], [r], observed)
+        return State([x, f_top], [x, f_top], [mu], [r], [r])
 
     def local_updates(self, state: State, y: Tensor | None, rng: np.random.Generator) -> dict[str, Tensor]:
         return self.gradient(lambda P: self.fits(state.z[0], P).logsumexp(1).mean())

@@ -9,7 +9,18 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ncf import plugins
 from ncf.config.keys import nearest_key
-from ncf.config.schema import DATASETS, LOGGERS, MODEL_FAMILIES, DatasetConfig, GNCNConfig, MetricsConfig, SampleConfig, TrainConfig
+from ncf.config.schema import (
+    DATASETS,
+    LOGGERS,
+    MODEL_FAMILIES,
+    DatasetConfig,
+    GNCNConfig,
+    MetricsConfig,
+    SampleConfig,
+    TermsConfig,
+    TrainConfig,
+    modern,
+)
 from ncf.errors import UserError, nearest
 
 
@@ -19,7 +30,7 @@ def build(config: DictConfig | dict, schema: type) -> Any:
     Keys that the schema does not have are refused (``+typo=1`` passes Hydra), as are values outside their range.
     """
     plain = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else dict(config)
-    plain = {name: value for name, value in plain.items() if name != "hydra"}
+    plain = modern({name: value for name, value in plain.items() if name != "hydra"})
     nested = {}
     if schema is TrainConfig:
         if not isinstance(plain.get("model"), dict):
@@ -62,9 +73,13 @@ def first_unknown(plain: dict, schema: type, prefix: str) -> str | None:
     for name, value in plain.items():
         if name not in known:
             return f"{prefix}{name}"
-        inner = known[name].default_factory
+        inner, nested = known[name].default_factory, known[name].metadata.get("each")
         if is_dataclass(inner) and isinstance(value, dict):
             deeper = first_unknown(value, inner, f"{prefix}{name}.")
+            if deeper:
+                return deeper
+        for entry, terms in value.items() if nested and isinstance(value, dict) else ():
+            deeper = first_unknown(terms, nested, f"{prefix}{name}.{entry}.") if isinstance(terms, dict) else None
             if deeper:
                 return deeper
     return None
@@ -93,6 +108,9 @@ def check_ranges(node: Any, prefix: str = "") -> None:
             check_ranges(value, f"{name}.")
         elif value is None:
             continue
+        elif "each" in rule:
+            for entry, terms in value.items():
+                check_ranges(terms, f"{name}.{entry}.")
         elif isinstance(value, list) and any(isinstance(element, (list, dict)) for element in value):  # OmegaConf lets them pass
             raise UserError(f"{name}={value}: must be a plain list, e.g. {name}=[{', '.join(str(v) for v in f.default_factory())}]")
         elif "choices" in rule and value not in rule["choices"]:
@@ -111,8 +129,8 @@ def check_train(config: TrainConfig) -> None:
     layers = getattr(config.model, "layers", None)
     if layers is not None and (not layers or min(layers) < 1):
         raise UserError(f"model.layers={layers}: give at least one layer, each with at least one unit, e.g. model.layers=[360,360]")
-    if isinstance(config.model, GNCNConfig):
-        check_gncn(config.model)
+    if isinstance(config.model, TermsConfig):
+        check_terms(config.model)
     check_dataset(config.dataset)
     config.logger = chosen_loggers(config.logger)
     if config.data_dir:  # an evaluation or a report finds it from anywhere
@@ -159,9 +177,9 @@ def check_masks(masks: list[str]) -> None:
             raise UserError(f"masks: unknown mask {mask!r}; {nearest(mask, known)}")
 
 
-def check_gncn(config: GNCNConfig) -> None:
+def check_terms(config: TermsConfig) -> None:
     """What relates several keys of a network."""
-    if config.lateral.enabled:
+    if isinstance(config, GNCNConfig) and config.lateral.enabled:
         sizes = columns_per_layer(config)
         for layer, (units, column) in enumerate(zip(config.layers, sizes), start=1):
             if column < 1 or units % column:
@@ -170,7 +188,7 @@ def check_gncn(config: GNCNConfig) -> None:
                     f"change model.layers or model.lateral.columns={list(sizes)}"
                 )
     least = config.precision.shrinkage * config.precision.floor  # no eigenvalue of Sigma falls below it: see move_covariance
-    if config.precision.kind == "published" and len(config.layers) > 1 and config.settle.beta >= 2 * least:
+    if config.precision.kind == "published" and not (isinstance(config, GNCNConfig) and len(config.layers) == 1) and config.settle.beta >= 2 * least:
         raise UserError(
             f"model.precision: shrinkage * floor is {least:g}; it must be above beta / 2 = {config.settle.beta / 2:g}, or -beta e_l may overshoot"
         )

@@ -84,7 +84,7 @@ def command(config: dict, place: dict | None = None, exact: dict | None = None) 
 def exact(summary: dict) -> dict:
     """What the last digits of a run depend on beside its config: threads, and the type of products."""
     hardware, settle = summary.get("hardware") or {}, summary.get("settle") or {}
-    found = {"threads": hardware.get("threads"), "compute.precision": settle.get("products")}
+    found = {"threads": hardware.get("threads"), "compute.dtype": settle.get("products")}
     return {key: value for key, value in found.items() if value}
 
 

@@ -14,7 +14,7 @@ SYNONYMS = {
     "hidden": "layers", "n_hidden": "layers", "hidden_sizes": "layers", "sizes": "layers",
     "phi": "activation", "act": "activation", "weight_decay": "l2",
     "skip": "skips", "split": "split_seed", "n_images": "n_train", "datadir": "data_dir", "outdir": "output_dir",
-    "half": "mask", "masks": "mask", "dtype": "compute.precision", "dir": "run_dir", "out": "output",
+    "half": "mask", "masks": "mask", "dtype": "compute.dtype", "dir": "run_dir", "out": "output",
 }  # fmt: skip
 FIRST = ("", "model.settle", "model", "optimizer", "dataset", "metrics")  # what is meant first where several keys end in the same word
 HANDLES = ("kind", "enabled", "names")  # the key by which a section is chosen: model.precision=none means model.precision.kind=none

@@ -15,7 +15,7 @@ from ncf.config.arguments import quote_paths
 from ncf.config.checks import flat_keys
 from ncf.config.compose import composed
 from ncf.config.keys import handle, nearest_key
-from ncf.config.schema import MODEL_FAMILIES, DatasetConfig, EvalConfig, MetricsConfig, SampleConfig, TrainConfig
+from ncf.config.schema import MODEL_FAMILIES, RENAMED, DatasetConfig, EvalConfig, MetricsConfig, SampleConfig, TrainConfig
 from ncf.errors import UserError, nearest
 from ncf.runs import memory
 
@@ -116,6 +116,19 @@ def config_dir_of(arguments: list[str]) -> str | None:
     from hydra._internal.utils import get_args_parser
 
     return get_args_parser().parse_known_args([a for a in arguments if a not in ("-h", "--help", "--version")])[0].config_dir
+
+
+def renamed(arguments: list[str]) -> list[str]:
+    """Overrides with the keys of 0.1 under their names now."""
+
+    def now(argument: str) -> str:
+        key = argument.split("=", 1)[0]
+        for old, new in RENAMED.items():
+            if key == old or key.startswith(f"{old}."):
+                return new + argument.removeprefix(old)
+        return argument
+
+    return [now(argument) for argument in arguments]
 
 
 def require_fitting(name: str, arguments: list[str]) -> None:
@@ -243,6 +256,10 @@ def key_lines(schema: type, values: dict | None, nested: dict[str, type | None],
             sections += ["", f"  {prefix}{f.name}: {f.metadata['help']}", *key_lines(inner, value, {}, f"{prefix}{f.name}.")]
             continue
         if f.metadata.get("recorded"):
+            continue
+        if "each" in f.metadata and value:
+            for entry, terms in value.items():
+                plain += [f"    {prefix}{f.name}.{entry}.{key}={term}" for key, term in (terms or {}).items() if term not in (None, 0)]
             continue
         shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value).replace(" ", "")
         line = f"    {prefix + f.name + '=' + shown:<42} {f.metadata['help']}"

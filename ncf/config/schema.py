@@ -73,31 +73,80 @@ class ConstraintConfig:
     radius: float = key(1.0, "the norm that is limited or set", above=0)
 
 
-@dataclass
-class GNCNConfig:
-    """A generative neural coding network: every variant is a set of these terms (paper.md, sections 2 and 3)."""
+ACTIVATIONS = ("identity", "relu", "tanh", "sigmoid")
+OBSERVATIONS = ("image", "label")
 
-    family: str = key("gncn", "family of models", choices=("gncn",))
-    name: str = key("gncn", "name shown in reports")
-    layers: list[int] = key([360, 360, 360], "units of z_1 .. z_L, from the image up")
-    activation: str = key("relu", "phi on z_1 .. z_L", choices=("identity", "relu", "tanh", "sigmoid"))
-    prediction: str = key("relu", "g on the predictions mu_1 .. mu_{L-1}", choices=("identity", "relu", "tanh", "sigmoid"))
+
+@dataclass
+class TermsConfig:
+    """The terms of a network's equations (paper.md, sections 2 and 3), for every population that does not say otherwise."""
+
+    family: str = key("", "family of models")
+    name: str = key("", "name shown in reports")
+    activation: str = key("relu", "phi on the states z", choices=ACTIVATIONS)
+    prediction: str = key("relu", "g on the predictions mu of hidden populations", choices=ACTIVATIONS)
     likelihood: str = key(
         "bernoulli",
         "of the image: bernoulli (g_0 sigmoid) or gaussian (g_0 identity; BCE clips its mu_0 to (0, 1))",
         choices=("bernoulli", "gaussian"),
     )
-    target: str = key("activity", "what e_1 .. compare with the prediction: activity phi(z_l) or state z_l", choices=("activity", "state"))
-    error_synapses: str = key("learned", "feedback through E_l (learned, t2) or W_l^T (tied, t1)", choices=("learned", "tied"))
-    error_rate: float = key(1.0, "rate of the update of E_l against that of W_l (adam adapts to it: it matters with sgd)", least=0)
-    derivative: bool = key(False, "multiply the feedback by phi'(z_l)")
-    skips: bool = key(False, "generative skips M_l from layer l to l-2 (PDH)")
+    target: str = key("activity", "what hidden errors e compare with the prediction: activity phi(z) or state z", choices=("activity", "state"))
+    error_synapses: str = key("learned", "feedback through E (learned, t2) or W^T (tied, t1)", choices=("learned", "tied"))
+    error_rate: float = key(1.0, "rate of the update of E against that of W (adam adapts to it: it matters with sgd)", least=0)
+    derivative: bool = key(False, "multiply the feedback by phi'(z)")
     init_sd: float = key(0.05, "standard deviation of the starting synapses", above=0)
     prior: PriorConfig = section(PriorConfig, "prior on the states")
-    lateral: LateralConfig = section(LateralConfig, "lateral competition")
-    precision: PrecisionConfig = section(PrecisionConfig, "precision of the hidden layers")
+    precision: PrecisionConfig = section(PrecisionConfig, "precision of the hidden populations")
     constraint: ConstraintConfig = section(ConstraintConfig, "norm of the synapses")
     settle: SettleConfig = section(SettleConfig, "settling (inference)")
+
+
+@dataclass
+class GNCNConfig(TermsConfig):
+    """The short form: a chain of layers above the image, each predicting the one below (and with skips the one below that)."""
+
+    family: str = key("gncn", "family of models", choices=("gncn",))
+    name: str = key("gncn", "name shown in reports")
+    layers: list[int] = key([360, 360, 360], "units of z_1 .. z_L, from the image up")
+    skips: bool = key(False, "generative skips M_l from layer l to l-2 (PDH)")
+    lateral: LateralConfig = section(LateralConfig, "lateral competition")
+
+
+@dataclass
+class CompetitionConfig:
+    self_excitation: float = key(0.15, "alpha_e (published: 0.13)", least=0)
+    inhibition: float = key(0.1, "alpha_h (published: 0.125)", least=0)
+
+
+@dataclass
+class PopulationConfig:
+    """Units that settle together; what is null is as the network's own key of that name says."""
+
+    size: int | None = key(None, "units; null: as many as the data that is observed", least=1)
+    observed: str | None = key(None, "what the data may show of it: image or label; null: hidden", choices=OBSERVATIONS)
+    likelihood: str | None = key(None, "of an observed population", choices=("bernoulli", "gaussian", "categorical"))
+    activation: str | None = key(None, "phi", choices=ACTIVATIONS)
+    prediction: str | None = key(None, "g", choices=ACTIVATIONS)
+    target: str | None = key(None, "activity or state", choices=("activity", "state"))
+    columns: int = key(0, "units per column of lateral competition; 0: none compete", least=0)
+    prior: str | None = key(None, "prior on its states", choices=("none", "laplace", "gaussian", "cauchy"))
+    precision: str | None = key(None, "its kind of precision", choices=("none", "whitened", "published"))
+
+
+@dataclass
+class CircuitConfig(TermsConfig):
+    """A network written out: populations, and bundles of synapses between them (`ncf.network.circuit`)."""
+
+    family: str = key("circuit", "family of models", choices=("circuit",))
+    name: str = key("circuit", "name shown in reports")
+    populations: dict[str, PopulationConfig] = key(
+        {}, "name: {size: 360, columns: 12} or {observed: image}; see PopulationConfig", each=PopulationConfig
+    )
+    bundles: list[str] = key([], "'source -> target': the source's activity predicts the target")
+    feedback: list[str] | None = key(
+        None, "'target -> source', optionally tied or learned: the target's errors move the source; null: one for every bundle"
+    )
+    lateral: CompetitionConfig = section(CompetitionConfig, "lateral competition within columns")
 
 
 # --- the baselines ----------------------------------------------------------------------------------------------------
@@ -195,14 +244,14 @@ class MetricsConfig:
     batch_size: int = key(500, "images settled together when measuring", least=1)
     samples: int = key(5000, "log_p: S, draws from the prior", least=2)
     encoder_samples: int = key(200, "log_p_encoder: draws from the encoder per image", least=1)
-    prior: MixtureConfig = section(MixtureConfig, "the Gaussian mixture over top activities")
+    mixture: MixtureConfig = section(MixtureConfig, "the Gaussian mixture over top activities")
     annealing: AnnealingConfig = section(AnnealingConfig, "log_p_annealed: annealed importance sampling")
     cache: bool = key(True, "keep the training images' latents and the fitted mixture beside the checkpoint", place=True)
 
 
 @dataclass
 class ComputeConfig:
-    precision: str = key(
+    dtype: str = key(
         "auto",
         "type of settling's matrix products: float32, bf16, or auto (bf16 where the hardware gains by it); states and synapses are always float32",
         choices=("auto", "float32", "bf16"),
@@ -287,7 +336,13 @@ class SampleConfig:
     output: str | None = key(None, "folder to write; null: NAME-samples beside the checkpoint")
 
 
-MODEL_FAMILIES = {"gncn": GNCNConfig, "autoencoder": AutoencoderConfig, "pixel_mixture": PixelMixtureConfig, "classifier": ClassifierConfig}
+MODEL_FAMILIES = {
+    "gncn": GNCNConfig,
+    "circuit": CircuitConfig,
+    "autoencoder": AutoencoderConfig,
+    "pixel_mixture": PixelMixtureConfig,
+    "classifier": ClassifierConfig,
+}
 
 
 def register_schemas() -> None:
@@ -301,6 +356,19 @@ def register_schemas() -> None:
     for group, schemas in {"model": MODEL_FAMILIES, "dataset": {"dataset": DatasetConfig}, "metrics": {"metrics": MetricsConfig}}.items():
         for name, schema in schemas.items():
             store.store(group=group, name=f"{name}_schema", node=schema)
+
+
+RENAMED = {"compute.precision": "compute.dtype", "metrics.prior": "metrics.mixture"}  # what 0.1 called it -> its name now
+
+
+def modern(plain: dict) -> dict:
+    """A config as plain dicts with the keys of 0.1 under their names now."""
+    plain = dict(plain)
+    for (section, old), (_, new) in ((old.split("."), new.split(".")) for old, new in RENAMED.items()):
+        node = plain.get(section)
+        if isinstance(node, dict) and old in node:
+            plain[section] = {new if name == old else name: value for name, value in node.items()}
+    return plain
 
 
 # --- the schema as a whole --------------------------------------------------------------------------------------------

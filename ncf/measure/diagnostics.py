@@ -6,8 +6,9 @@ from torch import Tensor
 
 from ncf.data.streams import stream
 from ncf.measure.latents import TrainingLatents, quiet_fit
-from ncf.measure.metrics import bce, tod
+from ncf.network.discrepancy import bce, tod
 from ncf.network.mixture import fit_mixture
+from ncf.network.state import State
 
 N_LATENTS = 500  # training images behind the quick prior of the samples
 ACTIVE = 1e-3  # a unit with |f| above this counts as active
@@ -32,27 +33,34 @@ def alternation(network, x: Tensor) -> float:
     """
     seen: list[Tensor] = []
     for state in network.trajectory(network.rest(x)):
-        seen = [*seen[-2:], torch.cat(state.z[1:], dim=1)]
+        seen = [*seen[-2:], torch.cat([state.z[i] for i in state.free], dim=1)]
     if len(seen) < 3:
         return 0.0
     return torch.cosine_similarity(seen[2] - seen[1], seen[1] - seen[0], dim=1).mean().item()
 
 
-def activity(state) -> list[dict[str, float]]:
-    """Per hidden layer: units; share of them active, mean over images; share active on no image; mean |f| of the active."""
+def activity(state: State, names: list[str]) -> list[dict]:
+    """Per population that moves (else all but the image): its name, its units, the share of them active on an image and on none, mean |f| of the active."""
     layers = []
-    for f in state.f[1:]:
+    for i in state.free or range(1, len(state.f)):
+        f = state.f[i]
         active = f.abs() > ACTIVE
         strength = f.abs()[active].mean().item() if active.any() else 0.0
         layers.append(
-            {"units": f.shape[1], "active": active.float().mean().item(), "silent": (~active.any(0)).float().mean().item(), "strength": strength}
+            {
+                "name": names[i],
+                "units": f.shape[1],
+                "active": active.float().mean().item(),
+                "silent": (~active.any(0)).float().mean().item(),
+                "strength": strength,
+            }
         )
     return layers
 
 
 def receptive_fields(network, n: int) -> np.ndarray:
     """The n rows of W_1 with the largest norm, (n, J_0): what one unit of layer 1 adds to the image's drive."""
-    rows = network.parameters["W1"].detach().cpu()
+    rows = network.fields.cpu()
     strongest = torch.linalg.vector_norm(rows, dim=1).argsort(descending=True, stable=True)[:n]
     return rows[strongest].numpy()
 
@@ -62,14 +70,13 @@ def samples(network, training: TrainingLatents, n: int) -> tuple[Tensor, str]:
 
     The model's own where it has one; else the mixture of log p(x) where that has been fitted; else a quick one of N_LATENTS training images.
     """
-    own = getattr(network, "own_prior", None)
-    if own is not None:
-        return network.project(own.sample(n, stream(0, "report samples"))), "the model's own prior"
+    if "own_prior" in network.abilities:
+        return network.project(network.own_prior.sample(n, stream(0, "report samples"))), "the model's own prior"
     prior, images = training.kept_prior, training.images[:N_LATENTS]
-    n_latents = training.config.prior.latents if prior else N_LATENTS
+    n_latents = training.config.mixture.latents if prior else N_LATENTS
     if prior is None:
         with quiet_fit():
-            prior = fit_mixture(network.settle(images).f[-1], most_components=10, floor=training.config.prior.floor, seed=0)
+            prior = fit_mixture(network.settle(images).code, most_components=10, floor=training.config.mixture.floor, seed=0)
     components, fitted = f"{len(prior.weights)} component{'s' * (len(prior.weights) != 1)}", min(n_latents, len(training.images))
     words = f"a Gaussian mixture ({components}, fitted to {fitted:,} training images)"
     return network.project(prior.sample(n, stream(0, "report samples"))), words

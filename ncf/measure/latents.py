@@ -23,6 +23,7 @@ from ncf.data.datasets import Dataset
 from ncf.data.streams import stream
 from ncf.errors import UserError
 from ncf.network.mixture import Mixture, fit_mixture
+from ncf.network.model import Model
 from ncf.runs import memory
 from ncf.runs.files import write_whole
 
@@ -32,7 +33,7 @@ LAYOUT = 1  # of the cached files; raise it when what they hold changes its mean
 class TrainingLatents:
     """The training images of `data` as `network` sees them; `checkpoint` is the file that holds its weights, if there is one."""
 
-    def __init__(self, network, data: Dataset, config: MetricsConfig, checkpoint: Path | None = None):
+    def __init__(self, network: Model, data: Dataset, config: MetricsConfig, checkpoint: Path | None = None):
         self.network, self.data, self.config, self.checkpoint = network, data, config, checkpoint
 
     @cached_property
@@ -49,14 +50,14 @@ class TrainingLatents:
         """Settled top activities f_L of all training images, (N, J_L)."""
 
         def settle() -> dict[str, Tensor]:
-            return {"f_top": torch.cat([self.network.settle(part).f[-1] for part in self.images.split(self.config.batch_size)])}
+            return {"f_top": torch.cat([self.network.settle(part).code for part in self.images.split(self.config.batch_size)])}
 
         return self.kept("latents", {}, settle)["f_top"]
 
     @cached_property
     def prior(self) -> Mixture:
-        """The mixture fitted to the first `prior.latents` of them (the training images stand in random order)."""
-        wanted = self.config.prior
+        """The mixture fitted to the first `mixture.latents` of them (the training images stand in random order)."""
+        wanted = self.config.mixture
 
         def fit() -> dict[str, Tensor]:
             if len(self.images) < 2:
@@ -103,7 +104,7 @@ class TrainingLatents:
         """The prior where a metric has had it fitted and kept; None where it would have to be made."""
         if self.checkpoint is None or not self.file("prior").exists():
             return None
-        tensors = read_kept(self.file("prior"), self.made_from("prior", asdict(self.config.prior)))
+        tensors = read_kept(self.file("prior"), self.made_from("prior", asdict(self.config.mixture)))
         return tensors and Mixture(**{name: tensor.to(self.images.device) for name, tensor in tensors.items()})
 
     @cached_property

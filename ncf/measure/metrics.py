@@ -16,29 +16,11 @@ from ncf.measure.annealing import anneal
 from ncf.measure.density import BLOCKS, Estimate, encoder_estimates, monte_carlo
 from ncf.measure.latents import TrainingLatents, require_room
 from ncf.network.likelihoods import LIKELIHOODS
-from ncf.network.state import State
+from ncf.network.model import Model
 from ncf.runs import memory
 
-CLIP = 1e-7  # probabilities are kept this far from 0 and 1 in BCE
 
-
-def bce(state: State) -> Tensor:
-    """BCE = -sum over pixels [ x ln mu_0 + (1 - x) ln(1 - mu_0) ] after settling on x, mu_0 clipped at 1e-7, (B,)."""
-    x, mu = state.z[0], state.mu[0].clamp(CLIP, 1 - CLIP)
-    return -(x * mu.log() + (1 - x) * (1 - mu).log()).sum(1)
-
-
-def tod(state: State) -> Tensor:
-    """Total discrepancy ToD = -sum over layers of |r_l|^2: no half, before precision, (B,)."""
-    return -sum(r.square().sum(1) for r in state.r)
-
-
-def losses(network, state: State, y: Tensor | None) -> tuple[Tensor, Tensor]:
-    """BCE and ToD, (B,) each: what the loop logs and, the first, selects by. A model without a decoder has its own in their place."""
-    return network.losses(state, y) if hasattr(network, "losses") else (bce(state), tod(state))
-
-
-def masked_mse(network, x: Tensor, observed: Tensor, steps: int | None = None) -> Tensor:
+def masked_mse(network: Model, x: Tensor, observed: Tensor, steps: int | None = None) -> Tensor:
     """M-MSE: squared error of mu_0 over the pixels that settling did not see (observed == 0), summed per image, (B,)."""
     mu = network.settle(x, observed=observed, steps=steps).mu[0]
     return ((x - mu).square() * (1 - observed)).sum(1)
@@ -85,7 +67,7 @@ def nothing_to_hide(kind: str, image_shape: tuple[int, int]) -> str | None:
 class Subject:
     """A model on one split: its images, what settling leaves on them (made once for all metrics), and the training images' latents."""
 
-    def __init__(self, network, data: Dataset, split: str, config: MetricsConfig, training: TrainingLatents):
+    def __init__(self, network: Model, data: Dataset, split: str, config: MetricsConfig, training: TrainingLatents):
         part = data.splits[split].first(config.n_images)
         self.network, self.data, self.config, self.training = network, data, config, training
         self.x, self.y = part.x, part.y
@@ -99,7 +81,7 @@ class Subject:
         for start in range(0, len(self.x), self.config.batch_size):
             rows = slice(start, start + self.config.batch_size)
             state = self.network.settle(self.x[rows])
-            parts.append((*losses(self.network, state, None if self.y is None else self.y[rows]), state.f[-1]))
+            parts.append((*self.network.losses(state, None if self.y is None else self.y[rows]), state.code))
         return tuple(torch.cat(part) for part in zip(*parts))
 
     @cached_property
@@ -110,9 +92,11 @@ class Subject:
     @cached_property
     def refills(self) -> int | None:
         """Of several ways to complete an image, the one that is best on (at most 2,000) validation images; None where there is one."""
-        choices = getattr(self.network, "completion_steps", (None,))
+        if "refill" not in self.network.abilities:
+            return None
+        choices = self.network.completion_steps
         seen = self.data.splits["validation"].x[:2000]
-        return choices[0] if len(choices) == 1 else min(choices, key=lambda steps: self.completed(seen, steps).mean().item())
+        return min(choices, key=lambda steps: self.completed(seen, steps).mean().item())
 
     def completed(self, x: Tensor, steps: int | None) -> Tensor:
         """M-MSE of images x, (N,)."""
@@ -129,7 +113,7 @@ def completion(subject: Subject) -> dict:
 
 def class_error(subject: Subject) -> dict:
     """%Err: share of images whose class a logistic regression on f_L of the training images gets wrong; a classifier's own error."""
-    if getattr(subject.network, "classify", None):
+    if "classify" in subject.network.abilities:
         return summarize(100.0 * (subject.settled[2].argmax(1) != subject.y))
     found = subject.training.classifier.predict(subject.settled[2].double().cpu().numpy())
     return summarize(100.0 * (torch.from_numpy(found) != subject.y.cpu())) | {"training_images": len(subject.training.activities)}
@@ -137,7 +121,7 @@ def class_error(subject: Subject) -> dict:
 
 def log_p(subject: Subject) -> dict:
     """log p(x): exact where the model can tell it, else by Monte Carlo from the fitted mixture."""
-    if getattr(subject.network, "exact_log_p", None):
+    if "exact_log_p" in subject.network.abilities:
         return summarize(subject.network.exact_log_p(subject.x)) | {"exact": True}
     return sampled_log_p(subject, subject.training.prior) | {"components": len(subject.training.prior.weights)}
 
@@ -204,7 +188,7 @@ METRICS = {
     "tod": Metric("ToD", "per image", lambda subject: summarize(subject.settled[1]), MEANINGS["tod"], "project", higher=True),
     "m_mse": Metric("M-MSE", "per image", completion, MEANINGS["m_mse"], "project"),
     "class_err": Metric("%Err", "%", class_error, MEANINGS["class_err"], "classes"),
-    "log_p": Metric("log p(x)", "nats per image", log_p, MEANINGS["log_p"], "drive", higher=True),
+    "log_p": Metric("log p(x)", "nats per image", log_p, MEANINGS["log_p"], "project", higher=True),
     "log_p_own": Metric(
         "log p(x), own prior",
         "nats per image",
@@ -220,7 +204,7 @@ METRICS = {
         "nats per image",
         lambda subject: annealed_log_p(subject, subject.training.prior),
         MEANINGS["log_p_annealed"],
-        "drive",
+        "project",
         higher=True,
     ),
     "log_p_annealed_own": Metric(
@@ -234,7 +218,6 @@ METRICS = {
 }
 LACKS = {
     "project": "the model has no decoder",
-    "drive": "the model has no decoder",
     "own_prior": "the model has no prior of its own over the top activities",
     "posterior": "the model has no encoder that gives a distribution",
     "classes": "the images have no classes",
@@ -273,20 +256,20 @@ def require_measurable(network, data: Dataset, config: MetricsConfig) -> None:
 def left_out(network, data: Dataset, names: list[str], mask: str = "right") -> dict[str, str]:
     """Metrics that do not apply to the model or the data, each with the reason."""
     labelled = all(split.y is not None for split in data.splits.values())
-    has = {need: labelled if need == "classes" else getattr(network, need, None) is not None for need in LACKS}
+    has = {need: labelled if need == "classes" else need in network.abilities for need in LACKS}
     reasons = {name: LACKS[METRICS[name].needs] for name in names if METRICS[name].needs and not has[METRICS[name].needs]}
     if "m_mse" in names and (reason := nothing_to_hide(mask, data.image_shape)):
         reasons.setdefault("m_mse", reason)
-    if "class_err" in names and labelled and not getattr(network, "classify", None) and len(data.splits["train"].y.unique()) < 2:
+    if "class_err" in names and labelled and "classify" not in network.abilities and len(data.splits["train"].y.unique()) < 2:
         reasons.setdefault("class_err", "the training images are all of one class")
     densities = [name for name in names if name.startswith("log_p") or name == "elbo"]
-    if len(data.splits["train"]) < 2 and not getattr(network, "exact_log_p", None):
+    if len(data.splits["train"]) < 2 and "exact_log_p" not in network.abilities:
         reasons |= {name: "no mixture can be fitted to a single training image" for name in {"log_p", "log_p_annealed"} & set(names) - set(reasons)}
-    if getattr(network, "exact_log_p", None):
+    if "exact_log_p" in network.abilities:
         reasons |= {name: "log p(x) of the model is exact" for name in densities if name != "log_p" and name not in reasons}
     if (
-        (likelihood := getattr(network, "likelihood", None))
-        and LIKELIHOODS[likelihood].discrete
+        "project" in network.abilities
+        and LIKELIHOODS[likelihood := network.likelihood].discrete
         and not all(binary(split.x) for name, split in data.splits.items() if name != "train")
     ):
         reasons |= {name: f"a {likelihood} likelihood gives grey images no probability" for name in densities if name not in reasons}

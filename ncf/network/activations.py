@@ -11,7 +11,8 @@ from torch import Tensor
 class Activation:
     name: str
     value: Callable[..., Tensor]  # value(z, out=tensor)
-    slope: Callable[[Tensor, Tensor], Tensor]  # slope(z, f) with f = phi(z) already known
+    slope: Callable[[Tensor, Tensor], Tensor] | None  # slope(z, f) with f = phi(z) already known; None: of predictions alone
+    silent: bool  # phi(0) = 0: at rest it drives nothing
 
 
 def identity(z: Tensor, out: Tensor | None) -> Tensor:
@@ -22,9 +23,14 @@ def relu(z: Tensor, out: Tensor | None) -> Tensor:
     return torch.clamp(z, min=0, out=out)
 
 
+def softmax(z: Tensor, out: Tensor | None) -> Tensor:
+    return z.softmax(1) if out is None else out.copy_(z.softmax(1))
+
+
 ACTIVATIONS = {
-    "identity": Activation("identity", identity, lambda z, f: torch.ones_like(z)),
-    "relu": Activation("relu", relu, lambda z, f: (z >= 0).to(z.dtype)),  # phi'(0) = 1: with 0 a tied network never leaves rest
-    "tanh": Activation("tanh", torch.tanh, lambda z, f: 1 - f * f),
-    "sigmoid": Activation("sigmoid", torch.sigmoid, lambda z, f: f * (1 - f)),
+    "identity": Activation("identity", identity, lambda z, f: torch.ones_like(z), silent=True),
+    "relu": Activation("relu", relu, lambda z, f: (z >= 0).to(z.dtype), silent=True),  # phi'(0) = 1: with 0 a tied network never leaves rest
+    "tanh": Activation("tanh", torch.tanh, lambda z, f: 1 - f * f, silent=True),
+    "sigmoid": Activation("sigmoid", torch.sigmoid, lambda z, f: f * (1 - f), silent=False),
+    "softmax": Activation("softmax", softmax, None, silent=False),
 }

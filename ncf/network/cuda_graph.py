@@ -14,22 +14,23 @@ from torch import Tensor
 from ncf.network.state import State
 
 
-def settle(network, x: Tensor, observed: Tensor | None, steps: int) -> State:
-    """`network.settle_plainly`, replayed from the second batch of a shape on; with a tolerance the steps are decided one by one."""
+def settle(network, given: dict[int, Tensor], masks: dict[int, Tensor], steps: int) -> State:
+    """The plain equations, replayed from the second batch of a shape on; with a tolerance the steps are decided one by one."""
     if network.config.settle.tolerance or steps == 0:
-        return network.settle_plainly(x, observed, steps)
-    key = (x.shape, x.dtype, None if observed is None else observed.shape, steps, network.product_dtype, astuple(network.config.settle))
+        return network.settle_from(network.rest_on(given, masks), steps)
+    shapes = [(i, tuple(x.shape), x.dtype) for tensors in (given, masks) for i, x in tensors.items()]
+    key = (*shapes, len(masks), steps, network.product_dtype, astuple(network.config.settle))
     if key not in network.recordings:
-        network.recordings[key] = Recording(network, x, observed, steps)
-    return network.recordings[key].replay(x, observed)
+        network.recordings[key] = Recording(network, given, masks, steps)
+    return network.recordings[key].replay(given, masks)
 
 
 class Recording:
     """Settling of batches of one shape."""
 
-    def __init__(self, network, x: Tensor, observed: Tensor | None, steps: int):
-        self.x, self.observed = x.clone(), None if observed is None else observed.clone()
-        self.run = lambda: network.settle_plainly(self.x, self.observed, steps)
+    def __init__(self, network, given: dict[int, Tensor], masks: dict[int, Tensor], steps: int):
+        self.given, self.masks = ({i: x.clone() for i, x in tensors.items()} for tensors in (given, masks))
+        self.run = lambda: network.settle_from(network.rest_on(self.given, self.masks), steps)
         state = self.run()
         try:
             self.again, self.state = record(self.run)
@@ -39,10 +40,10 @@ class Recording:
             warnings.warn(f"settling is not recorded, and slower for it: {str(error).splitlines()[0]}", stacklevel=2)
             self.again = None
 
-    def replay(self, x: Tensor, observed: Tensor | None) -> State:
-        self.x.copy_(x)
-        if observed is not None:
-            self.observed.copy_(observed)
+    def replay(self, given: dict[int, Tensor], masks: dict[int, Tensor]) -> State:
+        for own, new in ((self.given, given), (self.masks, masks)):
+            for i, x in new.items():
+                own[i].copy_(x)
         if self.again is None:
             return self.run()
         self.again()
@@ -64,6 +65,8 @@ def copy(state: State) -> State:
     def clone(value):
         if isinstance(value, list):
             return [clone(tensor) for tensor in value]
+        if isinstance(value, dict):
+            return {i: clone(tensor) for i, tensor in value.items()}
         if isinstance(value, Tensor):
             own[id(value)] = own[id(value)] if id(value) in own else value.clone()
             return own[id(value)]

@@ -1,15 +1,14 @@
 """The generative neural coding network: one class for the whole family, equations in the paper's order.
 
 Source: Ororbia and Kifer, "The neural coding framework for learning generative models", Nature Communications 13:2064
-(2022). Rows are samples; layer 0 is the image, layers 1..L are hidden. Symbols (shapes):
+(2022). Rows are samples. A network is a circuit (`ncf.network.circuit`): populations s, t and bundles of synapses between them. Symbols (shapes):
 
-    z_l, f_l = phi(z_l)   state and activity of layer l                          (B, J_l)
-    mu_l, r_l, e_l        prediction of layer l, its residual, its error neurons (B, J_l)
-    W_l                   generative synapses, layer l to l-1                    (J_l, J_{l-1})
-    M_l                   generative skips, layer l to l-2, l >= 2               (J_l, J_{l-2})
-    E_l                   error synapses, e_{l-1} to z_l                         (J_{l-1}, J_l)
-    Sigma_l, Q_l          covariance of layer l given its prediction, and the matrix e_l = r_l Q_l
-    beta, gamma, K        step size, leak, settling steps
+    z_s, f_s = phi_s(z_s)   state and activity of population s                                 (B, J_s)
+    mu_t, r_t, e_t          prediction of population t, its residual, its error neurons        (B, J_t)
+    W_st                    generative synapses: s predicts t (W_l of a chain; M_l two layers down)  (J_s, J_t)
+    E_ts                    error synapses: the errors of t move s (E_l of a chain)            (J_t, J_s)
+    Sigma_t, Q_t            covariance of t given its prediction, and the matrix e_t = r_t Q_t
+    beta, gamma, K          step size, leak, settling steps
 
 A batch's way: `settle` returns a `State`; `local_updates` turns a state into one matrix per bundle of synapses; an optimizer
 adds them; `adapt_precision` and `limit_norms` close the step. Autograd is off in all of it.
@@ -21,30 +20,39 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncf.config.checks import columns_per_layer
-from ncf.config.schema import GNCNConfig
+from ncf.config.schema import CircuitConfig, GNCNConfig
 from ncf.network import cuda_graph, settling, solvers
 from ncf.network.activations import ACTIVATIONS
+from ncf.network.circuit import Circuit, Feedback
+from ncf.network.discrepancy import bce, cross_entropy, tod
+from ncf.network.expand import circuit_of
+from ncf.network.likelihoods import LIKELIHOODS
+from ncf.network.precision import move_covariance, prepare_covariance, whitening
 from ncf.network.priors import PRIOR_SLOPES
 from ncf.network.state import State, at_rest
 
-JITTER = 0.00025  # whitened precision: added to every entry of Sigma at each precision step (released)
-
 
 class GNCN:
-    """One network: its configuration, its synapses (`parameters`) and its precision matrices."""
+    """One network: its circuit, its synapses (`parameters`) and its precision matrices."""
 
-    def __init__(self, config: GNCNConfig, n_pixels: int, rng: np.random.Generator, device: str | torch.device = "cpu"):
+    def __init__(
+        self,
+        config: GNCNConfig | CircuitConfig,
+        n_pixels: int,
+        rng: np.random.Generator,
+        device: str | torch.device = "cpu",
+        n_classes: int = 0,
+    ):
         self.config = config
-        self.sizes = [n_pixels, *config.layers]  # J_0 .. J_L
-        self.depth = len(config.layers)  # L
-        self.columns = [0, *columns_per_layer(config)] if config.lateral.enabled else None
-        self.phi = ACTIVATIONS[config.activation]
-        self.g = ACTIVATIONS[config.prediction]
-        self.g0 = ACTIVATIONS["sigmoid" if config.likelihood == "bernoulli" else "identity"]
-        self.hidden_predicted = range(1, self.depth)  # the layers that have a prediction, and may have precision
+        self.circuit: Circuit = circuit_of(config, {"image": n_pixels} | ({"label": n_classes} if n_classes else {}))
+        populations = self.circuit.populations
+        self.names, self.sizes = self.circuit.names, self.circuit.sizes
+        self.phi = [ACTIVATIONS[p.activation] for p in populations]
+        self.g = [ACTIVATIONS[LIKELIHOODS[p.likelihood].g if p.likelihood else p.prediction] for p in populations[: self.circuit.n_predicted]]
+        self.abilities = frozenset({"settle", "project", "fields"} if self.circuit.predicts_image else {"settle"})
         self.product_dtype: torch.dtype | None = None  # of settling's products; None: that of the images
         self.recordings: dict = {}  # of settling, by shape (ncf.network.cuda_graph)
+        self.plans: dict = {}  # of settling's steps (ncf.network.settling)
         self.parameters: dict[str, Tensor] = {}
         self.sigma: dict[int, Tensor] = {}
         self.q: dict[int, Tensor] = {}
@@ -54,53 +62,63 @@ class GNCN:
         self.limit_norms()
 
     def draw_synapses(self, rng: np.random.Generator, device: torch.device) -> None:
-        """W, M, E ~ N(0, init_sd^2); whitened Sigma = I + U(-0.01, 0.01) off the diagonal; published Sigma = I."""
+        """W, E ~ N(0, init_sd^2); whitened Sigma = I + U(-0.01, 0.01) off the diagonal; published Sigma = I."""
         J = self.sizes
 
         def normal(*shape: int) -> Tensor:
             draw = rng.standard_normal(shape, dtype=np.float32)
             return torch.from_numpy(self.config.init_sd * draw).float().to(device)
 
-        for l in range(1, self.depth + 1):
-            self.parameters[f"W{l}"] = normal(J[l], J[l - 1])
-        if self.config.skips:
-            for l in range(2, self.depth + 1):
-                self.parameters[f"M{l}"] = normal(J[l], J[l - 2])
-        if self.config.error_synapses == "learned":
-            for l in range(1, self.depth + 1):
-                self.parameters[f"E{l}"] = normal(J[l - 1], J[l])
-        if self.config.precision.kind != "none":
-            for l in self.hidden_predicted:
-                sigma = torch.eye(J[l])
-                if self.config.precision.kind == "whitened":
-                    noise = torch.from_numpy(rng.uniform(-0.01, 0.01, (J[l], J[l])).astype(np.float32))
-                    sigma += noise.fill_diagonal_(0)
-                    self.parameters[f"Sigma{l}"] = sigma.to(device)
-                self.sigma[l] = self.parameters.get(f"Sigma{l}", sigma.to(device))
+        for arrow in (*self.circuit.bundles, *self.circuit.feedback):
+            if arrow.name is not None:
+                self.parameters[arrow.name] = normal(J[arrow.source], J[arrow.target])
+        for i, p in enumerate(self.circuit.populations):
+            if p.precision == "none":
+                continue
+            sigma = torch.eye(p.size)
+            if p.precision == "whitened":
+                noise = torch.from_numpy(rng.uniform(-0.01, 0.01, (p.size, p.size)).astype(np.float32))
+                sigma += noise.fill_diagonal_(0)
+                self.parameters[f"Sigma{p.label}"] = sigma.to(device)
+            self.sigma[i] = self.parameters.get(f"Sigma{p.label}", sigma.to(device))
 
     # --- settling (inference) -----------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def settle(self, x: Tensor, observed: Tensor | None = None, steps: int | None = None) -> State:
-        """The state after K steps on images x (B, J_0), from rest: `settle_plainly` at the speed of its matrix products.
+    def settle(
+        self,
+        x: Tensor | dict[str, Tensor],
+        observed: Tensor | dict[str, Tensor] | None = None,
+        steps: int | None = None,
+        y: Tensor | None = None,
+    ) -> State:
+        """The state after K steps from rest, on images x (B, J_0) and, where a population observes labels, classes y (B,).
 
-        Pixels with ``observed == 0`` carry no error (masked settling); their prediction is the completion.
+        Units with ``observed == 0`` are unseen: predicted ones carry no error and their prediction is the completion, roots settle freely. A
+        mask is for the image, or a dict says it by what is observed, as x may: ``settle({"image": x, "label": one_hot}, {"image": seen})``.
+        What is not given at all is unseen. This is `settle_plainly` at the speed of its matrix products.
         """
         steps = self.config.settle.steps if steps is None else steps
-        if x.device.type == "cpu":
-            return settling.settle(self, x, observed, steps, self.product_dtype or x.dtype)
-        with torch.autocast(x.device.type, self.product_dtype, enabled=self.product_dtype is not None, cache_enabled=False):
-            return cuda_graph.settle(self, x, observed, steps)
+        given, masks = self.observations(x, observed, y)
+        device = next(iter(given.values())).device
+        if device.type == "cpu":
+            return settling.settle(self, given, masks, steps, self.product_dtype)
+        with torch.autocast(device.type, self.product_dtype, enabled=self.product_dtype is not None, cache_enabled=False):
+            return cuda_graph.settle(self, given, masks, steps)
 
     @torch.no_grad()
-    def settle_plainly(self, x: Tensor, observed: Tensor | None = None, steps: int | None = None) -> State:
+    def settle_plainly(self, x, observed=None, steps: int | None = None, y: Tensor | None = None) -> State:
         """The same by the equations as they stand below, which `ncf.network.settling` is held to."""
-        state, before = self.rest(x, observed), None
-        tolerance = self.config.settle.tolerance
+        return self.settle_from(self.rest(x, observed, y), steps)
+
+    @torch.no_grad()
+    def settle_from(self, state: State, steps: int | None = None) -> State:
+        """A state at rest, settled in place."""
+        before, tolerance = None, self.config.settle.tolerance
         for _ in self.trajectory(state, steps):
             if tolerance:
-                now = torch.cat(state.z[1:], dim=1)
-                state.moving = not (state.steps > self.depth and at_rest(before, now, tolerance))
+                now = torch.cat([state.z[i] for i in state.free], dim=1)
+                state.moving = not (state.steps > len(state.free) and at_rest(before, now, tolerance))
                 if not state.moving:
                     break
                 before = now
@@ -116,69 +134,102 @@ class GNCN:
             state.steps += 1
             yield state
 
-    def rest(self, x: Tensor, observed: Tensor | None = None) -> State:
-        """Before the first step: all states, activities, predictions and errors are zero, e_0 with them."""
-        zeros = [torch.zeros(len(x), size, device=x.device, dtype=x.dtype) for size in self.sizes]
-        z = [x, *(zero.clone() for zero in zeros[1:])]
-        f = [x, *(zero.clone() for zero in zeros[1:])]
-        mu = [zero.clone() for zero in zeros[:-1]]
-        r = zeros[:-1]
-        e = [r_l.clone() if l in self.q else r_l for l, r_l in enumerate(r)]
-        v = None if self.config.settle.solver == "euler" else [zero.clone() for zero in z]
-        return State(z, f, mu, r, e, observed, v)
+    def observations(self, x, observed=None, y: Tensor | None = None) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+        """What the observed populations are clamped to, (B, J), and the masks of those not wholly seen, by population."""
+        shown = dict(x) if isinstance(x, dict) else {"image": x}
+        seen = dict(observed) if isinstance(observed, dict) else {} if observed is None else {"image": observed}
+        first = next(iter(shown.values()))
+        if y is not None and "label" in self.circuit.observed:
+            shown["label"] = torch.nn.functional.one_hot(y, self.sizes[self.circuit.observed["label"]])
+        given, masks = {}, {}
+        for kind, i in self.circuit.observed.items():
+            if kind in shown:
+                given[i] = shown[kind].to(first)
+            else:
+                given[i], seen[kind] = first.new_zeros(len(first), self.sizes[i]), first.new_zeros(self.sizes[i])
+            if kind in seen:
+                masks[i] = seen[kind].to(first)
+        return given, masks
+
+    def free(self, masks: dict[int, Tensor]) -> tuple[int, ...]:
+        """The populations that move: hidden ones, and observed roots that are not wholly seen."""
+        return tuple(i for i, p in enumerate(self.circuit.populations) if p.observed is None or (i in masks and i >= self.circuit.n_predicted))
+
+    def rest(self, x, observed=None, y: Tensor | None = None) -> State:
+        """Before the first step: all states, activities, predictions and errors are zero but for what is given."""
+        return self.rest_on(*self.observations(x, observed, y))
+
+    def rest_on(self, given: dict[int, Tensor], masks: dict[int, Tensor]) -> State:
+        first = next(iter(given.values()))
+        zeros = [torch.zeros(len(first), size, device=first.device, dtype=first.dtype) for size in self.sizes]
+        free = self.free(masks)
+        z = [given[i] * masks[i] if i in free and i in given else given.get(i, zero) for i, zero in enumerate(zeros)]
+        z = [value.clone() if i in free else value for i, value in enumerate(z)]
+        f = [value.clone() if i in free else value for i, value in enumerate(z)]
+        mu = [zero.clone() for zero in zeros[: self.circuit.n_predicted]]
+        r = zeros[: self.circuit.n_predicted]
+        e = [r_i.clone() if i in self.q else r_i for i, r_i in enumerate(r)]
+        v = None if self.config.settle.solver == "euler" else [zero.clone() for zero in zeros]
+        return State(z, f, mu, r, e, masks, v, tops=tuple(self.circuit.tops), free=free)
 
     def move(self, state: State, beta: float, momentum: float = 0.0) -> None:
-        """A. States: z_l += beta ( feedback_l [* phi'(z_l)] - [e_l] - [lateral_l] - gamma z_l - [prior_l] ), f_l = phi(z_l).
+        """A. States: z_s += beta ( sum over t of e_t E_ts [* phi'(z_s)] - [e_s] - [lateral_s] - [prior_s] - gamma z_s ), f_s = phi(z_s).
 
-        beta and m are those of this step (`ncf.network.solvers`); with m, v_l <- m v_l + beta (...), z_l += v_l.
+        beta and m are those of this step (`ncf.network.solvers`); with m, v_s <- m v_s + beta (...), z_s += v_s.
         """
-        gamma = self.config.settle.gamma
-        for l in range(1, self.depth + 1):
-            z, f = state.z[l], state.f[l]
-            d = (state.e[l - 1] @ self.feedback(l)).to(z.dtype)  # (B, J_l)
+        for i in state.free:
+            p, z, f = self.circuit.populations[i], state.z[i], state.f[i]
+            d = self.bottom_up(i, state)  # (B, J_s)
             if self.config.derivative:
-                d.mul_(self.phi.slope(z, f))
-            if l < self.depth:
-                d.sub_(state.e[l])
-            if self.columns:
-                d.sub_(lateral(f, self.columns[l], self.config.lateral.self_excitation, self.config.lateral.inhibition))
-            if self.config.prior.kind != "none":
-                d.sub_(PRIOR_SLOPES[self.config.prior.kind](z, out=torch.empty_like(z)), alpha=self.config.prior.strength)
-            d.sub_(z, alpha=gamma)
+                d.mul_(self.phi[i].slope(z, f))
+            if i < self.circuit.n_predicted:
+                d.sub_(state.e[i])
+            if p.columns:
+                d.sub_(lateral(f, p.columns, self.config.lateral.self_excitation, self.config.lateral.inhibition))
+            if p.prior != "none":
+                d.sub_(PRIOR_SLOPES[p.prior](z, out=torch.empty_like(z)), alpha=self.config.prior.strength)
+            d.sub_(z, alpha=self.config.settle.gamma)
+            if i in state.observed:  # a root of which a part is seen
+                d.mul_(1 - state.observed[i])
             if state.v is None:
                 z.add_(d, alpha=beta)
             else:
-                z.add_(state.v[l].mul_(momentum).add_(d, alpha=beta))
-            self.phi.value(z, out=f)
+                z.add_(state.v[i].mul_(momentum).add_(d, alpha=beta))
+            self.phi[i].value(z, out=f)
 
-    def feedback(self, l: int) -> Tensor:
-        """The synapses that bring e_{l-1} to z_l: E_l if learned, else W_l^T, (J_{l-1}, J_l)."""
-        return self.parameters[f"E{l}"] if self.config.error_synapses == "learned" else self.parameters[f"W{l}"].T
+    def bottom_up(self, i: int, state: State) -> Tensor:
+        """The errors that move population s: sum over feedback into it of e_t E_ts, (B, J_s)."""
+        total = None
+        for feedback in self.circuit.feedback_into(i):
+            part = (state.e[feedback.source] @ self.error_synapses(feedback)).to(state.z[i].dtype)
+            total = part if total is None else total.add_(part)
+        return torch.zeros_like(state.z[i]) if total is None else total
+
+    def error_synapses(self, feedback: Feedback) -> Tensor:
+        """E_ts where they are learned, else W_st^T, (J_t, J_s)."""
+        return self.parameters[feedback.name] if feedback.name else self.parameters[feedback.bundle.name].T
 
     def predict(self, state: State) -> None:
-        """B. Predictions: mu_l = g_l( f_{l+1} W_{l+1} + [f_{l+2} M_{l+2}] )."""
-        for l in range(self.depth):
-            self.predict_layer(l, state.f, out=state.mu[l])
-
-    def predict_layer(self, l: int, f: list[Tensor], out: Tensor) -> Tensor:
-        out.copy_(f[l + 1] @ self.parameters[f"W{l + 1}"])
-        if self.config.skips and l + 2 <= self.depth:
-            out.add_(f[l + 2] @ self.parameters[f"M{l + 2}"])
-        return (self.g if l else self.g0).value(out, out=out)
+        """B. Predictions: mu_t = g_t( sum over bundles into t of f_s W_st )."""
+        for i, mu in enumerate(state.mu):
+            first, *more = self.circuit.into(i)
+            mu.copy_(state.f[first.source] @ self.parameters[first.name])
+            for bundle in more:
+                mu.add_(state.f[bundle.source] @ self.parameters[bundle.name])
+            self.g[i].value(mu, out=mu)
 
     def compare(self, state: State) -> None:
-        """C. Errors: r_l = target_l - mu_l, and e_l = r_l [Q_l].
+        """C. Errors: r_t = target_t - mu_t, and e_t = r_t [Q_t]. The target of what is observed is what is seen of it.
 
-        Layer 0: e_0 = x - mu_0 for both likelihoods. For gaussian (unit variance) it is the gradient of the log likelihood at
-        mu_0, for bernoulli the one at the logits (the published x/mu_0 - (1-x)/(1-mu_0) is that before the sigmoid's slope).
+        e_0 = x - mu_0 for every likelihood (`ncf.network.likelihoods` says which gradient that is).
         """
-        for l in range(self.depth):
-            target = state.f[l] if self.config.target == "activity" else state.z[l]
-            torch.sub(target, state.mu[l], out=state.r[l])
-            if l == 0 and state.observed is not None:
-                state.r[0].mul_(state.observed)
-            if l in self.q:
-                state.e[l].copy_(state.r[l] @ self.q[l])
+        for i, mu in enumerate(state.mu):
+            target = state.f[i] if self.circuit.populations[i].target == "activity" else state.z[i]
+            torch.sub(target, mu, out=state.r[i])
+            if i in state.observed:
+                state.r[i].mul_(state.observed[i])
+            if i in self.q:
+                state.e[i].copy_(state.r[i] @ self.q[i])
 
     # --- learning -----------------------------------------------------------------------------------------------------
 
@@ -186,41 +237,43 @@ class GNCN:
     def local_updates(self, state: State, y: Tensor | None = None, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
         """One ascent direction per bundle of synapses, averaged over the batch (section 5); classes and noise play no part.
 
-        dW_l = f_l^T e_{l-1} / B,  dM_l = f_l^T e_{l-2} / B,  dE_l = dW_l^T times `error_rate`,
-        dSigma_l = ( e_l^T e_l - Q_l ) / (2B) for whitened precision. For published precision Sigma_l comes with S_l = r_l^T r_l / B,
+        dW_st = f_s^T e_t / B,  dE_ts = e_t^T f_s / B times `error_rate` (dW_st^T where there is that bundle),
+        dSigma_t = ( e_t^T e_t - Q_t ) / (2B) for whitened precision. For published precision Sigma_t comes with S_t = r_t^T r_t / B,
         which no optimizer adds: `adapt_precision` takes it.
         """
         rows = len(state.z[0])
         batch = state.batch or rows
-        updates = {}
-        for l in range(1, self.depth + 1):
-            updates[f"W{l}"] = (state.f[l].T @ state.e[l - 1]).div_(batch)
-            if f"M{l}" in self.parameters:
-                updates[f"M{l}"] = (state.f[l].T @ state.e[l - 2]).div_(batch)
-            if f"E{l}" in self.parameters:
-                updates[f"E{l}"] = updates[f"W{l}"].T * self.config.error_rate
-            if f"Sigma{l}" in self.parameters:
-                updates[f"Sigma{l}"] = (state.e[l].T @ state.e[l]).sub_(self.q[l], alpha=rows / batch).div_(2 * batch)
-            elif l in self.sigma:
-                updates[f"Sigma{l}"] = (state.r[l].T @ state.r[l]).div_(batch)
+        updates = {b.name: (state.f[b.source].T @ state.e[b.target]).div_(batch) for b in self.circuit.bundles}
+        for feedback in self.circuit.feedback:
+            if feedback.name and feedback.bundle:
+                updates[feedback.name] = updates[feedback.bundle.name].T * self.config.error_rate
+            elif feedback.name:
+                updates[feedback.name] = (state.e[feedback.source].T @ state.f[feedback.target]).div_(batch) * self.config.error_rate
+        for i in self.sigma:
+            p = self.circuit.populations[i]
+            if p.precision == "whitened":
+                updates[f"Sigma{p.label}"] = (state.e[i].T @ state.e[i]).sub_(self.q[i], alpha=rows / batch).div_(2 * batch)
+            else:
+                updates[f"Sigma{p.label}"] = (state.r[i].T @ state.r[i]).div_(batch)
         return updates
 
     @torch.no_grad()
     def adapt_precision(self, updates: dict[str, Tensor] | None = None) -> None:
-        """New Q_l for the next batch; for published precision Sigma_l learns here, from the S_l among the batch's updates."""
+        """New Q_t for the next batch; for published precision Sigma_t learns here, from the S_t among the batch's updates."""
         rule = self.config.precision
-        for l, sigma in self.sigma.items():
-            if rule.kind == "whitened":
+        for i, sigma in self.sigma.items():
+            p = self.circuit.populations[i]
+            if p.precision == "whitened":
                 prepare_covariance(sigma)
             elif updates is not None:
-                move_covariance(sigma, updates[f"Sigma{l}"], rule.rate, rule.shrinkage, rule.floor)
+                move_covariance(sigma, updates[f"Sigma{p.label}"], rule.rate, rule.shrinkage, rule.floor)
             factor = torch.linalg.cholesky(sigma)
-            q = whitening(factor) if rule.kind == "whitened" else torch.cholesky_inverse(factor)
-            self.q[l] = self.q[l].copy_(q) if l in self.q else q  # in its place: recordings of settling read it there
+            q = whitening(factor) if p.precision == "whitened" else torch.cholesky_inverse(factor)
+            self.q[i] = self.q[i].copy_(q) if i in self.q else q  # in its place: recordings of settling read it there
 
     @torch.no_grad()
     def limit_norms(self) -> None:
-        """Every column (axis 0: all synapses into one destination unit) scaled to the radius: if above (limit) or always (unit).
+        """Every column (axis 0: all synapses of a bundle into one unit) scaled to the radius: if above (limit) or always (unit).
 
         Whitened Sigma is limited to 1 whatever is chosen for the synapses: without that its precision step lets it grow for ever.
         """
@@ -236,34 +289,57 @@ class GNCN:
     # --- generation ---------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def project(self, f_top: Tensor) -> Tensor:
-        """Ancestral projection (section 7): images mu_0 (S, J_0) from activities f_L (S, J_L), without noise.
+    def project(self, code: Tensor, given: dict[str, Tensor] | None = None) -> Tensor:
+        """Ancestral projection (section 7): images mu_0 (S, J_0) from the activities of the top populations (S, J_top), without noise.
 
-        The argument is an activity: phi is not applied to it again.
+        The argument is an activity: phi is not applied to it again. `given` shows observed roots (label), which are zero otherwise.
         """
-        return self.g0.value(self.drive(f_top), out=None)
+        return self.g[0].value(self.drive(code, given), out=None)
 
-    def drive(self, f_top: Tensor) -> Tensor:
-        """What stands before g_0 in the projection: f_l = phi( f_{l+1} W_{l+1} + [f_{l+2} M_{l+2}] ) for l = L-1 .. 1, then the same
-        sum for l = 0, (S, J_0). Autograd may pass through it: estimates of log p(x) follow its slope."""
-        f: list[Tensor | None] = [None] * self.depth + [f_top]
-        for l in range(self.depth - 1, -1, -1):
-            drive = f[l + 1] @ self.parameters[f"W{l + 1}"]
-            if self.config.skips and l + 2 <= self.depth:
-                drive = drive.addmm(f[l + 2], self.parameters[f"M{l + 2}"])
-            f[l] = self.phi.value(drive, out=None) if l else drive
+    def drive(self, code: Tensor, given: dict[str, Tensor] | None = None) -> Tensor:
+        """What stands before g_0 in the projection: f_t = phi( sum over bundles into t of f_s W_st ) from the top down, then the same
+        sum for the image, (S, J_0). Autograd may pass through it: estimates of log p(x) follow its slope."""
+        tops = self.circuit.tops
+        f = dict(zip(tops, code.split([self.sizes[i] for i in tops], dim=1)))
+        for i in range(len(self.sizes) - 1, -1, -1):
+            p = self.circuit.populations[i]
+            if i in f:
+                continue
+            if i >= self.circuit.n_predicted:
+                f[i] = (given or {}).get(p.observed, code.new_zeros(len(code), p.size))
+                continue
+            first, *more = self.circuit.into(i)
+            drive = f[first.source] @ self.parameters[first.name]
+            for bundle in more:
+                drive = drive.addmm(f[bundle.source], self.parameters[bundle.name])
+            f[i] = self.phi[i].value(drive, out=None) if p.observed is None else drive
         return f[0]
 
+    def losses(self, state: State, y: Tensor | None) -> tuple[Tensor, Tensor]:
+        """BCE and ToD, (B,) each; where the image is no prediction but what predicts, the classes' cross-entropy stands in for BCE."""
+        return (bce(state) if self.circuit.predicts_image else cross_entropy(state.mu[self.circuit.observed["label"]], y)), tod(state)
+
     @property
-    def likelihood(self) -> str:
-        return self.config.likelihood
+    def code_size(self) -> int:
+        """Units of the uppermost hidden populations, J_top."""
+        return sum(self.sizes[i] for i in self.circuit.tops)
+
+    @property
+    def likelihood(self) -> str | None:
+        return self.circuit.populations[0].likelihood
+
+    @property
+    def fields(self) -> Tensor:
+        """The receptive fields: what one unit of the population nearest to the image adds to the image's drive, (J_s, J_0)."""
+        return self.parameters[self.circuit.into(0)[0].name]
 
     # --- what a checkpoint holds --------------------------------------------------------------------------------------
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything learned, by name: synapses, Sigma_l and Q_l (Q is older than Sigma's last norm limit, so both count)."""
-        covariances = {f"Sigma{l}": sigma for l, sigma in self.sigma.items()}
-        return {**self.parameters, **covariances, **{f"Q{l}": q for l, q in self.q.items()}}
+        """Everything learned, by name: synapses, Sigma and Q (Q is older than Sigma's last norm limit, so both count)."""
+        label = {i: self.circuit.populations[i].label for i in self.sigma}
+        covariances = {f"Sigma{label[i]}": sigma for i, sigma in self.sigma.items()}
+        return {**self.parameters, **covariances, **{f"Q{label[i]}": q for i, q in self.q.items()}}
 
     @torch.no_grad()
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
@@ -285,28 +361,3 @@ def lateral(f: Tensor, column: int, self_excitation: float, inhibition: float) -
     groups = f.view(len(f), -1, column)
     total = groups.sum(-1, keepdim=True).mul_(inhibition)
     return torch.sub(total, groups, alpha=inhibition + self_excitation).view_as(f)
-
-
-def prepare_covariance(sigma: Tensor) -> None:
-    """Whitened precision (section 6), before it is factorised: Sigma's diagonal raised to at least 1, JITTER added to every entry."""
-    sigma.diagonal().clamp_(min=1.0)
-    sigma.add_(JITTER)
-
-
-def whitening(factor: Tensor) -> Tensor:
-    """Q = (R^-1)^T with R the Cholesky factor of Sigma's lower triangle, (J_l, J_l): |r Q|^2 = r^T Sigma^-1 r."""
-    eye = torch.eye(len(factor), device=factor.device, dtype=factor.dtype)
-    return torch.linalg.solve_triangular(factor, eye, upper=False).T.contiguous()
-
-
-def move_covariance(sigma: Tensor, outer: Tensor, rate: float, shrinkage: float, floor: float) -> None:
-    """Published precision (section 6): Sigma <- (1 - rate) Sigma + rate * S, S (J_l, J_l) the batch's mean outer product of r.
-
-    S - Sigma is the natural gradient (times two) of the Gaussian log likelihood of r, local to the pair of units. S is shrunk toward
-    its diagonal, which is kept at least at `floor`, so that no eigenvalue of it falls below shrinkage * floor: a convex mixture of
-    positive definite matrices stays so.
-    """
-    variances = outer.diagonal()
-    outer = outer * (1 - shrinkage)
-    outer.diagonal().copy_(variances + (floor - variances).clamp_(min=0))
-    sigma.lerp_(outer, rate)

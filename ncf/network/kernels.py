@@ -1,6 +1,6 @@
-"""What stands between the matrix products of a settling step, compiled for the processor: every layer's rows in one pass.
+"""What stands between the matrix products of a settling step, compiled for the processor: a population's rows in one pass.
 
-Arguments are tuples of arrays (rows, J_l) over the layers, float32 or float64; what products have computed and will read may be
+Arguments are tuples of arrays (rows, J) over populations, float32 or float64; what products have computed and will read may be
 bfloat16, as arrays of their 16 bits. Every loop over j is one vector loop, and a row stays in the nearest cache from term to term. The
 terms and their order are those of `GNCN.move`, `predict` and `compare`.
 """
@@ -13,20 +13,22 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-IDENTITY, RELU, TANH, SIGMOID = range(4)
-ACTIVATIONS = {"identity": IDENTITY, "relu": RELU, "tanh": TANH, "sigmoid": SIGMOID}
+IDENTITY, RELU, TANH, SIGMOID, SOFTMAX = range(5)
+ACTIVATIONS = {"identity": IDENTITY, "relu": RELU, "tanh": TANH, "sigmoid": SIGMOID, "softmax": SOFTMAX}
 NO_PRIOR, LAPLACE, GAUSSIAN, CAUCHY = range(4)
 OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}  # a product and a sum may become one operation
 PRIORS = {"none": NO_PRIOR, "laplace": LAPLACE, "gaussian": GAUSSIAN, "cauchy": CAUCHY}
 
 
 class Terms(NamedTuple):
-    """What `move` adds up; numbers are of the arrays' type."""
+    """What `move` adds up for one population; numbers are of the arrays' type."""
 
     gamma: np.floating
     heavy_ball: bool
     activation: int
     derivative: bool
+    predicted: bool  # it has errors of its own
+    columns: int  # units that compete; 0: none do
     prior: int
     strength: np.floating
     self_excitation: np.floating
@@ -155,6 +157,18 @@ def compile_hand_over(row, factor):
 
 
 @njit(**OPTIONS)
+def softmax(z, f):
+    largest, total = z[0], f.dtype.type(0)
+    for j in range(len(f)):
+        largest = max(largest, z[j])
+    for j in range(len(f)):
+        f[j] = math.exp(z[j] - largest)
+        total += f[j]
+    for j in range(len(f)):
+        f[j] /= total
+
+
+@njit(**OPTIONS)
 def activate(kind, z, f):
     """f = phi(z), a row."""
     zero, one = f.dtype.type(0), f.dtype.type(1)
@@ -167,60 +181,69 @@ def activate(kind, z, f):
     elif kind == SIGMOID:
         for j in range(len(f)):
             f[j] = one / (one + exponential(-z[j]))
+    elif kind == SOFTMAX:
+        softmax(z, f)
     else:
         for j in range(len(f)):
             f[j] = z[j]
 
 
 @Compiled
-def move(z, v, f, f_in, drive, error, columns, terms, beta, momentum, awake):
-    """A. d_l = feedback_l [* phi'(z_l)] - [e_l] - [lateral_l] - [prior_l] - gamma z_l, then z_l += beta d_l (or v_l), f_l = phi(z_l).
+def move(z, v, f, f_in, drive, error, seen, terms, beta, momentum, awake):
+    """A. d_s = feedback_s [* phi'(z_s)] - [e_s] - [lateral_s] - [prior_s] - gamma z_s, then z_s += beta d_s (or v_s), f_s = phi(z_s).
 
-    Tuples over layers 1..L, of which the first `awake` move. `drive` is e_{l-1} E_l, `columns` the units that compete (0: none do).
+    Tuples over the populations that can move; those that are `awake` do. `drive` is the sum of e_t E_ts; units that are `seen` stay as
+    they are (empty: none are).
     """
     zero, one = z[0].dtype.type(0), z[0].dtype.type(1)
-    for l in range(awake):
+    for l in range(len(z)):
+        if not awake[l]:
+            continue
         rows, size = z[l].shape
+        term_of = terms[l]
         d = np.empty(size, z[l].dtype)
         term = np.empty(size, z[l].dtype)
         for i in range(rows):
             z_i, f_i = z[l][i], f[l][i]
             read(drive[l][i], d)
-            if terms.derivative and terms.activation == RELU:  # relu'(0) = 1
+            if term_of.derivative and term_of.activation == RELU:  # relu'(0) = 1
                 for j in range(size):
                     d[j] = d[j] if z_i[j] >= zero else zero
-            elif terms.derivative and terms.activation == TANH:
+            elif term_of.derivative and term_of.activation == TANH:
                 for j in range(size):
                     d[j] *= one - f_i[j] * f_i[j]
-            elif terms.derivative and terms.activation == SIGMOID:
+            elif term_of.derivative and term_of.activation == SIGMOID:
                 for j in range(size):
                     d[j] *= f_i[j] * (one - f_i[j])
-            if l + 1 < len(z):
+            if term_of.predicted:
                 read(error[l][i], term)
                 for j in range(size):
                     d[j] -= term[j]
-            if columns[l]:
-                for start in range(0, size, columns[l]):
+            if term_of.columns:
+                for start in range(0, size, term_of.columns):
                     total = zero
-                    for j in range(start, start + columns[l]):
+                    for j in range(start, start + term_of.columns):
                         total += f_i[j]
-                    total *= terms.inhibition
-                    for j in range(start, start + columns[l]):
+                    total *= term_of.inhibition
+                    for j in range(start, start + term_of.columns):
                         term[j] = total
                 for j in range(size):
-                    d[j] -= term[j] - (terms.inhibition + terms.self_excitation) * f_i[j]
-            if terms.prior == LAPLACE:
+                    d[j] -= term[j] - (term_of.inhibition + term_of.self_excitation) * f_i[j]
+            if term_of.prior == LAPLACE:
                 for j in range(size):
-                    d[j] -= terms.strength * ((one if z_i[j] > zero else zero) - (one if z_i[j] < zero else zero))
-            elif terms.prior == GAUSSIAN:
+                    d[j] -= term_of.strength * ((one if z_i[j] > zero else zero) - (one if z_i[j] < zero else zero))
+            elif term_of.prior == GAUSSIAN:
                 for j in range(size):
-                    d[j] -= terms.strength * z_i[j]
-            elif terms.prior == CAUCHY:
+                    d[j] -= term_of.strength * z_i[j]
+            elif term_of.prior == CAUCHY:
                 for j in range(size):
-                    d[j] -= terms.strength * ((z_i[j] + z_i[j]) / (one + z_i[j] * z_i[j]))
+                    d[j] -= term_of.strength * ((z_i[j] + z_i[j]) / (one + z_i[j] * z_i[j]))
             for j in range(size):
-                d[j] -= terms.gamma * z_i[j]
-            if terms.heavy_ball:
+                d[j] -= term_of.gamma * z_i[j]
+            if seen[l].size:
+                for j in range(size):
+                    d[j] *= one - seen[l][i, j]
+            if term_of.heavy_ball:
                 v_i = v[l][i]
                 for j in range(size):
                     v_i[j] = momentum * v_i[j] + beta * d[j]
@@ -229,18 +252,20 @@ def move(z, v, f, f_in, drive, error, columns, terms, beta, momentum, awake):
             else:
                 for j in range(size):
                     z_i[j] += beta * d[j]
-            activate(terms.activation, z_i, f_i)
+            activate(term_of.activation, z_i, f_i)
             hand_over(f_i, f_in[l][i])
 
 
 @Compiled
-def compare(target, drive, observed, mu, r, r_in, g0, g, awake, keep):
-    """B, C. mu_l = g_l(drive_l), r_l = target_l - mu_l; r_0 times `observed` unless that is empty.
+def compare(target, drive, observed, mu, r, r_in, g, driven, compared, keep):
+    """B, C. mu_t = g_t(drive_t), r_t = target_t - mu_t; r_t times `observed` unless that is empty.
 
-    Tuples over layers 0..L-1, of which those up to `awake` are compared; the uppermost is predicted by a layer at rest: drive = 0.
-    `r_in` is what the next step needs; mu and r themselves stay as they were unless `keep` (without bfloat16 `r_in` is r).
+    Tuples over the predicted populations, of which those `compared` are; one that is not `driven` is predicted by populations at rest:
+    drive = 0. `r_in` is what the next step needs; mu and r themselves stay as they were unless `keep` (without bfloat16 `r_in` is r).
     """
-    for l in range(min(awake + 1, len(r))):
+    for l in range(len(r)):
+        if not compared[l]:
+            continue
         rows, size = r[l].shape
         term = np.zeros(size, r[l].dtype)
         mu_i, r_i = np.empty(size, r[l].dtype), np.empty(size, r[l].dtype)
@@ -248,13 +273,13 @@ def compare(target, drive, observed, mu, r, r_in, g0, g, awake, keep):
             target_i = target[l][i]
             if keep:
                 mu_i, r_i = mu[l][i], r[l][i]
-            if l < awake:
+            if driven[l]:
                 read(drive[l][i], term)
-            activate(g if l else g0, term, mu_i)
+            activate(g[l], term, mu_i)
             for j in range(size):
                 r_i[j] = target_i[j] - mu_i[j]
-            if l == 0 and observed.size:
-                observed_i = observed[i]
+            if observed[l].size:
+                observed_i = observed[l][i]
                 for j in range(size):
                     r_i[j] *= observed_i[j]
             hand_over(r_i, r_in[l][i])

@@ -5,13 +5,14 @@ What is arranged differently, and why:
 - Samples do not interact while settling, so every core settles its own rows from the first step to the last: threads meet once
   per batch and not once per product.
 - The synapses are brought into the product kernel's own order once per batch, not at every product (`Factor`).
-- From rest, layer l first moves in step l + 1: products of known zeros are left out.
+- From rest, layer l of a chain first moves in step l + 1: products of known zeros are left out.
 - With bfloat16 the factors of the products are copies of half the width, and so are the products; states, errors and sums stay
   float32.
 """
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -24,16 +25,18 @@ from ncf.network.state import State, at_rest
 ROWS_PER_THREAD = 16  # fewer are not worth a thread
 
 
-def settle(network, x: Tensor, observed: Tensor | None, steps: int, dtype: torch.dtype = torch.float32) -> State:
-    """The state of `network` after `steps` steps on x (B, J_0), from rest; products in `dtype`."""
-    n_parts = max(1, min(torch.get_num_threads(), len(x) // ROWS_PER_THREAD))
-    bounds = [len(x) * i // n_parts for i in range(n_parts + 1)]
-    factors = Factors(network, dtype, rows=bounds[1])
-    state = empty_state(network, x, observed)
+def settle(network, given: dict[int, Tensor], masks: dict[int, Tensor], steps: int, dtype: torch.dtype | None = None) -> State:
+    """The state of `network` after `steps` steps, from rest, on what its observed populations are given; products in `dtype`."""
+    first = next(iter(given.values()))
+    n_parts = max(1, min(torch.get_num_threads(), len(first) // ROWS_PER_THREAD))
+    bounds = [len(first) * i // n_parts for i in range(n_parts + 1)]
+    factors = Factors(network, dtype or first.dtype, rows=bounds[1])
+    state = empty_state(network, given, masks)
 
     def settle_part(part: slice) -> None:
         with torch.no_grad():
-            rows = Rows(network, factors, x[part], None if observed is None else observed.expand_as(x)[part])
+            seen = {i: mask.expand_as(given[i])[part] for i, mask in masks.items()}
+            rows = Rows(network, factors, {i: x[part] for i, x in given.items()}, seen)
             rows.settle(steps)
             rows.write(state, part)
 
@@ -88,20 +91,54 @@ def packing_works() -> bool:
 
 
 class Factors:
-    """The synapses as factors: W and M by source layer, `feedback` by destination layer, Q by layer; packed by all cores."""
+    """The synapses as factors: `bundles` and `feedback` by their place in the circuit, Q by population; packed by all cores."""
 
     def __init__(self, network, dtype: torch.dtype, rows: int):
-        P, layers = network.parameters, range(1, network.depth + 1)
         self.dtype = dtype
-        self.W = {l: P[f"W{l}"] for l in layers}
-        self.M = {l: P[f"M{l}"] for l in layers if f"M{l}" in P}
-        self.feedback = {l: network.feedback(l) for l in layers}
-        self.q = dict(network.q)
-        bundles = (self.W, self.M, self.feedback, self.q)
-        places = [(bundle, l) for bundle in bundles for l in bundle]
-        packed = on_all_cores(lambda place: Factor(place[0][place[1]], dtype, rows), places)
-        for (bundle, l), factor in zip(places, packed):
-            bundle[l] = factor
+        circuit = network.circuit
+        matrices = [network.parameters[bundle.name] for bundle in circuit.bundles]
+        matrices += [network.error_synapses(feedback) for feedback in circuit.feedback]
+        matrices += network.q.values()
+        packed = on_all_cores(lambda matrix: Factor(matrix, dtype, rows), matrices)
+        n, m = len(circuit.bundles), len(circuit.feedback)
+        self.bundles, self.feedback, self.q = packed[:n], packed[n : n + m], dict(zip(network.q, packed[n + m :]))
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is done in one step, by place in the circuit: from rest, populations wake one after the other."""
+
+    awake: np.ndarray  # of the populations that can move, whether they do, bool
+    feedback: list[list[int]]  # for each that moves, the places of its feedback; empty where it sleeps
+    bundles: list[list[int]]  # for each predicted population, the places of the bundles whose source is awake or given
+    driven: np.ndarray  # whether there are any, bool
+    compared: np.ndarray  # of the predicted populations, whether their errors can be other than zero, bool
+
+
+def step_of(network, free: tuple[int, ...], k: int) -> Step:
+    """Step k of 1..K with the products that are not of known zeros."""
+    circuit = network.circuit
+    silent = all(network.phi[i].silent for i in free) and all(g.silent for i, g in enumerate(network.g) if not circuit.populations[i].observed)
+    waking = circuit.waking(list(free), at_once=not silent)
+    moves = {i for i in free if waking[i] <= k}
+    drives = moves | set(range(len(circuit.populations))).difference(free)
+    feedback = [[n for n, f in enumerate(circuit.feedback) if f.target == i and i in moves] for i in free]
+    bundles = [[n for n, b in enumerate(circuit.bundles) if b.target == i and b.source in drives] for i in range(circuit.n_predicted)]
+    driven = np.array([bool(into) for into in bundles])
+    compared = np.array([bool(into) or i in moves or i not in free for i, into in enumerate(bundles)])
+    return Step(np.array([i in moves for i in free]), feedback, bundles, driven, compared)
+
+
+def steps_of(network, free: tuple[int, ...], steps: int) -> list[Step]:
+    """Steps 1..K; once all are awake, every step is the same one."""
+    if (free, steps) in network.plans:
+        return network.plans[free, steps]
+    plan: list[Step] = []
+    for k in range(1, steps + 1):
+        asleep = not plan or not plan[-1].awake.all()
+        plan.append(step_of(network, free, k) if asleep else plan[-1])
+    network.plans[free, steps] = plan
+    return plan
 
 
 def arrays(tensors: list[Tensor]) -> tuple[np.ndarray, ...]:
@@ -110,122 +147,140 @@ def arrays(tensors: list[Tensor]) -> tuple[np.ndarray, ...]:
 
 
 class Rows:
-    """Some rows of a batch: their states at rest, and the steps on them. Lists of layers are indexed as in `State`."""
+    """Some rows of a batch: their states at rest, and the steps on them. Lists over populations are numbered as in `State`."""
 
-    def __init__(self, network, factors: Factors, x: Tensor, observed: Tensor | None):
-        self.config, self.factors, self.depth = network.config, factors, network.depth
+    def __init__(self, network, factors: Factors, given: dict[int, Tensor], masks: dict[int, Tensor]):
+        self.network, self.config, self.factors = network, network.config, factors
         self.steps, self.moving = 0, False
+        x = next(iter(given.values()))
         self.half = factors.dtype != x.dtype  # products read bfloat16 copies; else the arrays themselves
+        self.free = network.free(masks)
 
-        def zeros(sizes: list[int], dtype: torch.dtype | None = None) -> list[Tensor]:
-            return [x.new_zeros(len(x), size, dtype=dtype) for size in sizes]
+        def zeros(size: int, dtype: torch.dtype | None = None) -> Tensor:
+            return x.new_zeros(len(x), size, dtype=dtype)
 
-        hidden, predicted = network.sizes[1:], network.sizes[:-1]
-        self.z, self.f, self.mu, self.r = [x, *zeros(hidden)], [x, *zeros(hidden)], zeros(predicted), zeros(predicted)
-        self.f_in = [x, *zeros(hidden, factors.dtype)] if self.half else self.f
-        self.r_in = zeros(predicted, factors.dtype) if self.half else self.r
+        sizes, predicted = network.sizes, network.sizes[: network.circuit.n_predicted]
+        self.z = [(given[i] * masks[i] if i in self.free else given[i]) if i in given else zeros(size) for i, size in enumerate(sizes)]
+        self.f = [z if i in given and i not in self.free else z.clone() for i, z in enumerate(self.z)]
+        self.mu, self.r = [zeros(size) for size in predicted], [zeros(size) for size in predicted]
+        sources = {bundle.source for bundle in network.circuit.bundles}
+        self.f_in = [f.to(factors.dtype) if self.half and i in sources else f for i, f in enumerate(self.f)]
+        self.r_in = [zeros(size, factors.dtype) for size in predicted] if self.half else self.r
         self.e_in = list(self.r_in)
-        self.drives = zeros([0] * self.depth, factors.dtype)
+        nothing = zeros(0, factors.dtype)
+        self.feedback_drives, self.drives = [nothing] * len(self.free), [nothing] * len(predicted)
+        self.bind(x, masks)
 
-        z, f, f_in = arrays(self.z), arrays(self.f), arrays(self.f_in[1:])
+    def bind(self, x: Tensor, masks: dict[int, Tensor]) -> None:
+        """Give the compiled functions the memory of these rows."""
+        number, unseen = arrays([x])[0].dtype.type, np.empty((0, 0), arrays([x])[0].dtype)
+
+        def moving(tensors: list[Tensor]) -> tuple[np.ndarray, ...]:
+            return arrays([tensors[i] for i in self.free])
+
+        def mask(i: int) -> np.ndarray:
+            return masks[i].contiguous().numpy() if i in masks else unseen
+
+        z, f, f_in = moving(self.z), moving(self.f), moving(self.f_in)
         mu, r, r_in = arrays(self.mu), arrays(self.r), arrays(self.r_in)
-        v = z[1:] if self.config.settle.solver == "euler" else arrays(zeros(hidden))
-        seen = np.empty((0, 0), z[0].dtype) if observed is None else observed.contiguous().numpy()
-        columns = tuple(network.columns[1:] if network.columns else [0] * self.depth)
-        targets = (f if self.config.target == "activity" else z)[:-1]
-        kinds = [kernels.ACTIVATIONS[phi.name] for phi in (network.g0, network.g)]
-        terms = self.terms(z[0].dtype.type)
-        number = z[0].dtype.type
-        self.move_layers = lambda drive, error, awake, beta, momentum: kernels.move(
-            z[1:], v, f[1:], f_in, drive, error, columns, terms, number(beta), number(momentum), awake
+        v = z if self.config.settle.solver == "euler" else moving([torch.zeros_like(state) for state in self.z])
+        predicted = self.network.circuit.populations[: len(mu)]
+        targets = arrays([f if p.target == "activity" else z for p, f, z in zip(predicted, self.f, self.z)])
+        g = tuple(kernels.ACTIVATIONS[activation.name] for activation in self.network.g)
+        terms = tuple(self.terms(i, number) for i in self.free)
+        held, seen = tuple(mask(i) for i in self.free), tuple(mask(i) for i in range(len(mu)))
+        self.move_all = lambda drive, error, awake, beta, momentum: kernels.move(
+            z, v, f, f_in, drive, error, held, terms, number(beta), number(momentum), awake
         )
-        self.compare_layers = lambda drive, awake, keep: kernels.compare(targets, drive, seen, mu, r, r_in, *kinds, awake, keep)
+        self.compare_all = lambda drive, step, keep: kernels.compare(targets, drive, seen, mu, r, r_in, g, step.driven, step.compared, keep)
 
-    def terms(self, number: type) -> kernels.Terms:
-        config, settle, lateral = self.config, self.config.settle, self.config.lateral
+    def terms(self, i: int, number: type) -> kernels.Terms:
+        config, p = self.config, self.network.circuit.populations[i]
         return kernels.Terms(
-            gamma=number(settle.gamma),
-            heavy_ball=settle.solver != "euler",
-            activation=kernels.ACTIVATIONS[config.activation],
+            gamma=number(config.settle.gamma),
+            heavy_ball=config.settle.solver != "euler",
+            activation=kernels.ACTIVATIONS[p.activation],
             derivative=config.derivative,
-            prior=kernels.PRIORS[config.prior.kind],
+            predicted=i < len(self.mu),
+            columns=p.columns,
+            prior=kernels.PRIORS[p.prior],
             strength=number(config.prior.strength),
-            self_excitation=number(lateral.self_excitation),
-            inhibition=number(lateral.inhibition),
+            self_excitation=number(config.lateral.self_excitation),
+            inhibition=number(config.lateral.inhibition),
         )
 
     def settle(self, steps: int) -> None:
         tolerance = self.config.settle.tolerance
-        for k, (beta, momentum) in enumerate(solvers.schedule(self.config.settle, steps), start=1):
-            before = torch.cat(self.z[1:], dim=1) if tolerance else None
-            awake = awake_layers(self.config, k)
-            if awake:
-                self.move(awake, beta, momentum)
-            self.predict_and_compare(awake)
+        schedule = zip(solvers.schedule(self.config.settle, steps), steps_of(self.network, self.free, steps))
+        for k, ((beta, momentum), step) in enumerate(schedule, start=1):
+            before = self.states() if tolerance else None
+            if step.awake.any():
+                self.move(step, beta, momentum)
+            self.predict_and_compare(step)
             self.steps = k
-            self.moving = bool(tolerance) and not (k > self.depth and at_rest(before, torch.cat(self.z[1:], dim=1), tolerance))
+            self.moving = bool(tolerance) and not (k > len(self.free) and at_rest(before, self.states(), tolerance))
             if tolerance and not self.moving:
                 break
         if self.half and steps:  # no step reads mu and r themselves: they are written once, after the last
-            self.compare_layers(arrays(self.drives), awake, True)
+            self.compare_all(arrays(self.drives), step, True)
 
-    def move(self, awake: int, beta: float, momentum: float) -> None:
-        """A. States and activities of layers 1..awake, all from the errors of the last step."""
-        for l in range(awake):
-            self.drives[l] = self.factors.feedback[l + 1].after(self.e_in[l])
-        errors = [*self.e_in[1:], self.e_in[-1]]  # (the top layer has none)
-        self.move_layers(arrays(self.drives), arrays(errors), awake, beta, momentum)
+    def states(self) -> Tensor:
+        return torch.cat([self.z[i] for i in self.free], dim=1)
 
-    def predict_and_compare(self, awake: int) -> None:
-        """B. Predictions by layers 1..awake, and C. errors of layers 0..awake."""
-        W, M, Q = self.factors.W, self.factors.M, self.factors.q
-        for l in range(awake):
-            drive = W[l + 1].after(self.f_in[l + 1])
-            if l + 2 <= awake and l + 2 in M:
-                drive = M[l + 2].added(self.f_in[l + 2], drive)
-            self.drives[l] = drive
-        self.compare_layers(arrays(self.drives), awake, not self.half)
-        for l in range(1, min(awake + 1, self.depth)):
-            if l in Q:
-                self.e_in[l] = Q[l].after(self.r_in[l])
+    def move(self, step: Step, beta: float, momentum: float) -> None:
+        """A. States and activities of the populations that are awake, all from the errors of the last step."""
+        for place, feedback in enumerate(step.feedback):
+            for n, which in enumerate(feedback):
+                factor, error = self.factors.feedback[which], self.e_in[self.network.circuit.feedback[which].source]
+                self.feedback_drives[place] = factor.added(error, self.feedback_drives[place]) if n else factor.after(error)
+        errors = [self.e_in[i] if i < len(self.mu) else self.e_in[0] for i in self.free]  # (a root has none)
+        self.move_all(arrays(self.feedback_drives), arrays(errors), step.awake, beta, momentum)
+
+    def predict_and_compare(self, step: Step) -> None:
+        """B. Predictions by what is awake or given, and C. errors."""
+        for i, bundles in enumerate(step.bundles):
+            for n, which in enumerate(bundles):
+                factor, f = self.factors.bundles[which], self.f_in[self.network.circuit.bundles[which].source]
+                self.drives[i] = factor.added(f, self.drives[i]) if n else factor.after(f)
+        self.compare_all(arrays(self.drives), step, not self.half)
+        for i, factor in self.factors.q.items():
+            if step.compared[i]:
+                self.e_in[i] = factor.after(self.r_in[i])
 
     def write(self, state: State, rows: slice) -> None:
         """Put these rows into the state of the whole batch."""
         state.steps = max(state.steps, self.steps)
         state.moving |= self.moving
-        for whole, part in ((state.z[1:], self.z[1:]), (state.f[1:], self.f[1:]), (state.mu, self.mu), (state.r, self.r)):
-            for whole_l, part_l in zip(whole, part):
-                whole_l[rows] = part_l
-        for l in self.factors.q:
-            state.e[l][rows] = self.e_in[l]
+        for whole, part in ((state.mu, self.mu), (state.r, self.r)):
+            for i, value in enumerate(part):
+                whole[i][rows] = value
+        for i in self.free:
+            state.z[i][rows], state.f[i][rows] = self.z[i], self.f[i]
+        for i in self.factors.q:
+            state.e[i][rows] = self.e_in[i]
 
 
 def multiply_adds(network, steps: int) -> int:
     """Multiply-adds of the matrix products that settling one image takes, those of known zeros left out as above."""
-    J, skips = network.sizes, network.config.skips
-    total = 0
-    for k in range(1, steps + 1):
-        awake = awake_layers(network.config, k)
-        feedback_and_prediction = sum(2 * J[l - 1] * J[l] for l in range(1, awake + 1))
-        skipped = sum(J[l - 2] * J[l] for l in range(2, awake + 1)) if skips else 0
-        weighed = sum(J[l] ** 2 for l in network.q if l <= awake)
-        total += feedback_and_prediction + skipped + weighed
-    return total
+    circuit, J = network.circuit, network.sizes
+
+    def cost(step: Step) -> int:
+        arrows = [circuit.feedback[n] for places in step.feedback for n in places] + [circuit.bundles[n] for places in step.bundles for n in places]
+        return sum(J[arrow.source] * J[arrow.target] for arrow in arrows) + sum(J[i] ** 2 for i in network.q if step.compared[i])
+
+    return sum(cost(step) for step in steps_of(network, tuple(circuit.hidden), steps))
 
 
-def awake_layers(config, k: int) -> int:
-    """Layers 1..awake move in step k or have moved before it: from rest, layer l first moves in step l + 1 unless phi(0) or g(0) drive it."""
-    silent = "sigmoid" not in (config.activation, config.prediction)  # phi(0) = g(0) = 0
-    return min(len(config.layers), k - 1) if silent else len(config.layers)
+def empty_state(network, given: dict[int, Tensor], masks: dict[int, Tensor]) -> State:
+    """The batch's state, to be written by its parts."""
+    first, sizes, free = next(iter(given.values())), network.sizes, network.free(masks)
 
+    def empty(i: int) -> Tensor:
+        return first.new_empty(len(first), sizes[i])
 
-def empty_state(network, x: Tensor, observed: Tensor | None) -> State:
-    sizes = network.sizes
-
-    def layers(count: int) -> list[Tensor]:
-        return [x.new_empty(len(x), size) for size in sizes[:count]]
-
-    r = layers(network.depth)
-    e = [r[0], *(torch.empty_like(r_l) for r_l in r[1:])] if network.q else list(r)
-    hidden = [x.new_empty(len(x), size) for size in sizes[1:]]
-    return State([x, *hidden], [x, *(torch.empty_like(z) for z in hidden)], layers(network.depth), r, e, observed)
+    predicted = range(network.circuit.n_predicted)
+    z = [empty(i) if i in free else given[i] for i in range(len(sizes))]
+    f = [empty(i) if i in free else given[i] for i in range(len(sizes))]
+    mu, r = [empty(i) for i in predicted], [empty(i) for i in predicted]
+    e = [empty(i) if i in network.q else r[i] for i in predicted]
+    return State(z, f, mu, r, e, masks, tops=tuple(network.circuit.tops), free=free)

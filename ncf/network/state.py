@@ -1,15 +1,16 @@
 """The state that settling leaves behind, and from which local updates are computed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 
 @dataclass
 class State:
-    """Index l is the layer; z, f: 0..L (z[0] = f[0] is the image); mu, r, e: 0..L-1. All are (B, J_l).
+    """Lists over populations, as the circuit numbers them: z, f all of them, mu, r, e those that are predicted. All are (B, J).
 
-    ``e[l] is r[l]`` where layer l has no precision.
+    Of a chain, index l is layer l and z[0] = f[0] is the image. ``e[i] is r[i]`` where population i has no precision.
     """
 
     z: list[Tensor]
@@ -17,13 +18,20 @@ class State:
     mu: list[Tensor]
     r: list[Tensor]
     e: list[Tensor]
-    observed: Tensor | None = None  # 1 where a pixel is seen, 0 where not, (J_0,) or (B, J_0); None: all seen
+    observed: dict[int, Tensor] = field(default_factory=dict)  # masks: 1 where a unit is seen, 0 where not, (J,) or (B, J); absent: all seen
     v: list[Tensor] | None = None  # velocities, where the solver has momentum
     steps: int = 0  # taken; fewer than K where a tolerance was met
     moving: bool = False  # a tolerance was asked for, and not met in all steps
     batch: int | None = None  # B of the local updates, where these rows are one rank's part of a batch; None: they are all of it
+    tops: tuple[int, ...] = (-1,)  # the populations whose activities are the code
+    free: tuple[int, ...] = ()  # the populations that move
+
+    @property
+    def code(self) -> Tensor:
+        """The activities of the uppermost hidden populations side by side, (B, J_top): f_L of a chain."""
+        return self.f[self.tops[0]] if len(self.tops) == 1 else torch.cat([self.f[i] for i in self.tops], dim=1)
 
 
 def at_rest(before: Tensor, z: Tensor, tolerance: float) -> bool:
-    """The stopping rule: |z_k - z_{k-1}| <= tolerance * |z_k| for every image, over all its hidden layers; both (B, J_1 + .. + J_L)."""
+    """The stopping rule: |z_k - z_{k-1}| <= tolerance * |z_k| for every image, over all its moving populations; both (B, sum of J)."""
     return bool(((z - before).norm(dim=1) <= tolerance * z.norm(dim=1)).all())

@@ -6,22 +6,18 @@ from pathlib import Path
 
 from ncf import __version__
 from ncf.config import defaults
-from ncf.config.checks import build
-from ncf.config.schema import TrainConfig
-from ncf.data import datasets, download, wording
-from ncf.data.streams import stream
+from ncf.data import download, wording
 from ncf.errors import UserError
 from ncf.measure.metrics import METRICS
-from ncf.models import build_model
+from ncf.models import images_for, restore
 from ncf.network.solvers import solver_words
 from ncf.report import names
 from ncf.report.charts import COLOURS, Line, line_chart
 from ncf.report.html import Html, broken, cell, count, details, document, section, short, table, tag, write_whole
 from ncf.report.sections import EXHIBITS
-from ncf.runs import checkpoint, reader
-from ncf.runs.provenance import choose_device, n_synapses
+from ncf.runs import reader
+from ncf.runs.provenance import n_synapses
 from ncf.runs.reader import Record
-from ncf.runs.run import data_dir_of
 
 N_TEST = 100  # test images behind the pictures, the settling curves and the activity
 
@@ -36,9 +32,14 @@ def write(folder: Path, network=None, data=None, target: Path | None = None) -> 
     versions = run.summary.get("versions")
     if network is None:
         try:
-            network, data, content = restore(run)
-            run.config = run.config or content["config"]
-            versions = versions or content["versions"]
+            if run.checkpoint is None:
+                raise UserError("there is no checkpoint yet")
+            threads = run.place.get("threads")
+            opened = restore(run.checkpoint, threads=threads if isinstance(threads, int) and threads > 0 else None)
+            with download.never():
+                network, data = opened.network, images_for(opened, opened.config.dataset)
+            run.config = run.config or opened.content["config"]
+            versions = versions or opened.content["versions"]
         except UserError as error:
             missing.append(f"no pictures: {error}")
 
@@ -57,32 +58,13 @@ def write(folder: Path, network=None, data=None, target: Path | None = None) -> 
     ]
     if network is not None:
         x = data.splits["test"].x[:N_TEST]
-        exhibits = {title: make for title, (make, needed) in EXHIBITS.items() if getattr(network, needed, None)}
+        exhibits = {title: make for title, (make, needed) in EXHIBITS.items() if needed is None or needed in network.abilities}
         parts += [shown(title, make, run, network, data, x) for title, make in exhibits.items()]
     head = shown("Facts", facts, run, versions, network, data)
     page = document(run.name, heading(run, missing), head, *parts, tag("footer", f"Made by ncf {__version__}."))
     target = target or folder / "report.html"
     write_whole(target, page.encode(errors="backslashreplace"))
     return target, missing
-
-
-def restore(run: Record) -> tuple:
-    """The network of the best (else the last) checkpoint, its images, and the checkpoint's content."""
-    path = run.checkpoint
-    if path is None:
-        raise UserError("there is no checkpoint yet")
-    content = checkpoint.load(path)
-    trained: TrainConfig = build(content["config"], TrainConfig)
-    threads = run.place.get("threads")
-    device = choose_device("auto", threads if isinstance(threads, int) and threads > 0 else None)
-    with download.never():
-        data = datasets.load(trained.dataset, data_dir_of(path, content["config"])).to(device)
-    network = build_model(trained, data, stream(0, "synapses"), device)
-    try:
-        network.load_tensors(content["weights"])
-    except ValueError as error:
-        raise UserError(f"checkpoint {path}: {error}") from error
-    return network, data, content
 
 
 # --- what the folder tells ----------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from ncf.errors import UserError
 from ncf.measure import diagnostics
 from ncf.measure.latents import TrainingLatents
 from ncf.measure.metrics import METRICS, nothing_to_hide, observed_pixels
+from ncf.report import circuit_picture
 from ncf.report.charts import Line, line_chart
 from ncf.report.html import Html, details, picture, png, section, table, tag, write_whole
 from ncf.runs.reader import Record
@@ -99,11 +100,11 @@ def pixel_size(shape: tuple[int, int]) -> int:
 
 def fields(run: Record, network, data, x) -> Html:
     weights, scale = coloured_fields(network, N_FIELDS)
-    n_units = network.parameters["W1"].shape[0]
+    source = network.names[network.circuit.into(0)[0].source]
     return section(
         "Receptive fields",
         stacks(data.image_shape, [weights], "receptive field"),
-        note=f"What each unit of layer 1 adds to the image (rows of W1): the {len(weights)} of {n_units} with the largest norm, largest first. "
+        note=f"What each unit of {source} adds to the image: the {len(weights)} of {len(network.fields)} with the largest norm, largest first. "
         f"Blue lowers a pixel, orange raises it, white leaves it; full colour at {scale:.2g}.",
     )
 
@@ -123,11 +124,11 @@ def diverging(values: np.ndarray) -> np.ndarray:
 
 
 def activity(run: Record, network, data, x) -> Html:
-    layers = diagnostics.activity(network.settle(x))
-    rows = [[str(l), layer["units"], bar(layer["active"]), bar(layer["silent"]), layer["strength"]] for l, layer in enumerate(layers, start=1)]
+    layers = diagnostics.activity(network.settle(x), network.names)
+    rows = [[layer["name"], layer["units"], bar(layer["active"]), bar(layer["silent"]), layer["strength"]] for layer in layers]
     return section(
         "Activity",
-        table(["layer", "units", "active per image", "never active", "mean |f| where active"], rows),
+        table(["population", "units", "active per image", "never active", "mean |f| where active"], rows),
         note=f"After settling on {len(x)} test images; a unit is active where |f| > {diagnostics.ACTIVE:g}.",
     )
 
@@ -153,11 +154,16 @@ def settling(run: Record, network, data, x) -> Html:
     )
 
 
-EXHIBITS = {  # title -> the section, and the method that a model must have for it
+def circuit(run: Record, network, data, x) -> Html:
+    return circuit_picture.picture(network.circuit)
+
+
+EXHIBITS = {  # title -> the section, and the ability that a model must have for it
+    "Circuit": (circuit, "settle"),
     "Reconstructions": (reconstructions, "project"),
     "Completions": (completions, "project"),
     "Samples": (sample_pictures, "project"),
-    "Receptive fields": (fields, "move"),
-    "Settling": (settling, "move"),
-    "Activity": (activity, "settle"),
+    "Receptive fields": (fields, "fields"),
+    "Settling": (settling, "fields"),
+    "Activity": (activity, None),
 }

@@ -25,7 +25,7 @@ class Events(Logger):
         for name, value in row.items():
             if name != "epoch":
                 self.writer.add_scalar(name, value, row["epoch"])
-        if "validation_bce" in row and getattr(network, "project", None):  # a classifier makes no images
+        if "validation_bce" in row and "project" in network.abilities:  # a classifier makes no images
             sheet = mosaic(above_below(grey(x), grey(network.settle(x).mu[0])), image_shape)
             self.writer.add_image("reconstructions", sheet, row["epoch"], dataformats="HW")
         self.writer.flush()

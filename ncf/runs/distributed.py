@@ -111,5 +111,5 @@ class Ranks:
 
 def require_parallel(config) -> None:
     """UserError for what the ranks of a run cannot do together."""
-    if started_by_torchrun() and config.model.family != "gncn":
+    if started_by_torchrun() and config.model.family not in ("gncn", "circuit"):
         raise UserError(f"model={config.model.name}: data-parallel training is for the networks that settle; start it without torchrun")

@@ -25,10 +25,11 @@ LARGEST_GROWTH = 100.0
 
 def require_settled(network, state, where: str) -> None:
     """Refuse states z_l, l from 1, (B, J_l), that are not finite or beyond LARGEST_STATE."""
-    largest = torch.stack([z.abs().amax() for z in state.z[1:]]).tolist()
-    for layer, value in enumerate(largest, start=1):
+    moving = state.free or range(1, len(state.z))
+    largest = torch.stack([state.z[i].abs().amax() for i in moving]).tolist()
+    for name, value in zip((network.names[i] for i in moving), largest):
         if not value <= LARGEST_STATE:
-            raise UserError(f"settling diverged in {where}: the states of layer {layer} reach {value:.3g}; lower {keys(network)}")
+            raise UserError(f"settling diverged in {where}: the states of {name} reach {value:.3g}; lower {keys(network)}")
 
 
 def require_finite(network, updates: dict[str, Tensor], where: str) -> None:
@@ -58,7 +59,7 @@ def steady(network, where: str):
         if not new <= LARGEST_GROWTH * max(old, 1.0):
             raise UserError(f"learning diverged in {where}: one step took {name} from column norms of {old:.3g} to {new:.3g}; lower optimizer.lr")
     if failure:
-        bad = [f"Sigma{layer}" for layer, sigma in network.sigma.items() if torch.linalg.cholesky_ex(sigma).info.item()]
+        bad = [f"Sigma of {network.names[i]}" for i, sigma in network.sigma.items() if torch.linalg.cholesky_ex(sigma).info.item()]
         raise UserError(f"learning diverged in {where}: {', '.join(bad)} is not positive definite any more; lower optimizer.lr") from failure
 
 
@@ -69,5 +70,4 @@ def column_norms(parameters: dict[str, Tensor]) -> list[float]:
 
 def keys(network) -> str:
     """What to lower."""
-    settles = hasattr(network.config, "settle")
-    return "model.settle.beta, model.settle.steps or optimizer.lr" if settles else "optimizer.lr"
+    return "model.settle.beta, model.settle.steps or optimizer.lr" if "settle" in network.abilities else "optimizer.lr"

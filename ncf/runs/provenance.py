@@ -76,7 +76,7 @@ def choose_device(name: str, threads: int | None) -> torch.device:
 
 
 def choose_products(precision: str, device: torch.device) -> torch.dtype:
-    """The type of settling's products that compute.precision asks for; auto: bfloat16 where the device gains by it."""
+    """The type of settling's products that compute.dtype asks for; auto: bfloat16 where the device gains by it."""
     if precision == "auto" and device.type == "cuda":
         precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     elif precision == "auto":
@@ -90,5 +90,5 @@ def n_synapses(network) -> int:
 
 
 def products(network) -> str:
-    """The type of a model's products in the words of compute.precision."""
-    return "bf16" if getattr(network, "product_dtype", None) == torch.bfloat16 else "float32"
+    """The type of a model's products in the words of compute.dtype."""
+    return "bf16" if "settle" in network.abilities and network.product_dtype == torch.bfloat16 else "float32"

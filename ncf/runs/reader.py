@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from ncf.config.schema import without_place
+from ncf.config.schema import modern, without_place
 from ncf.data.wording import title
 from ncf.errors import UserError
 
@@ -77,7 +77,7 @@ def read(folder: Path) -> Record:
         with suppress(yaml.YAMLError):
             config = yaml.load(text, loader) if text else {}
             break
-    config = config if isinstance(config, dict) else {}
+    config = modern(config) if isinstance(config, dict) else {}
     science = without_place(config)
     summary = read_json(read_text(folder / "summary.json"))
     place = {name: value for name, value in config.items() if name not in science}

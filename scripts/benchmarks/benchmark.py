@@ -52,7 +52,7 @@ def start_up_seconds() -> float:
     times = []
     for _ in range(3):
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", "import ncf.cli, ncf.train"], check=True)
+        subprocess.run([sys.executable, "-c", "import ncf.cli, ncf.training"], check=True)
         times.append(time.perf_counter() - start)
     return sorted(times)[1]
 

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from ncf.config.schema import GNCNConfig, OptimizerConfig
-from ncf.measure.metrics import bce, tod
+from ncf.network.discrepancy import bce, tod
 from ncf.network.gncn import GNCN
 from ncf.network.optimizer import Optimizer
+from ncf.training import train_step
 
 TYPES = {"float32": None, "bf16": torch.bfloat16}
 
@@ -36,26 +37,18 @@ def bare_products(network: GNCN, batch: int) -> Callable[[], None]:
 
 
 def training_batch(network: GNCN, optimizer: Optimizer, images: torch.Tensor, batch: int, rng: np.random.Generator) -> dict[str, float]:
-    """Seconds of each part of one training batch, as the loop in ncf/train.py does it."""
-    clock = [now()]
+    """Seconds of each part of one training batch, as the loop in ncf/training.py does it."""
+    clock = {"start": now()}
 
-    def lap() -> None:
-        clock.append(now())
+    def lap(part: str) -> None:
+        clock[part] = now()
 
     x = images[torch.from_numpy(rng.integers(0, len(images), batch))]
-    lap()
-    state = network.settle(x)
-    lap()
-    updates = network.local_updates(state)
-    optimizer.step(updates)
-    lap()
-    network.adapt_precision(updates)
-    network.limit_norms()
-    lap()
+    lap("data")
+    state = train_step(network, optimizer, x, lap=lap)
     bce(state).sum().item(), tod(state).sum().item()
-    lap()
-    data, settle, update, constrain, metrics = (b - a for a, b in zip(clock, clock[1:]))
-    return {"settle": settle, "update": update, "constrain": constrain, "metrics": metrics, "data": data}
+    lap("metrics")
+    return {part: at - before for (part, at), before in zip(list(clock.items())[1:], clock.values())}
 
 
 def now() -> float:

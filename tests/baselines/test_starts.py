@@ -15,7 +15,7 @@ def test_synapses_keep_the_variance_through_relu_layers():
     """N(0, 2 / fan-in): on layers of very different widths the mean square of the drives stays that of the input."""
     data = dataset()
     data.splits["train"].x = torch.from_numpy(np.random.default_rng(0).normal(size=(2000, 900)).astype(np.float32))
-    model = Classifier(ClassifierConfig(layers=[100, 1600]), data, np.random.default_rng(1))
+    model = Classifier(ClassifierConfig(layers=[100, 1600]), 900, 3, np.random.default_rng(1))
     h = data.splits["train"].x
     for l, below in ((1, 900), (2, 100), (3, 1600)):
         W = model.parameters[f"W{l}"]
@@ -34,7 +34,7 @@ def test_the_mixtures_means_start_a_third_of_the_way_to_training_images_of_the_s
     x = data.splits["train"].x
     chosen = {}
     for seed in (0, 1):
-        model = PixelMixture(PixelMixtureConfig(components=7), data, np.random.default_rng(seed))
+        model = PixelMixture(PixelMixtureConfig(components=7), data.splits["train"].x, np.random.default_rng(seed))
         start = 3 * model.parameters["W1"] - 2 * x.mean(0)
         distances = torch.cdist(start, x)
         assert distances.min(1).values.max() < 1e-2  # each is a training image

@@ -28,7 +28,7 @@ def best(cwd: Path) -> dict:
 def test_a_killed_study_is_continued_with_the_trial_that_was_running(own, tmp_path):
     words = [*STUDY, *(["hydra.sweeper.storage=sqlite:///mine.db", "hydra.sweeper.study_name=mine"] if own else [])]
     place = ("mine.db", "mine") if own else ()
-    killed = warm("ncf-train", *words, cwd=tmp_path, prepare=OnCall("ncf.train", "validate", signal.SIGKILL, n=3))  # the third trial
+    killed = warm("ncf-train", *words, cwd=tmp_path, prepare=OnCall("ncf.training", "validate", signal.SIGKILL, n=3))  # the third trial
     assert killed.returncode == -9
     before = trials(tmp_path, *place)
     assert [trial.state.name for trial in before] == ["COMPLETE", "COMPLETE", "RUNNING", "RUNNING"]

@@ -62,7 +62,7 @@ def test_the_last_value_of_a_range_is_taken_and_the_next_is_not(plain, key, last
 
 
 @pytest.mark.parametrize(
-    "key", ["model.settle.beta", "optimizer.lr", "optimizer.epsilon", "model.precision.floor", "model.init_sd", "metrics.prior.floor"]
+    "key", ["model.settle.beta", "optimizer.lr", "optimizer.epsilon", "model.precision.floor", "model.init_sd", "metrics.mixture.floor"]
 )
 def test_what_must_be_above_zero_is_not_zero(plain, key):
     built(plain, {key: 1e-9, "model.settle.beta": 1e-9})

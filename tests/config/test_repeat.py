@@ -49,7 +49,7 @@ def test_the_report_shows_a_run_against_its_own_base_with_the_command_that_repea
     typed = shlex.split(html.unescape(re.search("<pre>(.*?)</pre>", page).group(1)))
     assert typed[:3] == ["ncf-train", f"--config-dir={own / 'mine'}", "model=flat"] and "model.settle.beta=0.2" in typed
     assert not any(word.startswith(("model.layers", "model.skips", "model.settle.steps")) for word in typed), "the base has them"
-    assert "threads=1" in typed and any(word.startswith("compute.precision=") for word in typed)
+    assert "threads=1" in typed and any(word.startswith("compute.dtype=") for word in typed)
     assert warm("ncf-train", *typed[1:], "name=typed", cwd=own).returncode == 0
     runs = own / "outputs/runs"
     from ncf.runs.checkpoint import load

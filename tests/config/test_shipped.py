@@ -9,7 +9,7 @@ import torch
 from ncf.config.compose import compose_train
 from ncf.config.schema import flatten, science
 from ncf.data.datasets import Dataset, Split
-from ncf.models import build_model
+from ncf.models import build_model, seen_of
 
 GOLDEN = Path(__file__).resolve().parent.parent / "network/golden"
 
@@ -60,10 +60,10 @@ def test_training_starts_from_the_released_settings():
     require(flatten(science(compose_train("optimizer=sgd"))), {"name": "sgd", "lr": 0.1, "beta1": 0.9}, "optimizer.")
     usual = {
         "model.name": "gncn_pdh", "dataset.name": "digits", "epochs": 50, "batch_size": 200, "seed": 0, "validate_every": 1, "patience": None,
-        "patience_gain": 0.0, "compute.precision": "auto", "dataset.binarize": "threshold", "dataset.n_train": None, "dataset.n_validation": None,
+        "patience_gain": 0.0, "compute.dtype": "auto", "dataset.binarize": "threshold", "dataset.n_train": None, "dataset.n_validation": None,
         "dataset.split_seed": 0, "metrics.names": ["bce", "tod", "m_mse"], "metrics.mask": "right", "metrics.mask_fraction": 0.5,
-        "metrics.n_images": None, "metrics.samples": 5000, "metrics.encoder_samples": 200, "metrics.prior.components": 75,
-        "metrics.prior.latents": 18000, "metrics.prior.floor": 1e-6, "metrics.annealing.images": 20, "metrics.annealing.chains": 8,
+        "metrics.n_images": None, "metrics.samples": 5000, "metrics.encoder_samples": 200, "metrics.mixture.components": 75,
+        "metrics.mixture.latents": 18000, "metrics.mixture.floor": 1e-6, "metrics.annealing.images": 20, "metrics.annealing.chains": 8,
         "metrics.annealing.steps": 1000, "metrics.annealing.leapfrogs": 5,
     }  # fmt: skip
     require(flatten(science(compose_train())), usual)
@@ -105,11 +105,11 @@ def test_a_shipped_network_settles_to_the_oracles_vectors(model, vectors):
         f"model.layers=[{v['cfg_z_dim']},{v['cfg_z_dim']},{v['cfg_z_top_dim']}]",
         f"model.lateral.columns=[{v['cfg_n_group']},{v['cfg_n_group']},{v['cfg_n_top_group']}]",
         f"model.settle.steps={v['cfg_K']}",
-        "compute.precision=float32",
+        "compute.dtype=float32",
     )
     x = torch.from_numpy(v["x"]).float()
     data = Dataset("vectors", (1, x.shape[1]), 0, {name: Split(x, None) for name in ("train", "validation", "test")}, False)
-    network = build_model(config, data, np.random.default_rng(0), torch.device("cpu"))
+    network = build_model(config, seen_of(data), np.random.default_rng(0), torch.device("cpu"))
     own = {"Q": "Prec", "M": "S"}  # the vectors' names for what is not called the same
     network.load_tensors({name: torch.from_numpy(v[own[name[0]] + name[1:] if name[0] in own else name]) for name in network.tensors()})
     state = network.settle(x)

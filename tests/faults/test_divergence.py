@@ -7,7 +7,7 @@ import pytest
 import torch
 from installed import TINY, require_one_line, rows, summary, warm
 
-import ncf.train
+import ncf.training
 from ncf.errors import UserError
 from ncf.network.gncn import GNCN
 from ncf.runs import checkpoint, guards
@@ -35,7 +35,7 @@ def test_a_step_of_the_states_a_million_times_too_large(model, kind, tmp_path):
         name = f"name={settings[0]}".replace("model.settle.", "").replace("=", "-").replace("name-", "name=")
         done = warm("ncf-train", *RUN, BETA, f"model={model}", f"model.constraint.kind={kind}", *settings, name, cwd=tmp_path)
         run = tmp_path / "outputs/runs" / name.removeprefix("name=")
-        require_stopped(done, run, "settling diverged in epoch 1, batch 1", "layer 1", "model.settle.beta", "model.settle.steps")
+        require_stopped(done, run, "settling diverged in epoch 1, batch 1", "states of z1", "model.settle.beta", "model.settle.steps")
         assert list((run / "checkpoints").iterdir()) == []
 
 
@@ -63,8 +63,8 @@ def poison_an_update() -> None:
 
 
 def poison_a_figure() -> None:
-    honest = ncf.train.measure
-    ncf.train.measure = lambda *arguments: {name: figure | {"value": float("nan")} for name, figure in honest(*arguments).items()}
+    honest = ncf.training.measure
+    ncf.training.measure = lambda *arguments: {name: figure | {"value": float("nan")} for name, figure in honest(*arguments).items()}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_run_that_diverges_late_keeps_its_good_checkpoints(tmp_path):
     content["weights"]["E1"].mul_(1e30)
     checkpoint.save(last, {name: value for name, value in content.items() if name not in ("kind", "format")})
     before = {path: path.read_bytes() for path in (run / "checkpoints").glob("*.pt")}
-    require_one_line(warm("ncf-train", *RUN, "epochs=3", cwd=tmp_path), "settling diverged in epoch 3, batch 1", "layer 1")
+    require_one_line(warm("ncf-train", *RUN, "epochs=3", cwd=tmp_path), "settling diverged in epoch 3, batch 1", "states of z1")
     assert {path: path.read_bytes() for path in (run / "checkpoints").glob("*.pt")} == before
     assert [row["epoch"] for row in rows(run)] == [1, 2]
 
@@ -122,7 +122,8 @@ class Network:
     """What the guards look at."""
 
     def __init__(self, **parameters: torch.Tensor):
-        self.parameters, self.sigma, self.config = parameters, {}, None
+        self.parameters, self.sigma, self.abilities = parameters, {}, frozenset()
+        self.names = ["image", "z1", "z2", "z3"]
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf"), -1e5])
@@ -130,9 +131,10 @@ class Network:
 def test_a_single_bad_state_is_found_and_its_layer_named(bad, layer):
     class State:
         z = [torch.zeros(4, size) for size in (9, 5, 6, 7)]
+        free = (1, 2, 3)
 
     State.z[layer][2, 3] = bad
-    with pytest.raises(UserError, match=f"in HERE: the states of layer {layer} reach"):
+    with pytest.raises(UserError, match=f"in HERE: the states of z{layer} reach"):
         guards.require_settled(Network(), State, "HERE")
     State.z[layer][2, 3] = 1000
     guards.require_settled(Network(), State, "HERE")

@@ -23,7 +23,7 @@ def images(tmp_path_factory):
     [
         (["metrics.mask_fraction=0.05"], "metrics.mask_fraction=0.05: right hides 0 of the 8 columns"),
         (["metrics.mask=top", "metrics.mask_fraction=0.95"], "metrics.mask_fraction=0.95: top hides 8 of the 8 rows"),
-        (["metrics=paper", "metrics.prior.latents=1"], "metrics.prior.latents=1: must be at least 2"),
+        (["metrics=paper", "metrics.mixture.latents=1"], "metrics.mixture.latents=1: must be at least 2"),
     ],
 )
 def test_a_setting_that_does_not_fit_the_images_is_told_before_training(words, expected, tmp_path):

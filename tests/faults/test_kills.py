@@ -22,7 +22,7 @@ from ncf.config.checks import build
 from ncf.config.schema import TrainConfig
 from ncf.data import datasets
 from ncf.data.streams import stream
-from ncf.models import build_model
+from ncf.models import build_model, seen_of
 from ncf.runs import checkpoint
 
 MODELS = ("gncn_pdh", "gncn_t1_sigma")
@@ -72,7 +72,7 @@ def require_learned(run: Path) -> None:
     """Everything in the last checkpoint is finite, and nothing is as it was drawn."""
     content = checkpoint.load(run / "checkpoints/last.pt")
     config = build(content["config"], TrainConfig)
-    start = build_model(config, datasets.load(config.dataset), stream(config.seed, "synapses"), torch.device("cpu")).tensors()
+    start = build_model(config, seen_of(datasets.load(config.dataset)), stream(config.seed, "synapses"), torch.device("cpu")).tensors()
     assert start.keys() == content["weights"].keys()
     for name, tensor in content["weights"].items():
         assert torch.isfinite(tensor).all() and not torch.equal(tensor, start[name]), name
@@ -115,7 +115,7 @@ def test_killed_at_random_instants(model, uninterrupted, tmp_path):
 @pytest.mark.parametrize("model", MODELS)
 def test_killed_within_an_epoch(model, uninterrupted, tmp_path):
     reference, _ = uninterrupted(model)
-    strike = OnCall("ncf.train", "change_synapses", signal.SIGKILL, n=50)  # the tenth of the second epoch's forty batches
+    strike = OnCall("ncf.training", "train_step", signal.SIGKILL, n=50)  # the tenth of the second epoch's forty batches
     arguments = ["ncf-train", *RUN, f"model={model}"]
     assert warm(*arguments, cwd=tmp_path, prepare=strike).returncode == -9
     done = warm(*arguments, cwd=tmp_path)
@@ -125,7 +125,7 @@ def test_killed_within_an_epoch(model, uninterrupted, tmp_path):
 
 def test_told_to_stop_within_an_epoch_saves_at_the_next_batch_boundary(uninterrupted, tmp_path):
     reference, _ = uninterrupted("gncn_pdh")
-    strike = OnCall("ncf.train", "change_synapses", signal.SIGTERM, n=50)  # no batch after which it would have been saved anyway
+    strike = OnCall("ncf.training", "train_step", signal.SIGTERM, n=50)  # no batch after which it would have been saved anyway
     done = warm("ncf-train", *RUN, "model=gncn_pdh", cwd=tmp_path, prepare=strike)
     run = tmp_path / "outputs/runs/run"
     assert (done.returncode, done.stderr, summary(run)["status"]) == (143, "", "stopped")
@@ -256,7 +256,7 @@ def test_struck_at_every_step_of_writing(signals, codes, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", [False, True], ids=["", "with a damaged last.pt"])
 def test_killed_again_at_every_step_of_going_on(damage, tmp_path):
-    strike = OnCall("ncf.train", "change_synapses", signal.SIGKILL, n=6)  # the last of the second epoch's three batches
+    strike = OnCall("ncf.training", "train_step", signal.SIGKILL, n=6)  # the last of the second epoch's three batches
     assert warm("ncf-train", *SHORT, "epochs=2", cwd=tmp_path, prepare=strike).returncode == -9
     run = tmp_path / "outputs/runs/run"
     with open(run / "metrics.jsonl", "a") as file:
@@ -276,7 +276,7 @@ def test_a_stopped_run_says_how_to_go_on_in_words_that_work(where, uninterrupted
     reference, _ = uninterrupted("gncn_pdh")
     arguments = [argument for argument in RUN if not argument.startswith("name=")]
     override = f'output_dir="{where}"'
-    strike = OnCall("ncf.train", "validate", signal.SIGTERM)  # arrives between two batches: the epoch is finished first
+    strike = OnCall("ncf.training", "validate", signal.SIGTERM)  # arrives between two batches: the epoch is finished first
     done = warm("ncf-train", *arguments, "model=gncn_pdh", override, cwd=tmp_path, prepare=strike)
     assert (done.returncode, done.stderr) == (143, "")
     (run,) = (tmp_path / where / "runs").iterdir()

@@ -29,7 +29,7 @@ def require_same_end(run, reference) -> None:
 
 @pytest.mark.parametrize("signum", SIGNALS, ids=lambda signum: signum.name)
 def test_a_cluster_s_warning_saves_and_the_run_goes_on_to_the_same_end(signum, undisturbed, tmp_path):
-    strike = OnCall("ncf.train", "change_synapses", signum, n=2)  # in the middle of the first epoch
+    strike = OnCall("ncf.training", "train_step", signum, n=2)  # in the middle of the first epoch
     done = warm("ncf-train", *RUN, cwd=tmp_path, prepare=strike)
     run = tmp_path / "outputs/runs/run"
     assert (done.returncode, done.stderr) == (128 + signum, "")
@@ -50,7 +50,7 @@ def test_a_warning_during_the_final_report_stops_it_and_the_report_is_made_later
 
 def test_a_warning_ends_a_sweep_that_the_same_command_finishes(tmp_path):
     sweep = ["--multirun", *TINY, "metrics=basic", "seed=0,1", "name=sweep"]
-    done = warm("ncf-train", *sweep, cwd=tmp_path, prepare=OnCall("ncf.train", "change_synapses", signal.SIGUSR1, n=2))
+    done = warm("ncf-train", *sweep, cwd=tmp_path, prepare=OnCall("ncf.training", "train_step", signal.SIGUSR1, n=2))
     assert done.returncode == 128 + signal.SIGUSR1 and 'the same command with name="sweep"' in done.stdout
     folder = tmp_path / "outputs/sweeps/sweep"
     assert [summary(job)["status"] for job in folder.glob("seed=*")] == ["stopped"]
@@ -60,7 +60,7 @@ def test_a_warning_ends_a_sweep_that_the_same_command_finishes(tmp_path):
 
 def ignoring() -> None:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # trap '' USR1
-    OnCall("ncf.train", "change_synapses", signal.SIGUSR1)()
+    OnCall("ncf.training", "train_step", signal.SIGUSR1)()
 
 
 def test_a_warning_that_the_shell_has_ignored_stays_ignored(tmp_path):

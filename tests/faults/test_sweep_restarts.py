@@ -45,7 +45,7 @@ def require_same_sweep(cwd: Path, reference: Path) -> None:
 def test_a_killed_sweep_is_finished_by_the_same_command(seed, undisturbed, tmp_path):
     reference, seconds = undisturbed
     chance = random.Random(seed)
-    strike = OnCall("ncf.train", "change_synapses", signal.SIGKILL, n=chance.randrange(1, 33))  # in the first or second job's 16 batches
+    strike = OnCall("ncf.training", "train_step", signal.SIGKILL, n=chance.randrange(1, 33))  # in the first or second job's 16 batches
     assert warm("ncf-train", *SWEEP, cwd=tmp_path, prepare=strike).returncode == -9
     for attempt in range(6):
         job = Warm("ncf-train", *SWEEP, cwd=tmp_path)
@@ -77,7 +77,7 @@ def test_a_finished_sweep_reports_its_stored_results_and_touches_nothing(undistu
 
 
 def test_a_sweep_that_is_told_to_stop_saves_its_job_and_begins_no_other(undisturbed, tmp_path):
-    done = warm("ncf-train", *SWEEP, cwd=tmp_path, prepare=OnCall("ncf.train", "validate", signal.SIGTERM))
+    done = warm("ncf-train", *SWEEP, cwd=tmp_path, prepare=OnCall("ncf.training", "validate", signal.SIGTERM))
     assert done.returncode == 143
     assert 'finish it by the same command with name="four"' in done.stdout
     assert [(job.name, summary(job)["status"]) for job in jobs(tmp_path)] == [("model=gncn_t1,seed=0", "stopped")]

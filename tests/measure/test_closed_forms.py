@@ -11,7 +11,8 @@ from small import dataset, network
 from ncf.config.schema import AnnealingConfig, MetricsConfig, MixtureConfig
 from ncf.measure.density import Estimate, encoder_estimates, jackknife_stderr
 from ncf.measure.latents import TrainingLatents
-from ncf.measure.metrics import METRICS, bce, measure, observed_pixels, reliability, tod
+from ncf.measure.metrics import METRICS, measure, observed_pixels, reliability
+from ncf.network.discrepancy import bce, tod
 from ncf.network.mixture import Mixture, fit_mixture
 from ncf.network.state import State
 
@@ -104,7 +105,7 @@ def test_the_classifier_learns_from_all_training_images():
 class Counted:
     """x = f + noise in two dimensions, with encoder and prior; counts what it decodes."""
 
-    likelihood, own_prior = "gaussian", Mixture.standard(2)
+    likelihood, own_prior, abilities = "gaussian", Mixture.standard(2), frozenset({"project", "own_prior", "posterior"})
 
     def __init__(self, spread: float = 0.5):
         self.decoded, self.spread = 0, spread
@@ -202,7 +203,7 @@ def test_the_floor_is_added_to_every_variance(floor):
 
 def test_the_prior_takes_its_floor_and_its_latents_from_the_config():
     net, data = network(), dataset()
-    config = MetricsConfig(prior=MixtureConfig(components=1, latents=100, floor=0.3))
+    config = MetricsConfig(mixture=MixtureConfig(components=1, latents=100, floor=0.3))
     prior = TrainingLatents(net, data, config).prior
     tops = net.settle(data.splits["train"].x[:100]).f[2].double()
     expected = tops.T.cov(correction=0) + 0.3 * torch.eye(4)

@@ -10,7 +10,7 @@ from ncf.config.schema import GNCNConfig, LateralConfig, MetricsConfig, Precisio
 from ncf.data.datasets import Dataset, Split
 from ncf.measure import diagnostics
 from ncf.measure.latents import TrainingLatents
-from ncf.measure.metrics import bce, tod
+from ncf.network.discrepancy import bce, tod
 from ncf.network.gncn import GNCN
 from ncf.report.sections import diverging, grey, mosaic
 
@@ -39,9 +39,9 @@ def test_every_point_of_a_settling_curve_is_the_figure_of_that_many_steps(name):
 
 def test_activity_counts_units_above_the_threshold():
     f = torch.tensor([[0.0, 2.0, -1.0, 0.0005], [0.0, 0.0, -3.0, 0.002]])
-    (layer,) = diagnostics.activity(SimpleNamespace(f=[None, f]))
-    assert layer == {"units": 4, "active": 4 / 8, "silent": 1 / 4, "strength": pytest.approx(6.002 / 4)}
-    assert diagnostics.activity(SimpleNamespace(f=[None, f * 0]))[0]["strength"] == 0
+    (layer,) = diagnostics.activity(SimpleNamespace(f=[None, f], free=(1,)), ["image", "z1"])
+    assert layer == {"name": "z1", "units": 4, "active": 4 / 8, "silent": 1 / 4, "strength": pytest.approx(6.002 / 4)}
+    assert diagnostics.activity(SimpleNamespace(f=[None, f * 0], free=(1,)), ["image", "z1"])[0]["strength"] == 0
 
 
 def test_receptive_fields_are_the_strongest_rows_of_the_first_synapses():

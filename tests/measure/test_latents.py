@@ -9,7 +9,7 @@ from ncf.config.schema import MetricsConfig, MixtureConfig
 from ncf.errors import UserError
 from ncf.measure.latents import TrainingLatents
 
-CONFIG = MetricsConfig(prior=MixtureConfig(components=2, latents=500))
+CONFIG = MetricsConfig(mixture=MixtureConfig(components=2, latents=500))
 
 
 def made(tmp_path, net, data=None, config=CONFIG) -> TrainingLatents:
@@ -52,7 +52,7 @@ def test_what_is_kept_is_read_and_not_made_again(tmp_path, checkpoint):
 def test_what_was_made_from_something_else_is_made_anew(tmp_path, checkpoint, change):
     net = network()
     made(tmp_path, net).prior
-    data, config = dataset(), MetricsConfig(prior=CONFIG.prior)
+    data, config = dataset(), MetricsConfig(mixture=CONFIG.mixture)
     if change == "checkpoint":
         checkpoint.write_bytes(b"other weights")
         for name in net.parameters:
@@ -71,7 +71,7 @@ def test_what_was_made_from_something_else_is_made_anew(tmp_path, checkpoint, ch
 def test_other_settings_of_the_prior_refit_it_without_settling(tmp_path, checkpoint):
     net = network()
     assert len(made(tmp_path, net).prior.weights) == 2
-    assert len(made(tmp_path, net, config=MetricsConfig(prior=MixtureConfig(components=1))).prior.weights) == 1
+    assert len(made(tmp_path, net, config=MetricsConfig(mixture=MixtureConfig(components=1))).prior.weights) == 1
     assert net.settled == 600
 
 
@@ -103,7 +103,7 @@ def test_a_folder_that_cannot_be_written_costs_only_time(tmp_path, checkpoint):
 
 
 def test_keeping_can_be_turned_off(tmp_path, checkpoint):
-    made(tmp_path, network(), config=MetricsConfig(prior=CONFIG.prior, cache=False)).prior
+    made(tmp_path, network(), config=MetricsConfig(mixture=CONFIG.mixture, cache=False)).prior
     assert [p.name for p in tmp_path.iterdir()] == ["best.pt"]
 
 

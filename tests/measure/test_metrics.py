@@ -13,7 +13,7 @@ from ncf.errors import UserError
 from ncf.measure.metrics import METRICS, left_out, masked_mse, measure, observed_pixels, summarize
 from ncf.network.state import State
 
-CONFIG = MetricsConfig(names=list(METRICS), prior=MixtureConfig(components=2), annealing=AnnealingConfig(images=3, chains=2, steps=5), samples=100)
+CONFIG = MetricsConfig(names=list(METRICS), mixture=MixtureConfig(components=2), annealing=AnnealingConfig(images=3, chains=2, steps=5), samples=100)
 
 
 def test_every_figure_says_value_unit_number_and_error_and_is_plain():
@@ -47,7 +47,7 @@ def test_images_settle_once_for_all_metrics_that_need_it():
     net = network()
     measure(net, dataset(), "test", MetricsConfig(names=["bce", "tod"]))
     assert net.settled == 60
-    measure(net, dataset(), "test", MetricsConfig(names=["bce", "tod", "class_err", "log_p"], prior=CONFIG.prior, samples=10))
+    measure(net, dataset(), "test", MetricsConfig(names=["bce", "tod", "class_err", "log_p"], mixture=CONFIG.mixture, samples=10))
     assert net.settled == 60 + 60 + 600
     measure(net, dataset(), "test", MetricsConfig(names=["bce"], n_images=10))
     assert net.settled == 60 + 60 + 600 + 10
@@ -101,7 +101,7 @@ def test_what_does_not_apply_is_left_out_with_its_reason():
     data = dataset()
 
     class Blind:
-        project = drive = None
+        abilities = frozenset()
 
     assert set(left_out(Blind(), data, list(METRICS))) >= {"bce", "tod", "m_mse", "log_p", "log_p_annealed"}
     assert "no decoder" in left_out(Blind(), data, ["bce"])["bce"]
@@ -109,9 +109,7 @@ def test_what_does_not_apply_is_left_out_with_its_reason():
     assert left_out(network(), data, ["bce", "class_err"]) == {"class_err": "the images have no classes"}
     data.splits["validation"].x[0, 0] = 0.5
     assert "grey" in left_out(network(), data, ["bce", "log_p"])["log_p"]
-    gaussian = network()
-    gaussian.config.likelihood = "gaussian"
-    assert not left_out(gaussian, data, ["bce", "log_p"])
+    assert not left_out(network(likelihood="gaussian"), data, ["bce", "log_p"])
 
 
 def test_summaries_are_means_with_their_standard_error():

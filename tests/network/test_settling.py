@@ -6,6 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from small import require_same
 
 from ncf.config.schema import GNCNConfig, LateralConfig, PrecisionConfig, PriorConfig, SettleConfig
 from ncf.network import cuda_graph, kernels, settling
@@ -38,12 +39,6 @@ def pair(config: GNCNConfig, layers: list[int], n_pixels: int, batch: int, dtype
         network.parameters[name] = network.parameters[name].to(dtype)
     network.q = {l: q.to(dtype) for l, q in network.q.items()}
     return network, torch.from_numpy((rng.random((batch, n_pixels)) < 0.4).astype(np.float64)).to(dtype)
-
-
-def require_same(one, other, atol: float, rtol: float) -> None:
-    for name in ("z", "f", "mu", "r", "e"):
-        for l, (a, b) in enumerate(zip(getattr(one, name), getattr(other, name), strict=True)):
-            torch.testing.assert_close(a, b, atol=atol, rtol=rtol, msg=lambda text: f"{name}[{l}]: {text}")
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 25])
@@ -129,7 +124,7 @@ def test_compiled_activations_in_float32(kind):
     assert (np.abs(f - exact) <= 3e-7 * np.abs(exact) + 1e-37).all()
 
 
-@pytest.mark.parametrize("kind", kernels.ACTIVATIONS)
+@pytest.mark.parametrize("kind", [kind for kind in kernels.ACTIVATIONS if kind != "softmax"])
 def test_compiled_activations_keep_what_is_no_number(kind):
     f = np.empty(2, np.float32)
     kernels.activate(kernels.ACTIVATIONS[kind], np.array([np.nan, 1.0], np.float32), f)
@@ -177,7 +172,7 @@ def test_recordings_follow_images_masks_synapses_and_precision(name, monkeypatch
     observed = torch.from_numpy((np.random.default_rng(0).random(x.shape) < 0.5).astype(np.float32))
     kept = []
     for batch, mask in ((x, None), (1 - x, None), (x, observed), (x, 1 - observed), (x, None)):
-        state = cuda_graph.settle(network, batch, mask, 9)
+        state = cuda_graph.settle(network, *network.observations(batch, mask), 9)
         kept.append((state, network.settle_plainly(batch, mask, 9)))
         updates = network.local_updates(state)
         for bundle, update in updates.items():
@@ -186,7 +181,7 @@ def test_recordings_follow_images_masks_synapses_and_precision(name, monkeypatch
         network.limit_norms()
     for state, plain in kept:  # (each in memory of its own)
         require_same(state, plain, 1e-6, 1e-5)
-        assert all((state.e[l] is state.r[l]) == (plain.e[l] is plain.r[l]) for l in range(network.depth))
+        assert all((state.e[l] is state.r[l]) == (plain.e[l] is plain.r[l]) for l in range(len(plain.e)))
     assert len(network.recordings) == 2
 
 
@@ -197,8 +192,8 @@ def test_what_cannot_be_recorded_is_settled_without(monkeypatch):
     monkeypatch.setattr(cuda_graph, "record", fail)
     network, x = pair(VARIANTS["pdh"], [12, 8, 16], 10, 37, torch.float64)
     with pytest.warns(UserWarning, match="not recorded.*no graphs here"):
-        cuda_graph.settle(network, 1 - x, None, 9)
-    require_same(cuda_graph.settle(network, x, None, 9), network.settle_plainly(x, None, 9), 1e-11, 1e-9)
+        cuda_graph.settle(network, *network.observations(1 - x), 9)
+    require_same(cuda_graph.settle(network, *network.observations(x), 9), network.settle_plainly(x, None, 9), 1e-11, 1e-9)
 
 
 def test_plain_settling_with_bfloat16_products_stays_near_float32():

@@ -108,7 +108,7 @@ def test_what_changes_is_settled_anew_and_what_was_recorded_still_serves(change,
         given = x[: asked.get("rows", 12)].to(dtype), mask, asked.get("steps", 9)
         network.product_dtype = asked.get("products")
         with torch.autocast("cpu", network.product_dtype, enabled="products" in asked):
-            found, plain = cuda_graph.settle(network, *given), network.settle_plainly(*given)
+            found, plain = cuda_graph.settle(network, *network.observations(*given[:2]), given[2]), network.settle_plainly(*given)
         for name in ("z", "f", "mu", "r", "e"):
             for one, other in zip(getattr(found, name), getattr(plain, name), strict=True):
                 torch.testing.assert_close(one, other)
@@ -121,6 +121,6 @@ def test_what_changes_is_settled_anew_and_what_was_recorded_still_serves(change,
 
 def test_with_a_tolerance_or_without_steps_nothing_is_recorded(recorded):
     network, x = linear([6], steps=500, beta=0.2, gamma=0.5, tolerance=1e-3)
-    assert cuda_graph.settle(network, x, None, 500).steps == network.settle_plainly(x).steps < 100
+    assert cuda_graph.settle(network, *network.observations(x), 500).steps == network.settle_plainly(x).steps < 100
     network.config.settle.tolerance = 0.0
-    assert cuda_graph.settle(network, x, None, 0).steps == 0 and not recorded
+    assert cuda_graph.settle(network, *network.observations(x), 0).steps == 0 and not recorded

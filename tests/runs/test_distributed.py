@@ -11,7 +11,7 @@ from ncf.runs import checkpoint
 
 LAUNCHER = [script("torchrun"), "--standalone", "--no-python", "--nproc-per-node=2", script("ncf-train")]
 UPDATES = (
-    "compute.precision=float32 dataset.n_train=1010 batch_size=50 epochs=5 model.layers=[48,48,48] metrics=basic progress=off".split()
+    "compute.dtype=float32 dataset.n_train=1010 batch_size=50 epochs=5 model.layers=[48,48,48] metrics=basic progress=off".split()
 )  # 105 updates, the last of an epoch on 10 images
 
 

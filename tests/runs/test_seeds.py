@@ -11,7 +11,7 @@ from ncf.baselines.autoencoders import Autoencoder
 from ncf.config.compose import compose_train
 from ncf.data import datasets
 from ncf.runs import checkpoint
-from ncf.train import train
+from ncf.training import train
 
 LITTLE = [*TINY, "metrics=basic", "progress=off"]
 STILL = ["optimizer.lr=1e-12", "epochs=1"]  # the synapses stay what they were drawn as

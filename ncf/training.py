@@ -1,19 +1,23 @@
 """Training, written out: batch, settle, local update, precision, norm limit; then validate, save, report."""
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import torch
+import numpy as np
+from torch import Tensor
 
 from ncf.config.schema import TrainConfig, science
 from ncf.data import datasets, wording
 from ncf.data.streams import stream
 from ncf.errors import Stopped, UserError
 from ncf.evaluate import final_report, result_title
-from ncf.measure.metrics import losses, measure, require_known, require_measurable
-from ncf.models import build_model
+from ncf.measure.metrics import measure, require_known, require_measurable
+from ncf.models import build_model, seen_of
+from ncf.network.model import Model
 from ncf.network.optimizer import Optimizer
+from ncf.network.state import State
 from ncf.report import loggers
 from ncf.report.html import count
 from ncf.report.tables import metric_table
@@ -73,7 +77,7 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
         require_images(folder, about)
     data = data.to(device)
     memory.require_room(config.model, data.image_shape)
-    network = build_model(config, data, stream(config.seed, "synapses"), device)
+    network = build_model(config, seen_of(data), stream(config.seed, "synapses"), device)
     require_measurable(network, data, config.metrics)
     optimizer = Optimizer(config.optimizer, network.parameters)
     ranks = Ranks(device)
@@ -133,17 +137,12 @@ def learn(
         started = time.monotonic() - progress.seconds
         for step, x, y in datasets.batches(data, config.batch_size, config.seed, epoch, start=progress.step):
             where = f"epoch {epoch}, batch {step + 1}"
-            state = network.settle(x[ranks.rows(len(x))])
-            state.batch = len(x)
-            guards.require_settled(network, state, where)
+            state = train_step(network, optimizer, x, y, stream(config.seed, "noise", epoch, step), where, ranks)
             if state.moving and not warned:
                 run.say(f"warning: model.settle.tolerance was not met in all {state.steps} steps ({where}); more steps, or a larger tolerance")
                 warned = True
-            updates = ranks.total(network.local_updates(state, y, stream(config.seed, "noise", epoch, step)), len(x))
-            guards.require_finite(network, updates, where)
-            change_synapses(network, optimizer, updates, where)
 
-            batch_bce, batch_tod = losses(network, state, y)
+            batch_bce, batch_tod = network.losses(state, y)
             sums = ranks.total({"bce": batch_bce.sum(), "tod": batch_tod.sum()}, len(x))
             progress.bce_sum += sums["bce"].item()
             progress.tod_sum += sums["tod"].item()
@@ -170,6 +169,38 @@ def learn(
         display.epoch(run, row | speed)
         interrupts.stop(ranks.largest(interrupts.signum))
     events.close()
+
+
+def train_step(
+    network: Model,
+    optimizer: Optimizer,
+    x: Tensor,
+    y: Tensor | None = None,
+    rng: np.random.Generator | None = None,
+    where: str = "this batch",
+    ranks: Ranks | None = None,
+    lap: Callable[[str], None] = lambda part: None,
+) -> State:
+    """One batch (paper.md, sections 4 to 6): settle; all local updates from that one state; add them; precision; norm limit.
+
+    Images x (B, J_0), classes y (B,); each of the `ranks` settles its own rows. `lap` is told when a part is through. Raises UserError,
+    before anything of it reaches a checkpoint, where settling or learning diverges.
+    """
+    rows = ranks.rows(len(x)) if ranks else slice(None)
+    state = network.settle(x[rows], y=None if y is None else y[rows])
+    state.batch = len(x)
+    guards.require_settled(network, state, where)
+    lap("settle")
+    updates = network.local_updates(state, y, rng)
+    updates = ranks.total(updates, len(x)) if ranks else updates
+    guards.require_finite(network, updates, where)
+    with guards.steady(network, where):
+        optimizer.step(updates)
+        lap("update")
+        network.adapt_precision(updates)
+    network.limit_norms()
+    lap("constrain")
+    return state
 
 
 def close_epoch(network, data: datasets.Dataset, config: TrainConfig, progress: Progress, ranks: Ranks) -> tuple[dict[str, float], bool]:
@@ -222,14 +253,6 @@ def compile_settling(run: Run, network, data: datasets.Dataset) -> None:
     network.settle(data.splits["train"].x[:1], steps=2)  # the first moves nothing
     if time.monotonic() - start > 5:
         run.say(f"settling was compiled in {time.monotonic() - start:.0f} s; this machine keeps it for the next run")
-
-
-def change_synapses(network, optimizer: Optimizer, updates: dict[str, torch.Tensor], where: str) -> None:
-    """All synapses by the updates of one batch; then the precision step, then the norm limit (paper.md, section 5)."""
-    with guards.steady(network, where):
-        optimizer.step(updates)
-        network.adapt_precision(updates)
-    network.limit_norms()
 
 
 def validate(network, data: datasets.Dataset, config: TrainConfig, epoch: int, ranks: Ranks) -> dict[str, float]:

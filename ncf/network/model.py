@@ -1,0 +1,57 @@
+"""What the loop, the metrics and the reports may ask of a model, whatever its family."""
+
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from ncf.network.state import State
+
+
+class Model(Protocol):
+    """Something that settles on images and learns from the state it reaches.
+
+    What only some families can do stands in `abilities`, and nothing else is asked for it:
+
+    project      `project(code)` and `drive(code)`: a decoder, with the `likelihood` of its images
+    settle       `rest(x)`, `trajectory(state, steps)` and `circuit`: a network that settles step by step
+    fields       `fields`: its synapses into the image, a row per unit
+    own_prior    `own_prior`: the prior over codes that it was trained with
+    posterior    `posterior(x)`: mean and log variance of an encoder's distribution
+    exact_log_p  `exact_log_p(x)`: log p(x) in closed form
+    classify     `classify(x)`: log odds of the classes
+    refill       `completion_steps`: several ways to complete an image, given to `settle` as `steps`
+    """
+
+    config: Any
+    names: list[str]  # of the populations, numbered as in a State
+    parameters: dict[str, Tensor]
+    abilities: frozenset[str]
+
+    def settle(self, x: Tensor, observed: Tensor | None = None, steps: int | None = None, y: Tensor | None = None) -> State:
+        """The state on images x (B, J_0), of which pixels with observed == 0 are unseen; y (B,) are the classes, for those that see them."""
+
+    def local_updates(self, state: State, y: Tensor | None, rng: np.random.Generator) -> dict[str, Tensor]:
+        """An ascent direction per parameter, averaged over the batch; `rng` belongs to the batch."""
+
+    def losses(self, state: State, y: Tensor | None) -> tuple[Tensor, Tensor]:
+        """BCE and ToD, or what stands in for them, (B,) each: what the loop logs and, the first, selects by."""
+
+    def adapt_precision(self, updates: dict[str, Tensor] | None = None) -> None: ...
+
+    def limit_norms(self) -> None: ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything learned, by name."""
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Take over what `tensors` returned; ValueError where names or shapes differ."""
+
+
+class Decoder(Model, Protocol):
+    likelihood: str
+    code_size: int  # units of the code, J_top
+
+    def project(self, code: Tensor) -> Tensor: ...
+
+    def drive(self, code: Tensor) -> Tensor: ...

@@ -1,0 +1,137 @@
+"""ncf from Python: what it opens, returns and refuses, and the notebook in examples/."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import ncf
+from ncf.network.gncn import GNCN
+
+TINY = "model.layers=[12,10] model.settle.steps=6 model=gncn_t1 dataset.n_train=200 dataset.n_validation=50 metrics=basic threads=1 progress=off"
+EXAMPLES = sorted((Path(__file__).resolve().parent.parent / "examples").glob("*.ipynb"))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> ncf.TrainedRun:
+    return ncf.train(TINY, {"batch_size": 64}, epochs=2, output_dir=str(tmp_path_factory.mktemp("door")))
+
+
+def test_a_run_has_its_rows_and_figures_as_plain_python(run):
+    assert [row["epoch"] for row in run.rows] == [1, 2] and run.summary["status"] == "complete"
+    assert run.metrics["test"]["bce"] == json.loads((run.folder / "summary.json").read_text())["metrics"]["test"]["bce"]["value"]
+    assert isinstance(run.metrics["validation"]["tod"], float)
+
+
+def test_a_named_run_is_continued_by_the_same_call(tmp_path):
+    first = ncf.train(TINY, epochs=1, output_dir=str(tmp_path), name="one")
+    more = ncf.train(TINY.split(), epochs=2, output_dir=str(tmp_path), name="one")
+    assert more.folder == first.folder and [row["epoch"] for row in more.rows] == [1, 2]
+
+
+def test_settling_gives_the_equations_values_by_population(run):
+    network, config = run.network, run.network.config.model
+    x = network.images("test", 5)
+    settled = network.settle(x)
+    weights = {name: value.numpy().astype(float) for name, value in network.model.tensors().items()}
+    f1, f2 = settled.activities["z1"].astype(float), settled.activities["z2"].astype(float)
+    mu = 1 / (1 + np.exp(-f1 @ weights["W1"]))
+    np.testing.assert_allclose(settled.reconstruction.reshape(5, -1), mu, atol=1e-5)
+    np.testing.assert_allclose(settled.errors["z1"], settled.states["z1"] - f2 @ weights["W2"], atol=1e-5)
+    np.testing.assert_allclose(f1, np.tanh(settled.states["z1"]), atol=1e-5)
+    pixels = x.reshape(5, -1)
+    np.testing.assert_allclose(settled.bce, -np.where(pixels > 0, np.log(mu), np.log(1 - mu)).sum(1), rtol=1e-4)
+    np.testing.assert_array_equal(settled.code, settled.activities["z2"])
+    steps = network.trajectory(x)
+    assert len(steps) == config.settle.steps and (steps[0].states["z1"] == 0).all()
+    np.testing.assert_allclose(steps[-1].states["z2"], settled.states["z2"], atol=1e-5)
+
+
+def test_arrays_of_any_kind_and_shape_of_an_image_are_the_same(run):
+    network = run.network
+    x = network.images("test", 3)
+    expected = network.settle(x).code
+    for given in (x.reshape(3, -1), torch.from_numpy(x), x.astype(np.float64), x.astype(bool)):
+        np.testing.assert_array_equal(network.settle(given).code, expected)
+    np.testing.assert_allclose(network.settle(x[0]).code, expected[:1], atol=1e-5)
+
+
+def test_a_completion_keeps_what_is_seen_and_does_not_see_the_rest(run):
+    network = run.network
+    x = network.images("test", 3)
+    seen = np.ones(network.image_shape)
+    seen[:, 4:] = 0
+    completed = network.complete(x, seen)
+    np.testing.assert_array_equal(completed[:, :, :4], x[:, :, :4])
+    np.testing.assert_array_equal(completed, network.complete(np.where(seen > 0, x, 1 - x), seen))
+    assert 0 < completed[:, :, 4:].min() and completed[:, :, 4:].max() < 1
+
+
+def test_samples_fields_and_projections(run):
+    network = run.network
+    assert network.sample(4).shape == (4, 8, 8)
+    np.testing.assert_array_equal(network.sample(4), network.sample(4))
+    assert not np.array_equal(network.sample(4, seed=1), network.sample(4))
+    fields = network.fields(5)
+    norms = np.linalg.norm(fields.reshape(5, -1), axis=1)
+    assert (np.diff(norms) <= 0).all() and norms[0] == pytest.approx(network.model.parameters["W1"].norm(dim=1).max().item(), rel=1e-5)
+    weights = {name: value.numpy().astype(float) for name, value in network.model.tensors().items()}
+    code = np.random.default_rng(0).normal(size=10)
+    np.testing.assert_allclose(network.project(code)[0].ravel(), 1 / (1 + np.exp(-np.tanh(code @ weights["W2"]) @ weights["W1"])), atol=1e-5)
+
+
+WRONG = [
+    (lambda n: n.settle(np.zeros((2, 7, 8))), "expected numbers of shape (N, 8, 8) or (N, 64)"),
+    (lambda n: n.settle(np.full((2, 8, 8), 2.0)), "expected numbers from 0 to 1"),
+    (lambda n: n.settle(np.full((2, 8, 8), np.nan)), "expected numbers from 0 to 1"),
+    (lambda n: n.settle(np.array([["a"] * 64])), "expected numbers of shape"),
+    (lambda n: n.settle(np.zeros((1, 64)), steps=0), "at least 1"),
+    (lambda n: n.complete(np.zeros((1, 64)), None), "1 where a pixel is seen"),
+    (lambda n: ncf.load("nowhere"), "no such file"),
+    (lambda n: ncf.train("model=gncn_phd"), "did you mean 'gncn_pdh'?"),
+    (lambda n: ncf.train("epochs=0"), "epochs=0: must be at least 1"),
+]
+
+
+@pytest.mark.parametrize("case", range(len(WRONG)))
+def test_what_is_wrong_is_one_line(run, case, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    call, words = WRONG[case]
+    with pytest.raises(ncf.UserError) as error:
+        call(run.network)
+    assert words in str(error.value), error.value
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_opens_without_its_images_and_says_what_needs_them(tmp_path):
+    images = np.random.default_rng(0).random((60, 4, 4)).astype(np.float32)
+    np.savez(tmp_path / "own.npz", x_train=images)
+    words = f"dataset=npz dataset.path={tmp_path}/own.npz model.layers=[6] model=gncn_t1 epochs=1 metrics=basic threads=1 progress=off"
+    run = ncf.train(words, output_dir=str(tmp_path))
+    (tmp_path / "own.npz").unlink()
+    network = ncf.load(run.folder / "checkpoints" / "best.pt")
+    assert network.settle(images[:2]).code.shape == (2, 6) and network.fields(2).shape == (2, 4, 4)
+    with pytest.raises(ncf.UserError, match="own.npz"):
+        network.sample(2)
+    assert isinstance(network.model, GNCN) and "gncn_t1" in repr(network)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_a_notebook_runs_and_is_short(path, tmp_path, monkeypatch):
+    """At most 25 lines of code, executed here in one namespace, with fewer epochs."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    monkeypatch.chdir(tmp_path)
+    cells = ["".join(cell["source"]) for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert sum(bool(line.strip()) for cell in cells for line in cell.splitlines()) <= 25
+    namespace: dict = {}
+    for cell in cells:
+        exec(compile(cell.replace("epochs=20", "epochs=1, threads=1"), str(path), "exec"), namespace)
+    assert namespace["rows"][-1].shape == (8, 8, 8)
+
+
+def test_there_are_examples():
+    assert EXAMPLES
