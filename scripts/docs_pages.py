@@ -48,7 +48,9 @@ def rows(schema: type, prefix: str) -> list[str]:
 def shown(value) -> str:
     if value == "???":
         return "required"
-    return {None: "null", True: "true", False: "false"}.get(value, str(value)) if not isinstance(value, list) else str(value).replace("'", "")
+    if isinstance(value, list | dict):
+        return str(value).replace("'", "")
+    return {None: "null", True: "true", False: "false"}.get(value, str(value))
 
 
 def modules() -> str:
