@@ -10,7 +10,7 @@ import torch
 import ncf
 from ncf.network.gncn import GNCN
 
-TINY = "model.layers=[12,10] model.settle.steps=6 model=gncn_t1 dataset.n_train=200 dataset.n_validation=50 metrics=basic threads=1 progress=off"
+TINY = "model.layers=[12,10] model.settle.steps=6 model=gncn_t1 dataset.n_train=200 dataset.n_validation=50 metrics=basic threads=1 compute.dtype=float32 progress=off"
 EXAMPLES = sorted((Path(__file__).resolve().parent.parent / "examples").glob("*.ipynb"))
 
 
@@ -108,7 +108,7 @@ def test_what_is_wrong_is_one_line(run, case, tmp_path, monkeypatch):
 def test_a_checkpoint_opens_without_its_images_and_says_what_needs_them(tmp_path):
     images = np.random.default_rng(0).random((60, 4, 4)).astype(np.float32)
     np.savez(tmp_path / "own.npz", x_train=images)
-    words = f"dataset=npz dataset.path={tmp_path}/own.npz model.layers=[6] model=gncn_t1 epochs=1 metrics=basic threads=1 progress=off"
+    words = f"dataset=npz dataset.path={tmp_path}/own.npz model.layers=[6] model=gncn_t1 epochs=1 metrics=basic threads=1 compute.dtype=float32 progress=off"
     run = ncf.train(words, output_dir=str(tmp_path))
     (tmp_path / "own.npz").unlink()
     network = ncf.load(run.folder / "checkpoints" / "best.pt")
