@@ -13,6 +13,8 @@ from table.cells import Cell, collect, command_of, lines
 from table.rows import DATASETS, composed, deciders, deciding, is_set, settings
 
 from ncf.measure.metrics import METRICS
+from ncf.report.charts import COLOURS
+from ncf.report.names import method
 from ncf.runs import files
 
 CLAIMANTS, RIVAL = ("gncn_pdh", "gncn_pdh_tuned", "gncn_t1_sigma_tuned"), "gvae"  # whom the claims spell out; the curve's rival
@@ -229,14 +231,16 @@ def draw_curve(axes: dict[str, dict[str, list[Cell]]], picture: Path) -> None:
         sizes = {cell.n_train for cells in methods.values() for cell in cells}
         largest = max(n or 0 for n in sizes)
         for axis, metric in zip(row, CURVE_METRICS, strict=True):
-            for name, cells in methods.items():
+            for colour, (name, cells) in zip(COLOURS, methods.items()):
                 places = [cell.n_train or 2 * largest for cell in cells]
                 points = [(place, mean(cell.values(metric)), cell.spread(metric)) for place, cell in zip(places, cells) if measured(metric, cell)]
-                axis.errorbar(*zip(*points) if points else ((), (), ()), marker="o", markersize=3, label=name)
+                axis.errorbar(*zip(*points) if points else ((), (), ()), marker="o", markersize=3, label=method(name), color=colour)
             axis.set_xscale("log")
             axis.set_xticks([n or 2 * largest for n in sizes], [f"{n:,}" if n else "all" for n in sizes], rotation=45, fontsize=7)
             axis.minorticks_off()
             axis.set_title(f"{title}: {METRICS[metric].label}", fontsize=9)
+            axis.set_ylabel(METRICS[metric].unit, fontsize=8)
+            axis.set_xlabel("training images", fontsize=8)
             axis.tick_params(axis="y", labelsize=7)
     grid[0][0].legend(fontsize=7, frameon=False)
     picture.parent.mkdir(parents=True, exist_ok=True)

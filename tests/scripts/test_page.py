@@ -46,11 +46,12 @@ def test_the_picture_draws_means_with_their_spread_and_all_images_beyond_the_lar
     cells += [cell("gvae", (20.0, 22.0), 100), cell("gvae", (14.0,), None)]  # not run at every size: "all" is at the same place
     results_page.curve(cells, tmp_path / "curve.png")
     axis = kept[0].axes[0]
+    assert (axis.get_ylabel(), axis.get_xlabel()) == ("nats per image", "training images")
     assert axis.get_title() == "MNIST: BCE" and axis.get_xscale() == "log"
     lines = {container.get_label(): container for container in axis.containers}
-    assert list(lines["gncn_pdh"][0].get_xdata()) == [100, 1000, 2000] and list(lines["gncn_pdh"][0].get_ydata()) == [10.0, 7.5, 5.25]
-    assert list(lines["gvae"][0].get_xdata()) == [100, 2000] and list(lines["gvae"][0].get_ydata()) == [21.0, 14.0]
-    (bars,) = lines["gncn_pdh"][2]
+    assert list(lines["GNCN-PDH"][0].get_xdata()) == [100, 1000, 2000] and list(lines["GNCN-PDH"][0].get_ydata()) == [10.0, 7.5, 5.25]
+    assert list(lines["GVAE"][0].get_xdata()) == [100, 2000] and list(lines["GVAE"][0].get_ydata()) == [21.0, 14.0]
+    (bars,) = lines["GNCN-PDH"][2]
     half = [(segment[1, 1] - segment[0, 1]) / 2 for segment in bars.get_segments()]
     assert half == pytest.approx([np.std(v, ddof=1) for v in ((9, 11), (7, 8), (5, 5.5))])
     ticks = {tick.get_position()[0]: tick.get_text() for tick in axis.get_xticklabels()}
