@@ -242,7 +242,7 @@ def require_measurable(network, data: Dataset, config: MetricsConfig) -> None:
         wanted = 4 * 2 * (images + pixels) * -(-config.samples // BLOCKS)
         memory.require(wanted, f"metrics.samples={config.samples}: log p(x) of {images} images", "lower metrics.samples or metrics.n_images")
     if names & {"log_p", "log_p_annealed"} and not getattr(network, "exact_log_p", None):
-        require_room(network, len(data.splits["train"]), config.prior)
+        require_room(network, len(data.splits["train"]), config.mixture)
     if names & {"elbo", "log_p_encoder"}:
         wanted = 8 * 2 * images * config.encoder_samples
         memory.require(wanted, f"metrics.encoder_samples={config.encoder_samples}", "lower it, or metrics.n_images")
