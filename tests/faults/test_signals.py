@@ -51,7 +51,7 @@ def test_a_warning_during_the_final_report_stops_it_and_the_report_is_made_later
 def test_a_warning_ends_a_sweep_that_the_same_command_finishes(tmp_path):
     sweep = ["--multirun", *TINY, "metrics=basic", "seed=0,1", "name=sweep"]
     done = warm("ncf-train", *sweep, cwd=tmp_path, prepare=OnCall("ncf.training", "train_step", signal.SIGUSR1, n=2))
-    assert done.returncode == 128 + signal.SIGUSR1 and 'the same command with name="sweep"' in done.stdout
+    assert done.returncode == 128 + signal.SIGUSR1 and "the same command with name=sweep" in done.stdout
     folder = tmp_path / "outputs/sweeps/sweep"
     assert [summary(job)["status"] for job in folder.glob("seed=*")] == ["stopped"]
     assert warm("ncf-train", *sweep, cwd=tmp_path).returncode == 0

@@ -79,7 +79,7 @@ def test_a_finished_sweep_reports_its_stored_results_and_touches_nothing(undistu
 def test_a_sweep_that_is_told_to_stop_saves_its_job_and_begins_no_other(undisturbed, tmp_path):
     done = warm("ncf-train", *SWEEP, cwd=tmp_path, prepare=OnCall("ncf.training", "validate", signal.SIGTERM))
     assert done.returncode == 143
-    assert 'finish it by the same command with name="four"' in done.stdout
+    assert "finish it by the same command with name=four" in done.stdout
     assert [(job.name, summary(job)["status"]) for job in jobs(tmp_path)] == [("model=gncn_t1,seed=0", "stopped")]
     assert warm("ncf-train", *SWEEP, cwd=tmp_path).returncode == 0
     require_same_sweep(tmp_path, undisturbed[0])
