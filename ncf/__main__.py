@@ -11,7 +11,7 @@ COMMANDS = {
     "eval": ("ncf.cli", "evaluate"),
     "sample": ("ncf.cli", "sample"),
     "report": ("ncf.cli", "report"),
-    "runs": ("ncf.runs.listing", "main"),
+    "runs": ("ncf.listing", "main"),
     "export": ("ncf.export", "main"),
 }
 

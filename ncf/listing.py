@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ncf import __version__, plugins
+from ncf.charsets import print_losslessly
 from ncf.config import defaults
 from ncf.data.wording import title
 from ncf.errors import UserError, nearest
@@ -27,6 +28,7 @@ def main() -> None:
     from ncf.cli import report_error
     from ncf.runs.run import speak
 
+    print_losslessly()
     try:
         given = arguments()
         plugins.load(given.config_dir)
