@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from ncf.charsets import print_losslessly
 from ncf.errors import UserError
 from ncf.models import restore
 from ncf.runs import checkpoint
@@ -18,6 +19,7 @@ from ncf.runs.files import write_whole
 def main() -> None:
     from ncf.cli import report_error
 
+    print_losslessly()
     try:
         print(f"written: {export(arguments())}")
     except BaseException as error:

@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -100,3 +102,9 @@ def test_what_has_no_projection_is_one_line(tmp_path):
     assert warm("ncf-train", "model=relu_classifier", "model.layers=[8]", "dataset.n_train=50", "epochs=1", "name=c", cwd=tmp_path).returncode == 0
     require_one_line(warm("ncf-export", "outputs/runs/c", "--format=onnx", cwd=tmp_path), "has no projection")
     require_one_line(warm("ncf-export", "nowhere.pt", cwd=tmp_path), "no such file")
+
+
+@pytest.mark.parametrize("name", ["train", "eval", "sample", "report", "runs", "export"])
+def test_every_command_is_also_a_word_of_python_m_ncf(name, tmp_path):
+    done = subprocess.run([sys.executable, "-m", "ncf", name, "--help"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and f"ncf-{name}" in done.stdout, done.stderr
