@@ -1,4 +1,4 @@
-"""Datasets and metrics from outside: a Python file in --config-dir, or a package with an entry point in the group ``ncf``.
+"""Datasets, metrics, likelihoods and model families from outside: a Python file in --config-dir, or a package with an entry point in the group ``ncf``.
 
     # mine/plugin.py                                       ncf-train --config-dir=mine dataset=stripes metrics.names=[bce,brightness]
     from ncf import plugins
@@ -65,6 +65,37 @@ def metric(name: str, unit: str, meaning: str, label: str | None = None, needs: 
 
 
 registered: set[str] = set()
+
+
+def likelihood(made) -> None:
+    """Register an `ncf.network.likelihoods.Likelihood` for images: model.likelihood=NAME."""
+    from ncf.config.schema import IMAGE_LIKELIHOODS
+    from ncf.network.likelihoods import LIKELIHOODS
+
+    refuse(made.name in LIKELIHOODS, "likelihood", made.name)
+    LIKELIHOODS[made.name] = made
+    IMAGE_LIKELIHOODS.append(made.name)
+
+
+def family(name: str, schema: type) -> Callable:
+    """Register a family of models: its config, a dataclass with `family` and `name`, and what builds one: (config, seen, rng, device) -> `Model`.
+
+    A YAML file in the folder's model/ begins with ``defaults: [NAME_schema, _self_]``.
+    """
+
+    def register(build: Callable) -> Callable:
+        from hydra.core.config_store import ConfigStore
+
+        from ncf.config.schema import MODEL_FAMILIES
+        from ncf.models import FAMILIES
+
+        refuse(name in FAMILIES, "model family", name)
+        MODEL_FAMILIES[name] = schema
+        FAMILIES[name] = lambda config, seen, rng, device: build(config.model, seen, rng, device)
+        ConfigStore.instance().store(group="model", name=f"{name}_schema", node=schema)
+        return build
+
+    return register
 
 
 def refuse(taken: bool, what: str, name: str) -> None:

@@ -1,9 +1,15 @@
 """Datasets and metrics from outside: by a Python file in --config-dir and by an installed package."""
 
 import sys
+from math import log, pi
 
 import pytest
+import torch
 from installed import TINY, require_one_line, summary, warm
+
+from ncf.config.compose import compose_train
+from ncf.data import datasets
+from ncf.runs import checkpoint
 
 PLUGIN = """
 import numpy as np
@@ -88,3 +94,97 @@ def test_an_installed_package_is_found_by_its_entry_point(mine):
     (mine / "site" / "stripes_for_ncf.py").write_text(PLUGIN)
     done = warm("ncf-train", *OWN, "name=own", cwd=mine, prepare=Installed(str(mine / "site")))
     assert done.returncode == 0 and "Brightness" in done.stdout, done.stderr
+
+
+# --- what a change costs: a model family two files, a likelihood one ------------------------------------------------------
+
+FAMILY = """
+from dataclasses import dataclass
+
+import torch
+
+from ncf import plugins
+from ncf.config.schema import key
+from ncf.network.discrepancy import bce, tod
+from ncf.network.state import State
+
+@dataclass
+class MeanConfig:
+    family: str = key("mean", "family of models", choices=("mean",))
+    name: str = key("mean", "name shown in reports")
+    start: float = key(0.5, "chance of a bright pixel to begin with", above=0, most=1)
+
+class Mean:
+    names, abilities = ["image", "code"], frozenset()
+
+    def __init__(self, config, seen, rng, device):
+        self.config = config
+        self.parameters = {"mean": torch.full((1, seen.n_pixels), config.start, device=device)}
+
+    def settle(self, x, observed=None, steps=None, y=None):
+        code, mu = torch.ones(len(x), 1), self.parameters["mean"].expand_as(x)
+        return State([x, code], [x, code], [mu], [x - mu], [x - mu])
+
+    def local_updates(self, state, y, rng):
+        return {"mean": state.r[0].mean(0, keepdim=True)}
+
+    def losses(self, state, y):
+        return bce(state), tod(state)
+
+    def adapt_precision(self, updates=None):
+        pass
+
+    limit_norms = adapt_precision
+
+    def tensors(self):
+        return dict(self.parameters)
+
+    def load_tensors(self, tensors):
+        self.parameters["mean"].copy_(tensors["mean"])
+
+@plugins.family("mean", MeanConfig)
+def build(config, seen, rng, device):
+    return Mean(config, seen, rng, device)
+"""
+MEAN = "defaults:\n  - mean_schema\n  - _self_\n\nname: mean_image\n"
+
+
+def test_a_model_family_is_two_files(tmp_path):
+    """Its optimum is known: the mean of the training images, which gradient ascent on -|x - mean|^2 / 2 reaches."""
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    (tmp_path / "mine" / "plugin.py").write_text(FAMILY)
+    (tmp_path / "mine" / "model" / "mean_image.yaml").write_text(MEAN)
+    words = "model=mean_image optimizer=sgd optimizer.lr=0.5 optimizer.beta1=0 epochs=30 batch_size=200 dataset.n_train=200 metrics=basic threads=1".split()
+    done = warm("ncf-train", "--config-dir=mine", *words, "name=own", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = checkpoint.load(tmp_path / "outputs/runs/own/checkpoints/last.pt")
+    data = datasets.load(compose_train("dataset.n_train=200").dataset)
+    torch.testing.assert_close(told["weights"]["mean"][0], data.splits["train"].x.mean(0), atol=1e-5, rtol=0)
+    require_one_line(warm("ncf-train", "--config-dir=mine", *words, "model.start=2", cwd=tmp_path), "model.start=2", "at most 1")
+
+
+LIKELIHOOD = """
+from math import log, pi
+
+from ncf import plugins
+from ncf.network.likelihoods import Likelihood, draw_gaussian
+
+plugins.likelihood(Likelihood(
+    "wide_gaussian", "identity", False,
+    lambda drive: (drive / 4, -drive.square().sum(1) / 8 - drive.shape[1] / 2 * log(8 * pi)),
+    lambda x: -x.double().square().sum(1) / 8,
+    lambda drive, rng: drive + 2 * (draw_gaussian(drive, rng) - drive),
+))
+"""
+
+
+def test_a_likelihood_is_one_file(tmp_path):
+    """Gaussian pixels of variance 4: with synapses of zero the log density of an image is -|x|^2 / 8 - J / 2 ln 8 pi, whatever is drawn."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "plugin.py").write_text(LIKELIHOOD)
+    words = "model=gncn_t1 model.likelihood=wide_gaussian model.init_sd=1e-30 optimizer.lr=1e-30 metrics.names=[bce,log_p] metrics.samples=20"
+    done = warm("ncf-train", "--config-dir=mine", *words.split(), "epochs=1", "dataset.n_train=100", "threads=1", "name=own", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    x = datasets.load(compose_train().dataset).splits["test"].x.double()
+    expected = (-x.square().sum(1) / 8).mean().item() - 32 * log(8 * pi)
+    assert summary(tmp_path / "outputs/runs/own")["metrics"]["test"]["log_p"]["value"] == pytest.approx(expected, rel=1e-5)

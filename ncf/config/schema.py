@@ -75,6 +75,7 @@ class ConstraintConfig:
 
 ACTIVATIONS = ("identity", "relu", "tanh", "sigmoid")
 OBSERVATIONS = ("image", "label")
+IMAGE_LIKELIHOODS = ["bernoulli", "gaussian"]  # a plugin may add to it
 
 
 @dataclass
@@ -88,7 +89,7 @@ class TermsConfig:
     likelihood: str = key(
         "bernoulli",
         "of the image: bernoulli (g_0 sigmoid) or gaussian (g_0 identity; BCE clips its mu_0 to (0, 1))",
-        choices=("bernoulli", "gaussian"),
+        choices=IMAGE_LIKELIHOODS,
     )
     target: str = key("activity", "what hidden errors e compare with the prediction: activity phi(z) or state z", choices=("activity", "state"))
     error_synapses: str = key("learned", "feedback through E (learned, t2) or W^T (tied, t1)", choices=("learned", "tied"))
