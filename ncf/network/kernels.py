@@ -188,6 +188,52 @@ def activate(kind, z, f):
             f[j] = z[j]
 
 
+@njit(**OPTIONS)
+def slope(d, z_i, f_i, terms):
+    """d *= phi'(z), a row; relu'(0) = 1."""
+    zero, one, size = d.dtype.type(0), d.dtype.type(1), len(d)
+    if terms.derivative and terms.activation == RELU:  # relu'(0) = 1
+        for j in range(size):
+            d[j] = d[j] if z_i[j] >= zero else zero
+    elif terms.derivative and terms.activation == TANH:
+        for j in range(size):
+            d[j] *= one - f_i[j] * f_i[j]
+    elif terms.derivative and terms.activation == SIGMOID:
+        for j in range(size):
+            d[j] *= f_i[j] * (one - f_i[j])
+
+
+@njit(**OPTIONS)
+def compete(d, f_i, term, terms):
+    """d -= alpha_h (sum of the column's f) - (alpha_h + alpha_e) f, a row; `term` is scratch."""
+    zero, size = d.dtype.type(0), len(d)
+    if terms.columns:
+        for start in range(0, size, terms.columns):
+            total = zero
+            for j in range(start, start + terms.columns):
+                total += f_i[j]
+            total *= terms.inhibition
+            for j in range(start, start + terms.columns):
+                term[j] = total
+        for j in range(size):
+            d[j] -= term[j] - (terms.inhibition + terms.self_excitation) * f_i[j]
+
+
+@njit(**OPTIONS)
+def believe(d, z_i, terms):
+    """d -= lambda times the prior's slope at z, a row."""
+    zero, one, size = d.dtype.type(0), d.dtype.type(1), len(d)
+    if terms.prior == LAPLACE:
+        for j in range(size):
+            d[j] -= terms.strength * ((one if z_i[j] > zero else zero) - (one if z_i[j] < zero else zero))
+    elif terms.prior == GAUSSIAN:
+        for j in range(size):
+            d[j] -= terms.strength * z_i[j]
+    elif terms.prior == CAUCHY:
+        for j in range(size):
+            d[j] -= terms.strength * ((z_i[j] + z_i[j]) / (one + z_i[j] * z_i[j]))
+
+
 @Compiled
 def move(z, v, f, f_in, drive, error, seen, terms, beta, momentum, awake):
     """A. d_s = feedback_s [* phi'(z_s)] - [e_s] - [lateral_s] - [prior_s] - gamma z_s, then z_s += beta d_s (or v_s), f_s = phi(z_s).
@@ -195,7 +241,7 @@ def move(z, v, f, f_in, drive, error, seen, terms, beta, momentum, awake):
     Tuples over the populations that can move; those that are `awake` do. `drive` is the sum of e_t E_ts; units that are `seen` stay as
     they are (empty: none are).
     """
-    zero, one = z[0].dtype.type(0), z[0].dtype.type(1)
+    one = z[0].dtype.type(1)
     for l in range(len(z)):
         if not awake[l]:
             continue
@@ -206,38 +252,13 @@ def move(z, v, f, f_in, drive, error, seen, terms, beta, momentum, awake):
         for i in range(rows):
             z_i, f_i = z[l][i], f[l][i]
             read(drive[l][i], d)
-            if term_of.derivative and term_of.activation == RELU:  # relu'(0) = 1
-                for j in range(size):
-                    d[j] = d[j] if z_i[j] >= zero else zero
-            elif term_of.derivative and term_of.activation == TANH:
-                for j in range(size):
-                    d[j] *= one - f_i[j] * f_i[j]
-            elif term_of.derivative and term_of.activation == SIGMOID:
-                for j in range(size):
-                    d[j] *= f_i[j] * (one - f_i[j])
+            slope(d, z_i, f_i, term_of)
             if term_of.predicted:
                 read(error[l][i], term)
                 for j in range(size):
                     d[j] -= term[j]
-            if term_of.columns:
-                for start in range(0, size, term_of.columns):
-                    total = zero
-                    for j in range(start, start + term_of.columns):
-                        total += f_i[j]
-                    total *= term_of.inhibition
-                    for j in range(start, start + term_of.columns):
-                        term[j] = total
-                for j in range(size):
-                    d[j] -= term[j] - (term_of.inhibition + term_of.self_excitation) * f_i[j]
-            if term_of.prior == LAPLACE:
-                for j in range(size):
-                    d[j] -= term_of.strength * ((one if z_i[j] > zero else zero) - (one if z_i[j] < zero else zero))
-            elif term_of.prior == GAUSSIAN:
-                for j in range(size):
-                    d[j] -= term_of.strength * z_i[j]
-            elif term_of.prior == CAUCHY:
-                for j in range(size):
-                    d[j] -= term_of.strength * ((z_i[j] + z_i[j]) / (one + z_i[j] * z_i[j]))
+            compete(d, f_i, term, term_of)
+            believe(d, z_i, term_of)
             for j in range(size):
                 d[j] -= term_of.gamma * z_i[j]
             if seen[l].size:
