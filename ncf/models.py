@@ -1,5 +1,6 @@
 """Models by family: a fresh one for a config, and the one that a checkpoint holds."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -38,7 +39,7 @@ def settling_network(config: TrainConfig, seen: Seen, rng: np.random.Generator, 
     return network
 
 
-FAMILIES = {
+FAMILIES: dict[str, Callable[..., Model]] = {
     "gncn": settling_network,
     "circuit": settling_network,
     "autoencoder": lambda config, seen, rng, device: Autoencoder(config.model, seen.n_pixels, rng, device),

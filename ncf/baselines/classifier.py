@@ -33,9 +33,9 @@ class Classifier(Backpropagated):
             h = torch.relu(h @ P[f"W{l}"] + P[f"b{l}"])
         return h @ P[f"W{len(self.sizes) - 1}"] + P[f"b{len(self.sizes) - 1}"]
 
-    def losses(self, state: State, y: Tensor) -> tuple[Tensor, Tensor]:
+    def losses(self, state: State, y: Tensor | None) -> tuple[Tensor, Tensor]:
         """What stands in for BCE and ToD while it learns: the classes' cross-entropy (nats), and minus the squared error of their odds."""
-        return cross_entropy(state.code, y), misplaced_odds(state.code, y)
+        return cross_entropy(state.code, known(y)), misplaced_odds(state.code, known(y))
 
     # --- the loop's protocol --------------------------------------------------------------------------------------------
 
@@ -45,10 +45,16 @@ class Classifier(Backpropagated):
         odds = self.classify(x).softmax(1)
         return State([x, odds], [x, odds], [], [], [])
 
-    def local_updates(self, state: State, y: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
+    def local_updates(self, state: State, y: Tensor | None, rng: np.random.Generator) -> dict[str, Tensor]:
         def objective(P: dict[str, Tensor]) -> Tensor:
-            return -torch.nn.functional.cross_entropy(self.classify(state.z[0], P), y) - self.config.l2 * sum(
+            return -torch.nn.functional.cross_entropy(self.classify(state.z[0], P), known(y)) - self.config.l2 * sum(
                 w.square().sum() for name, w in P.items() if name[0] == "W"
             )
 
         return self.gradient(objective)
+
+
+def known(y: Tensor | None) -> Tensor:
+    if y is None:
+        raise UserError("model.family=classifier: these images have no classes to learn; choose another model or dataset")
+    return y

@@ -31,6 +31,7 @@ class Recording:
     def __init__(self, network, given: dict[int, Tensor], masks: dict[int, Tensor], steps: int):
         self.given, self.masks = ({i: x.clone() for i, x in tensors.items()} for tensors in (given, masks))
         self.run = lambda: network.settle_from(network.rest_on(self.given, self.masks), steps)
+        self.again: Callable[[], None] | None = None
         state = self.run()
         try:
             self.again, self.state = record(self.run)

@@ -16,7 +16,7 @@ def bce(state: State) -> Tensor:
 
 def tod(state: State) -> Tensor:
     """Total discrepancy ToD = -sum over predicted populations of |r|^2: no half, before precision, (B,)."""
-    return -sum(r.square().sum(1) for r in state.r)
+    return -torch.as_tensor(sum(r.square().sum(1) for r in state.r))
 
 
 def cross_entropy(odds: Tensor, y: Tensor) -> Tensor:

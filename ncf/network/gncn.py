@@ -1,4 +1,4 @@
-"""The generative neural coding network: one class for the whole family, equations in the paper's order.
+"""The generative neural coding network: one class for the whole family, equations in the paper's order (in one file, though it is long).
 
 Source: Ororbia and Kifer, "The neural coding framework for learning generative models", Nature Communications 13:2064
 (2022). Rows are samples. A network is a circuit (`ncf.network.circuit`): populations s, t and bundles of synapses between them. Symbols (shapes):
@@ -21,9 +21,10 @@ import torch
 from torch import Tensor
 
 from ncf.config.schema import CircuitConfig, GNCNConfig
+from ncf.errors import UserError
 from ncf.network import cuda_graph, settling, solvers
 from ncf.network.activations import ACTIVATIONS
-from ncf.network.circuit import Circuit, Feedback
+from ncf.network.circuit import Bundle, Circuit, Feedback
 from ncf.network.discrepancy import bce, cross_entropy, tod
 from ncf.network.expand import circuit_of
 from ncf.network.likelihoods import LIKELIHOODS
@@ -69,7 +70,8 @@ class GNCN:
             draw = rng.standard_normal(shape, dtype=np.float32)
             return torch.from_numpy(self.config.init_sd * draw).float().to(device)
 
-        for arrow in (*self.circuit.bundles, *self.circuit.feedback):
+        arrows: list[Bundle | Feedback] = [*self.circuit.bundles, *self.circuit.feedback]
+        for arrow in arrows:
             if arrow.name is not None:
                 self.parameters[arrow.name] = normal(J[arrow.source], J[arrow.target])
         for i, p in enumerate(self.circuit.populations):
@@ -178,10 +180,10 @@ class GNCN:
         beta and m are those of this step (`ncf.network.solvers`); with m, v_s <- m v_s + beta (...), z_s += v_s.
         """
         for i in state.free:
-            p, z, f = self.circuit.populations[i], state.z[i], state.f[i]
+            p, slope, z, f = self.circuit.populations[i], self.phi[i].slope, state.z[i], state.f[i]
             d = self.bottom_up(i, state)  # (B, J_s)
-            if self.config.derivative:
-                d.mul_(self.phi[i].slope(z, f))
+            if self.config.derivative and slope:
+                d.mul_(slope(z, f))
             if i < self.circuit.n_predicted:
                 d.sub_(state.e[i])
             if p.columns:
@@ -207,7 +209,7 @@ class GNCN:
 
     def error_synapses(self, feedback: Feedback) -> Tensor:
         """E_ts where they are learned, else W_st^T, (J_t, J_s)."""
-        return self.parameters[feedback.name] if feedback.name else self.parameters[feedback.bundle.name].T
+        return self.parameters[feedback.name] if feedback.name else self.parameters[feedback.bundle.name].T  # type: ignore[union-attr]
 
     def predict(self, state: State) -> None:
         """B. Predictions: mu_t = g_t( sum over bundles into t of f_s W_st )."""
@@ -306,7 +308,7 @@ class GNCN:
             if i in f:
                 continue
             if i >= self.circuit.n_predicted:
-                f[i] = (given or {}).get(p.observed, code.new_zeros(len(code), p.size))
+                f[i] = (given or {}).get(p.observed or "", code.new_zeros(len(code), p.size))
                 continue
             first, *more = self.circuit.into(i)
             drive = f[first.source] @ self.parameters[first.name]
@@ -317,7 +319,11 @@ class GNCN:
 
     def losses(self, state: State, y: Tensor | None) -> tuple[Tensor, Tensor]:
         """BCE and ToD, (B,) each; where the image is no prediction but what predicts, the classes' cross-entropy stands in for BCE."""
-        return (bce(state) if self.circuit.predicts_image else cross_entropy(state.mu[self.circuit.observed["label"]], y)), tod(state)
+        if self.circuit.predicts_image:
+            return bce(state), tod(state)
+        if y is None:
+            raise UserError("model: a circuit that predicts the label needs images with classes; choose another dataset")
+        return cross_entropy(state.mu[self.circuit.observed["label"]], y), tod(state)
 
     @property
     def code_size(self) -> int:

@@ -19,6 +19,7 @@ class Optimizer:
         self.config = config
         self.parameters = parameters
         self.t = 0
+        self.rule: torch.optim.Optimizer
         if config.name == "adam":
             self.rule = torch.optim.Adam(
                 list(parameters.values()), lr=config.lr, betas=(config.beta1, config.beta2), eps=config.epsilon, maximize=True, fused=True

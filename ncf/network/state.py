@@ -32,6 +32,6 @@ class State:
         return self.f[self.tops[0]] if len(self.tops) == 1 else torch.cat([self.f[i] for i in self.tops], dim=1)
 
 
-def at_rest(before: Tensor, z: Tensor, tolerance: float) -> bool:
+def at_rest(before: Tensor | None, z: Tensor, tolerance: float) -> bool:
     """The stopping rule: |z_k - z_{k-1}| <= tolerance * |z_k| for every image, over all its moving populations; both (B, sum of J)."""
-    return bool(((z - before).norm(dim=1) <= tolerance * z.norm(dim=1)).all())
+    return before is not None and bool(((z - before).norm(dim=1) <= tolerance * z.norm(dim=1)).all())
