@@ -229,6 +229,8 @@ def run_command(name: str, job) -> None:
         sys.argv[1:] = arguments
         if {"-h", "--help"} & set(arguments):
             print(overrides.help_text(name, arguments, configs_folder()))
+            if name == "train":
+                print(circuit_text([a for a in arguments if "=" in a and not a.startswith("-")], overrides.config_dir_of(arguments)))
         elif "--version" in arguments:
             print(f"ncf {__version__}")
         elif {"-m", "--multirun"} & set(arguments):
@@ -257,6 +259,22 @@ def run_command(name: str, job) -> None:
     except OSError:  # nobody reads any more: nothing to say about it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(status)
+
+
+def circuit_text(given: list[str], config_dir: str | None) -> str:
+    """The circuit that the overrides choose, in words; nothing for a model that is none."""
+    from ncf.config.checks import build_node
+    from ncf.config.compose import composed
+    from ncf.config.schema import MODEL_FAMILIES, TermsConfig
+    from ncf.network.expand import circuit_of
+    from ncf.report.circuit_picture import describe
+
+    model = OmegaConf.to_container(composed("train", given, config_dir).model)
+    schema = MODEL_FAMILIES.get(model.get("family"))
+    if schema is None or not issubclass(schema, TermsConfig):
+        return ""
+    lines = describe(circuit_of(build_node(model, schema, "model."), {"image": 1, "label": 1}))
+    return "\n".join(["", "the circuit, from the top down:", *(f"  {line}" for line in lines)])
 
 
 def start(name: str, job) -> None:

@@ -351,7 +351,7 @@ CHOICES = [(path.parent.name, path.stem) for path in sorted((ROOT / "configs").g
 
 @pytest.mark.parametrize("group, option", CHOICES)
 def test_every_config_file_composes_and_passes_its_checks(group, option):
-    extra = ["dataset.path=mine.npz"] if option == "npz" else []
+    extra = ["dataset.path=mine"] if option in ("npz", "folder", "idx") else []
     with initialize_config_dir(config_dir=configs_folder(), version_base="1.3"):
         config = build(compose("train", overrides=[f"{group}={option}", *extra]), TrainConfig)
         if group in ("dataset", "metrics"):
@@ -414,3 +414,7 @@ def test_a_wheel_in_an_environment_of_its_own_trains_and_evaluates(tmp_path):
     run = empty / "outputs/runs/run"
     assert json.loads((run / "checkpoints/eval-best-digits-all.json").read_text())["metrics"] == summary(run)["metrics"]
     assert (run / "report.html").stat().st_size > 10_000  # its style and script are in the wheel
+    door = "import ncf; n = ncf.load('outputs/runs/run'); print(ncf.__file__, n.settle(n.images('test', 3)).bce.mean(), n.sample(2).shape)"
+    done = subprocess.run([environment / "bin/python", "-c", door], cwd=empty, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith(str(environment)) and "(2, 8, 8)" in done.stdout, done.stderr
+    assert any(name == "ncf/py.typed" for name in zipfile.ZipFile(wheel).namelist())

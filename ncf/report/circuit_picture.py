@@ -3,7 +3,7 @@
 from ncf.network.circuit import Circuit
 from ncf.report.html import Html, section, tag
 
-BOX, GAP, ROW, MARGIN = (112, 40), 44, 92, 24
+BOX, GAP, ROW, MARGIN = (150, 40), 44, 92, 24
 
 
 def levels(circuit: Circuit) -> list[int]:
