@@ -2,6 +2,8 @@
 
 A single run makes nothing on disk before its config, data and device are known to be good. In a sweep Hydra makes a folder per
 job; a job that fails raises, so that Hydra goes on with the others, and only the command as a whole turns that into exit code 1.
+
+Longer than 300 lines: all commands share how they fail.
 """
 
 import argparse
@@ -144,7 +146,7 @@ def past_hydra():
 
 def resumed_config(cfg: DictConfig, folder: Path, given: list[str]) -> TrainConfig:
     """The config of an existing run with what the command line gives on top; its science may not change (Run.open checks)."""
-    from ncf.runs.run import stored_config
+    from ncf.runs.existing import stored_config
 
     stored = stored_config(folder)
     if stored is None:

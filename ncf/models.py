@@ -20,8 +20,8 @@ from ncf.errors import UserError, nearest
 from ncf.network.gncn import GNCN
 from ncf.network.model import Model
 from ncf.runs import checkpoint
+from ncf.runs.existing import data_dir_of
 from ncf.runs.provenance import choose_device, choose_products
-from ncf.runs.run import data_dir_of
 
 
 @dataclass(frozen=True)

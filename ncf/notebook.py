@@ -23,6 +23,7 @@ from ncf.data.datasets import Dataset
 from ncf.data.streams import stream
 from ncf.errors import UserError
 from ncf.measure.latents import TrainingLatents
+from ncf.measure.metrics import Subject, complete
 from ncf.models import Restored, images_for, restore
 from ncf.network.discrepancy import bce, tod
 from ncf.network.model import Model
@@ -87,7 +88,7 @@ class Network:
         pixels, mask = self._pixels(x), self._mask(seen)
         if mask is None:
             raise UserError("seen: expected an array of the images' shape with 1 where a pixel is seen and 0 where it is to be filled in")
-        mu = self.model.settle(pixels, mask, self._refills()).mu[0]
+        mu = complete(self.model, pixels, mask, self._refills())
         return self._as_images(torch.where(mask > 0, pixels, mu))
 
     # --- generation ---------------------------------------------------------------------------------------------------
@@ -125,8 +126,6 @@ class Network:
 
     def _refills(self) -> int | None:
         """Of several ways to complete an image, the one that is best on validation images."""
-        from ncf.measure.metrics import Subject
-
         return Subject(self.model, self.data, "validation", self.config.metrics, self._latents).refills if "refill" in self.model.abilities else None
 
     def _steps(self, steps: int | None) -> int | None:

@@ -18,7 +18,7 @@ from ncf.data.streams import stream
 from ncf.errors import UserError
 from ncf.evaluate import open_checkpoint, write_json
 from ncf.measure.latents import TrainingLatents
-from ncf.measure.metrics import Subject, nothing_to_hide, observed_pixels
+from ncf.measure.metrics import Subject, complete, nothing_to_hide, observed_pixels
 from ncf.report.html import png, write_whole
 from ncf.report.sections import coloured_fields, mosaic
 from ncf.report.tables import save_picture
@@ -165,7 +165,7 @@ def draw_completions(path: Path, opened, training: TrainingLatents, config: Samp
         metrics = replace(opened.config.metrics, mask=mask, mask_fraction=config.mask_fraction, n_images=config.n_completions)
         subject = Subject(opened.network, opened.data, "test", metrics, training)
         observed = observed_pixels(mask, config.mask_fraction, opened.data.image_shape).to(subject.x.device)
-        mu = opened.network.settle(subject.x, observed=observed, steps=subject.refills).mu[0]
+        mu = complete(opened.network, subject.x, observed, subject.refills)
         seen = subject.x * observed
         rows += [("image", subject.x), (mask, seen + 0.5 * (1 - observed)), ("completion", seen + mu * (1 - observed))]
     save_picture(path, [(label, images.cpu().numpy()) for label, images in rows], *opened.data.image_shape, group=3)

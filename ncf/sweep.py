@@ -144,7 +144,7 @@ def sweep_folder(sweeps: Path, name: str | None) -> Path:
 
 def read_jobs(folder: Path, record: Path) -> dict[str, dict]:
     """The jobs of this sweep: job folder (within the sweep's) -> its summary where it is complete, else its status and the reason."""
-    from ncf.runs.run import read_summary
+    from ncf.runs.existing import read_summary
 
     jobs = {}
     for path in record.iterdir():

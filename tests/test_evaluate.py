@@ -13,8 +13,8 @@ from ncf.config.schema import DatasetConfig, EvalConfig, MetricsConfig, TrainCon
 from ncf.errors import UserError
 from ncf.evaluate import evaluate, file_name
 from ncf.runs import checkpoint
+from ncf.runs.existing import data_dir_of
 from ncf.runs.files import write_whole
-from ncf.runs.run import data_dir_of
 from ncf.training import train
 
 

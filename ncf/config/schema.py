@@ -2,6 +2,8 @@
 
 The dataclasses are at once Hydra's schema, the text of ``--help`` and the record in every checkpoint. Ranges stand in the
 fields (``least``, ``above``, ``most``, ``choices``); what relates several keys stands in ncf/config/checks.py.
+
+Longer than 300 lines, so that every key is found in one file.
 """
 
 from dataclasses import asdict, dataclass, field, fields, is_dataclass

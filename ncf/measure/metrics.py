@@ -20,9 +20,14 @@ from ncf.network.model import Model
 from ncf.runs import memory
 
 
+def complete(network: Model, x: Tensor, observed: Tensor, steps: int | None = None) -> Tensor:
+    """Images as the model predicts them from the pixels that are seen (observed == 1), mu_0 (B, J_0); `steps` are one of its ways to do so."""
+    return network.settle(x, observed=observed, steps=steps).mu[0]
+
+
 def masked_mse(network: Model, x: Tensor, observed: Tensor, steps: int | None = None) -> Tensor:
     """M-MSE: squared error of mu_0 over the pixels that settling did not see (observed == 0), summed per image, (B,)."""
-    mu = network.settle(x, observed=observed, steps=steps).mu[0]
+    mu = complete(network, x, observed, steps)
     return ((x - mu).square() * (1 - observed)).sum(1)
 
 

@@ -1,4 +1,4 @@
-"""The generative neural coding network: one class for the whole family, equations in the paper's order (in one file, though it is long).
+"""The generative neural coding network: one class for the whole family, equations in the paper's order.
 
 Source: Ororbia and Kifer, "The neural coding framework for learning generative models", Nature Communications 13:2064
 (2022). Rows are samples. A network is a circuit (`ncf.network.circuit`): populations s, t and bundles of synapses between them. Symbols (shapes):
@@ -12,6 +12,7 @@ Source: Ororbia and Kifer, "The neural coding framework for learning generative 
 
 A batch's way: `settle` returns a `State`; `local_updates` turns a state into one matrix per bundle of synapses; an optimizer
 adds them; `adapt_precision` and `limit_norms` close the step. Autograd is off in all of it.
+Longer than 300 lines, so that a reader finds every equation in one file.
 """
 
 from collections.abc import Iterator

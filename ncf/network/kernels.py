@@ -3,6 +3,8 @@
 Arguments are tuples of arrays (rows, J) over populations, float32 or float64; what products have computed and will read may be
 bfloat16, as arrays of their 16 bits. Every loop over j is one vector loop, and a row stays in the nearest cache from term to term. The
 terms and their order are those of `GNCN.move`, `predict` and `compare`.
+
+Longer than 300 lines: what is compiled together stands together.
 """
 
 import math

@@ -9,7 +9,7 @@ from ncf.config.schema import MetricsConfig
 from ncf.errors import UserError
 from ncf.measure import diagnostics
 from ncf.measure.latents import TrainingLatents
-from ncf.measure.metrics import METRICS, nothing_to_hide, observed_pixels
+from ncf.measure.metrics import METRICS, Subject, complete, nothing_to_hide, observed_pixels
 from ncf.report import circuit_picture
 from ncf.report.charts import Line, line_chart
 from ncf.report.html import Html, details, picture, png, section, table, tag, write_whole
@@ -59,9 +59,10 @@ def completions(run: Record, network, data, x) -> Html:
     if reason := nothing_to_hide(settings.mask, data.image_shape):
         return section("Completions", note=f"Left out: {reason}.")
     observed = observed_pixels(settings.mask, settings.mask_fraction, data.image_shape).to(x.device)
+    refills = Subject(network, data, "test", settings, TrainingLatents(network, data, settings)).refills  # the way that is measured
     seen = np.repeat(grey(x)[..., None], 3, axis=2)
     seen[:, observed.cpu().numpy() == 0] = (86, 180, 233)  # a colour that no image has
-    rows = [grey(x), seen, grey(network.settle(x, observed=observed).mu[0])]
+    rows = [grey(x), seen, grey(complete(network, x, observed, refills))]
     where = f"the {settings.mask} {settings.mask_fraction:.0%}" if settings.mask != "random" else f"a random {settings.mask_fraction:.0%}"
     return section(
         "Completions",
