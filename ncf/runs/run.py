@@ -115,13 +115,13 @@ class Run:
 
     def renew(self, config: dict) -> None:
         """Give the kept checkpoints the config that the run goes on with: what is `free` in it may have changed."""
-        for name, save in (("last.pt", self.save_last), ("best.pt", self.save_best)):
+        for name in ("last.pt", "best.pt"):
             try:
                 content = checkpoint.load(self.checkpoints / name)
             except UserError:  # not there, or damaged: whoever needs it says so
                 continue
             if content["config"] != config:
-                save({field: content[field] for field in checkpoint.FIELDS} | {"config": config})
+                checkpoint.save(self.checkpoints / name, {field: content[field] for field in checkpoint.FIELDS} | {"config": config})
 
     def newest(self) -> dict | None:
         """The content of last.pt, or of previous.pt when that one is damaged, or None when there is neither.
