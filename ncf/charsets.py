@@ -5,6 +5,7 @@ Python gives a file name that is no text of the locale as lone surrogates, one p
 
 import codecs
 import sys
+from contextlib import suppress
 
 LOSSLESS = "ncf-lossless"  # the name of the error handler
 
@@ -21,4 +22,5 @@ def print_losslessly() -> None:
     """Have what is printed escaped where the terminal's character set lacks a letter, instead of failing at it."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors=LOSSLESS)
+            with suppress(OSError):  # (a terminal opened for reading too cannot be changed)
+                stream.reconfigure(errors=LOSSLESS)

@@ -20,7 +20,7 @@ def jobs(folder) -> dict[str, str]:
     [
         (["model=gvae_cv,rae", "model.refills=3", "model.layers=[24,8]"], {"model=gvae_cv", "model=rae"}),
         (["optimizer=adam,sgd", "optimizer.beta1=0.5"], {"optimizer=adam", "optimizer=sgd"}),
-        (["model=glob(gncn*, exclude=*sigma)"], {"model=gncn_t1", "model=gncn_pdh"}),
+        (["model=glob(gncn_t*, exclude=*2*)"], {"model=gncn_t1", "model=gncn_t1_sigma"}),
         (["model=gncn_t1", "seed=0,1", "hydra.sweep.subdir=${model.name}/seed_${seed}"], {"gncn_t1/seed_0", "gncn_t1/seed_1"}),
         (
             ["model=gncn_t1,gncn_pdh", "hydra.sweep.subdir=${model.name}/one"],  # the last part alone tells them not apart
