@@ -23,18 +23,22 @@ PRIORS = {"none": NO_PRIOR, "laplace": LAPLACE, "gaussian": GAUSSIAN, "cauchy": 
 
 
 class Terms(NamedTuple):
-    """What `move` adds up for one population; numbers are of the arrays' type."""
+    """What `move` adds up for one population: first the rates, of the arrays' type, then whole numbers. They come as two arrays, a row per
+    population: a compiled function takes those at once, where every field of a tuple would cost it on each call."""
 
     gamma: np.floating
-    heavy_ball: bool
-    activation: int
-    derivative: bool
-    predicted: bool  # it has errors of its own
-    columns: int  # units that compete; 0: none do
-    prior: int
     strength: np.floating
     self_excitation: np.floating
     inhibition: np.floating
+    heavy_ball: int
+    activation: int
+    derivative: int
+    predicted: int  # it has errors of its own
+    columns: int  # units that compete; 0: none do
+    prior: int
+
+
+RATES = 4  # of the fields above
 
 
 class Compiled:
@@ -190,7 +194,7 @@ def activate(kind, z, f):
             f[j] = z[j]
 
 
-@njit(**OPTIONS)
+@njit(**OPTIONS, inline="always")
 def slope(d, z_i, f_i, terms):
     """d *= phi'(z), a row; relu'(0) = 1."""
     zero, one, size = d.dtype.type(0), d.dtype.type(1), len(d)
@@ -205,7 +209,7 @@ def slope(d, z_i, f_i, terms):
             d[j] *= f_i[j] * (one - f_i[j])
 
 
-@njit(**OPTIONS)
+@njit(**OPTIONS, inline="always")
 def compete(d, f_i, term, terms):
     """d -= alpha_h (sum of the column's f) - (alpha_h + alpha_e) f, a row; `term` is scratch."""
     zero, size = d.dtype.type(0), len(d)
@@ -221,7 +225,7 @@ def compete(d, f_i, term, terms):
             d[j] -= term[j] - (terms.inhibition + terms.self_excitation) * f_i[j]
 
 
-@njit(**OPTIONS)
+@njit(**OPTIONS, inline="always")
 def believe(d, z_i, terms):
     """d -= lambda times the prior's slope at z, a row."""
     zero, one, size = d.dtype.type(0), d.dtype.type(1), len(d)
@@ -237,7 +241,7 @@ def believe(d, z_i, terms):
 
 
 @Compiled
-def move(z, v, f, f_in, drive, error, seen, terms, beta, momentum, awake):
+def move(z, v, f, f_in, drive, error, seen, rates, switches, beta, momentum, awake):
     """A. d_s = feedback_s [* phi'(z_s)] - [e_s] - [lateral_s] - [prior_s] - gamma z_s, then z_s += beta d_s (or v_s), f_s = phi(z_s).
 
     Tuples over the populations that can move; those that are `awake` do. `drive` is the sum of e_t E_ts; units that are `seen` stay as
@@ -248,7 +252,19 @@ def move(z, v, f, f_in, drive, error, seen, terms, beta, momentum, awake):
         if not awake[l]:
             continue
         rows, size = z[l].shape
-        term_of = terms[l]
+        seen_l = seen[l]
+        term_of = Terms(
+            rates[l, 0],
+            rates[l, 1],
+            rates[l, 2],
+            rates[l, 3],
+            switches[l, 0],
+            switches[l, 1],
+            switches[l, 2],
+            switches[l, 3],
+            switches[l, 4],
+            switches[l, 5],
+        )
         d = np.empty(size, z[l].dtype)
         term = np.empty(size, z[l].dtype)
         for i in range(rows):
@@ -263,9 +279,9 @@ def move(z, v, f, f_in, drive, error, seen, terms, beta, momentum, awake):
             believe(d, z_i, term_of)
             for j in range(size):
                 d[j] -= term_of.gamma * z_i[j]
-            if seen[l].size:
+            if seen_l.size:
                 for j in range(size):
-                    d[j] *= one - seen[l][i, j]
+                    d[j] *= one - seen_l[i, j]
             if term_of.heavy_ball:
                 v_i = v[l][i]
                 for j in range(size):
@@ -290,19 +306,20 @@ def compare(target, drive, observed, mu, r, r_in, g, driven, compared, keep):
         if not compared[l]:
             continue
         rows, size = r[l].shape
+        observed_l, driven_l, g_l = observed[l], driven[l], g[l]
         term = np.zeros(size, r[l].dtype)
         mu_i, r_i = np.empty(size, r[l].dtype), np.empty(size, r[l].dtype)
         for i in range(rows):
             target_i = target[l][i]
             if keep:
                 mu_i, r_i = mu[l][i], r[l][i]
-            if driven[l]:
+            if driven_l:
                 read(drive[l][i], term)
-            activate(g[l], term, mu_i)
+            activate(g_l, term, mu_i)
             for j in range(size):
                 r_i[j] = target_i[j] - mu_i[j]
-            if observed[l].size:
-                observed_i = observed[l][i]
+            if observed_l.size:
+                observed_i = observed_l[i]
                 for j in range(size):
                     r_i[j] *= observed_i[j]
             hand_over(r_i, r_in[l][i])

@@ -187,10 +187,12 @@ class Rows:
         predicted = self.network.circuit.populations[: len(mu)]
         targets = arrays([f if p.target == "activity" else z for p, f, z in zip(predicted, self.f, self.z)])
         g = tuple(kernels.ACTIVATIONS[activation.name] for activation in self.network.g)
-        terms = tuple(self.terms(i, number) for i in self.free)
+        terms = [self.terms(i, number) for i in self.free]
+        rates = np.array([row[: kernels.RATES] for row in terms], number)
+        switches = np.array([row[kernels.RATES :] for row in terms], np.int64)
         held, seen = tuple(mask(i) for i in self.free), tuple(mask(i) for i in range(len(mu)))
         self.move_all = lambda drive, error, awake, beta, momentum: kernels.move(
-            z, v, f, f_in, drive, error, held, terms, number(beta), number(momentum), awake
+            z, v, f, f_in, drive, error, held, rates, switches, number(beta), number(momentum), awake
         )
         self.compare_all = lambda drive, step, keep: kernels.compare(targets, drive, seen, mu, r, r_in, g, step.driven, step.compared, keep)
 
