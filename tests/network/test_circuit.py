@@ -190,14 +190,12 @@ def test_feedback_without_a_bundle_learns_by_its_own_product():
 
 # --- the fast way is the plain one ---------------------------------------------------------------------------------------
 
-LEARNED = {name: populations_and_bundles for name, populations_and_bundles in TIED_CIRCUITS.items()}
-
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 11])
 @pytest.mark.parametrize("shown", ["all", "no label", "half the image", "half the image, no label"])
-@pytest.mark.parametrize("name", LEARNED)
+@pytest.mark.parametrize("name", TIED_CIRCUITS)
 def test_fast_settling_is_the_plain_one(name, shown, steps):
-    populations, bundles = LEARNED[name]
+    populations, bundles = TIED_CIRCUITS[name]
     config = CircuitConfig(populations=populations, bundles=bundles, precision=PrecisionConfig("whitened"), init_sd=0.4)
     network, x, y = made(config, n_classes=3, batch=37)
     y = None if "no label" in shown else y
