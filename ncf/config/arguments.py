@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from hydra._internal.utils import get_args_parser
@@ -21,7 +22,7 @@ def quoted(value: str) -> str:
     return "'" + re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), value) + "'"
 
 
-def quote_paths(arguments: list[str], sweep: bool = False) -> list[str]:
+def quote_paths(arguments: Sequence[str], sweep: bool = False) -> list[str]:
     """Paths and names as texts: a sweep's job folder (``seed=0,model=b``) is no expression of that grammar."""
     return [quote_path(argument, sweep) for argument in arguments]
 

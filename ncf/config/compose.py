@@ -8,6 +8,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
+from ncf.config.arguments import quote_paths, quoted
 from ncf.config.checks import build
 from ncf.config.schema import TrainConfig, configs_folder, register_schemas
 
@@ -16,12 +17,12 @@ register_schemas()  # for Hydra's own run of a command too
 
 def composed(name: str, overrides: Sequence[str] = (), config_dir: str | None = None, return_hydra_config: bool = False) -> DictConfig:
     """What `ncf-NAME OVERRIDES` composes, unchecked; `config_dir` is a folder with groups of the user's own."""
-    more = [f"hydra.searchpath=[file://{os.path.abspath(config_dir)}]"] if config_dir else []
+    more = [f"hydra.searchpath=[{quoted('file://' + os.path.abspath(config_dir))}]"] if config_dir else []
     around = GlobalHydra.instance()
     running, around.hydra = around.hydra, None  # a report composes inside Hydra's own run of the command
     try:
         with initialize_config_dir(config_dir=configs_folder(), version_base="1.3"):
-            return hydra_compose(name, overrides=[*more, *overrides], return_hydra_config=return_hydra_config)
+            return hydra_compose(name, overrides=[*more, *quote_paths(overrides)], return_hydra_config=return_hydra_config)
     finally:
         around.hydra = running
 

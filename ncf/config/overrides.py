@@ -11,7 +11,6 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from ncf import plugins
-from ncf.config.arguments import quote_paths
 from ncf.config.checks import flat_keys
 from ncf.config.compose import composed
 from ncf.config.keys import handle, nearest_key
@@ -98,10 +97,10 @@ def flags_first(arguments: list[str]) -> list[str]:
         if not argument.startswith("-"):
             overrides.append(argument)
             continue
-        flags.append(argument)
         action = known.get(argument)
-        if action is not None and action.nargs is None and rest:  # its value stands beside it
-            flags.append(rest.pop(0))
+        if action is not None and action.nargs is None and rest:  # its value stands beside it, and may look like an override
+            argument = f"{argument}={rest.pop(0)}"
+        flags.append(argument)
     try:
         _, unknown = parser.parse_known_args([flag for flag in flags if flag not in ("-h", "--help", "--version")])
     except (argparse.ArgumentError, SystemExit) as error:
@@ -233,7 +232,7 @@ def help_text(name: str, arguments: list[str], configs: str) -> str:
 
     parsed = get_args_parser().parse_args([a for a in arguments if a not in ("-h", "--help", "--version")])
     given, own = parsed.overrides, parsed.config_dir
-    cfg = OmegaConf.to_container(composed(name, quote_paths(given), own), resolve=False)
+    cfg = OmegaConf.to_container(composed(name, given, own), resolve=False)
     lines = [USAGE[name], "", "groups:"]
     lines += [
         f"  {group + '=':<14}{' | '.join(options) or 'your own, with --config-dir=FOLDER'}" for group, options in groups(name, configs, own).items()

@@ -1,10 +1,13 @@
 """Sweeps take all that a single run takes, and a path or a name is a text, whatever is in it."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from installed import require_one_line, summary, warm
+
+from ncf.config.schema import configs_folder
 
 LEAST = ["model.settle.steps=2", "dataset.n_train=60", "dataset.n_validation=20", "epochs=1", "metrics=basic", "metrics.n_images=9", "threads=1"]
 ODD = "на ука (1)=#, [x]{y} 'z' ~&;!"
@@ -64,6 +67,19 @@ def test_any_text_is_a_path_or_a_name_in_single_runs_and_what_follows_them(tmp_p
     assert warm("ncf-report", run, cwd=tmp_path).returncode == 0
     done = warm("ncf-train", *words, "--help", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "") and f"name={ODD.replace(' ', '')} " in done.stdout
+
+
+def test_any_text_is_a_folder_of_ones_own_configs(tmp_path):
+    (tmp_path / ODD / "model").mkdir(parents=True)
+    shutil.copy(Path(configs_folder()) / "model" / "gncn_t1.yaml", tmp_path / ODD / "model" / "own.yaml")
+    for flag in ([f"--config-dir={ODD}"], ["--config-dir", ODD], ["-cd", ODD]):
+        done = warm("ncf-train", *flag, "model=own", "--help", cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "") and "| own |" in done.stdout, flag
+    words = ["--config-dir", ODD, *LEAST, "model=own", "model.layers=[8,8,8]"]
+    assert warm("ncf-train", *words, "name=one", cwd=tmp_path).returncode == 0
+    done = warm("ncf-train", "--multirun", *words, "seed=0,1", "name=two", cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout.count("complete") == 2, done.stderr
+    assert warm("ncf-report", tmp_path / "outputs" / "runs" / "one", cwd=tmp_path).returncode == 0
 
 
 def test_any_text_is_a_path_or_a_name_in_a_sweep_and_a_comma_parts_files_only_where_no_file_has_it(tmp_path):
