@@ -108,9 +108,10 @@ class Factors:
 class Step:
     """What is done in one step, by place in the circuit: from rest, populations wake one after the other."""
 
+    moves: bool  # whether any population does
     awake: np.ndarray  # of the populations that can move, whether they do, bool
-    feedback: list[list[int]]  # for each that moves, the places of its feedback; empty where it sleeps
-    bundles: list[list[int]]  # for each predicted population, the places of the bundles whose source is awake or given
+    feedback: list[list[tuple[int, int]]]  # for each that moves, the places of its feedback and of its source; empty where it sleeps
+    bundles: list[list[tuple[int, int]]]  # for each predicted population, the same of the bundles whose source is awake or given
     driven: np.ndarray  # whether there are any, bool
     compared: np.ndarray  # of the predicted populations, whether their errors can be other than zero, bool
 
@@ -122,11 +123,11 @@ def step_of(network, free: tuple[int, ...], k: int) -> Step:
     waking = circuit.waking(list(free), at_once=not silent)
     moves = {i for i in free if waking[i] <= k}
     drives = moves | set(range(len(circuit.populations))).difference(free)
-    feedback = [[n for n, f in enumerate(circuit.feedback) if f.target == i and i in moves] for i in free]
-    bundles = [[n for n, b in enumerate(circuit.bundles) if b.target == i and b.source in drives] for i in range(circuit.n_predicted)]
+    feedback = [[(n, f.source) for n, f in enumerate(circuit.feedback) if f.target == i and i in moves] for i in free]
+    bundles = [[(n, b.source) for n, b in enumerate(circuit.bundles) if b.target == i and b.source in drives] for i in range(circuit.n_predicted)]
     driven = np.array([bool(into) for into in bundles])
     compared = np.array([bool(into) or i in moves or i not in free for i, into in enumerate(bundles)])
-    return Step(np.array([i in moves for i in free]), feedback, bundles, driven, compared)
+    return Step(bool(moves), np.array([i in moves for i in free]), feedback, bundles, driven, compared)
 
 
 def steps_of(network, free: tuple[int, ...], steps: int) -> list[Step]:
@@ -167,8 +168,11 @@ class Rows:
         self.f_in = [f.to(factors.dtype) if self.half and i in sources else f for i, f in enumerate(self.f)]
         self.r_in = [zeros(size, factors.dtype) for size in predicted] if self.half else self.r
         self.e_in = list(self.r_in)
-        nothing = zeros(0, factors.dtype)
-        self.feedback_drives, self.drives = [nothing] * len(self.free), [nothing] * len(predicted)
+        self.errors = list(arrays(self.e_in))  # as compiled code reads them
+        fed = {feedback.target for feedback in network.circuit.feedback}
+        self.unfed = [zeros(0 if i in fed else sizes[i], factors.dtype) for i in self.free]  # zeros where no errors come from below
+        self.undriven = [zeros(0, factors.dtype)] * len(predicted)
+        self.drives = list(self.undriven)
         self.bind(x, masks)
 
     def bind(self, x: Tensor, masks: dict[int, Tensor]) -> None:
@@ -216,7 +220,7 @@ class Rows:
         schedule = zip(solvers.schedule(self.config.settle, steps), steps_of(self.network, self.free, steps))
         for k, ((beta, momentum), step) in enumerate(schedule, start=1):
             before = self.states() if tolerance else None
-            if step.awake.any():
+            if step.moves:
                 self.move(step, beta, momentum)
             self.predict_and_compare(step)
             self.steps = k
@@ -231,23 +235,26 @@ class Rows:
 
     def move(self, step: Step, beta: float, momentum: float) -> None:
         """A. States and activities of the populations that are awake, all from the errors of the last step."""
+        self.drives = list(self.undriven)  # the last step's make room in the cache
+        drives = list(self.unfed)
         for place, feedback in enumerate(step.feedback):
-            for n, which in enumerate(feedback):
-                factor, error = self.factors.feedback[which], self.e_in[self.network.circuit.feedback[which].source]
-                self.feedback_drives[place] = factor.added(error, self.feedback_drives[place]) if n else factor.after(error)
-        errors = [self.e_in[i] if i < len(self.mu) else self.e_in[0] for i in self.free]  # (a root has none)
-        self.move_all(arrays(self.feedback_drives), arrays(errors), step.awake, beta, momentum)
+            for n, (which, source) in enumerate(feedback):
+                factor, error = self.factors.feedback[which], self.e_in[source]
+                drives[place] = factor.added(error, drives[place]) if n else factor.after(error)
+        errors = tuple([self.errors[i if i < len(self.mu) else 0] for i in self.free])  # (a root has none)
+        self.move_all(arrays(drives), errors, step.awake, beta, momentum)
 
     def predict_and_compare(self, step: Step) -> None:
         """B. Predictions by what is awake or given, and C. errors."""
         for i, bundles in enumerate(step.bundles):
-            for n, which in enumerate(bundles):
-                factor, f = self.factors.bundles[which], self.f_in[self.network.circuit.bundles[which].source]
+            for n, (which, source) in enumerate(bundles):
+                factor, f = self.factors.bundles[which], self.f_in[source]
                 self.drives[i] = factor.added(f, self.drives[i]) if n else factor.after(f)
         self.compare_all(arrays(self.drives), step, not self.half)
         for i, factor in self.factors.q.items():
             if step.compared[i]:
                 self.e_in[i] = factor.after(self.r_in[i])
+                self.errors[i] = arrays([self.e_in[i]])[0]
 
     def write(self, state: State, rows: slice) -> None:
         """Put these rows into the state of the whole batch."""
@@ -267,7 +274,7 @@ def multiply_adds(network, steps: int) -> int:
     circuit, J = network.circuit, network.sizes
 
     def cost(step: Step) -> int:
-        arrows = [circuit.feedback[n] for places in step.feedback for n in places] + [circuit.bundles[n] for places in step.bundles for n in places]
+        arrows = [circuit.feedback[n] for into in step.feedback for n, _ in into] + [circuit.bundles[n] for into in step.bundles for n, _ in into]
         return sum(J[arrow.source] * J[arrow.target] for arrow in arrows) + sum(J[i] ** 2 for i in network.q if step.compared[i])
 
     return sum(cost(step) for step in steps_of(network, tuple(circuit.hidden), steps))

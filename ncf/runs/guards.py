@@ -65,7 +65,9 @@ def steady(network, where: str):
 
 def column_norms(parameters: dict[str, Tensor]) -> list[float]:
     """The root mean square of the norms of a bundle's columns (all synapses into one unit), for every bundle."""
-    return torch.stack([torch.linalg.vector_norm(p) / p.shape[-1] ** 0.5 for p in parameters.values()]).tolist()
+    flat = [p.flatten() for p in parameters.values()]
+    squares = torch.stack([torch.dot(p, p) for p in flat]).tolist()  # (BLAS: half of vector_norm's time)
+    return [(square / p.shape[-1]) ** 0.5 for square, p in zip(squares, parameters.values())]
 
 
 def keys(network) -> str:

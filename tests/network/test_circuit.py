@@ -63,6 +63,23 @@ def test_a_chain_written_out_is_the_short_form_bit_for_bit():
     assert torch.equal(short.project(a.code), long.project(b.code)) and multiply_adds(short, 7) == multiply_adds(long, 7)
 
 
+def test_a_population_may_be_moved_by_its_own_errors_alone():
+    """z1 is predicted from above and hears nothing from below: its drive is zero, not whatever lies in memory."""
+    hidden = {"z1": PopulationConfig(size=70), "z2": PopulationConfig(size=66)}
+    config = CircuitConfig(
+        populations={"image": PopulationConfig(observed="image"), **hidden},
+        bundles=["z1 -> image", "z2 -> z1", "z2 -> image"],
+        feedback=["image -> z2"],
+        **TIED | dict(derivative=False, precision=PrecisionConfig("whitened")),
+    )
+    network, x, _ = made(config, n_pixels=65, batch=40)
+    fast, plain = network.settle(x, steps=12), network.settle_plainly(x, steps=12)
+    for name in ("z", "f", "mu", "r", "e"):
+        for one, other in zip(getattr(fast, name), getattr(plain, name), strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+    assert fast.z[1].abs().max() > 0.01
+
+
 # --- tied feedback descends an energy ------------------------------------------------------------------------------------
 
 
