@@ -1,4 +1,7 @@
-"""The commands as a user meets them: a run, its evaluation, sweeps, help, bad input, real images, the wheel."""
+"""The commands as a user meets them: a run, its evaluation, sweeps, help, bad input, real images, the wheel.
+
+Longer than 300 lines: the commands share the runs that they are tried on.
+"""
 
 import dataclasses
 import json

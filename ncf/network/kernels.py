@@ -253,18 +253,8 @@ def move(z, v, f, f_in, drive, error, seen, rates, switches, beta, momentum, awa
             continue
         rows, size = z[l].shape
         seen_l = seen[l]
-        term_of = Terms(
-            rates[l, 0],
-            rates[l, 1],
-            rates[l, 2],
-            rates[l, 3],
-            switches[l, 0],
-            switches[l, 1],
-            switches[l, 2],
-            switches[l, 3],
-            switches[l, 4],
-            switches[l, 5],
-        )
+        rate, switch = rates[l], switches[l]
+        term_of = Terms(rate[0], rate[1], rate[2], rate[3], switch[0], switch[1], switch[2], switch[3], switch[4], switch[5])
         d = np.empty(size, z[l].dtype)
         term = np.empty(size, z[l].dtype)
         for i in range(rows):

@@ -1,4 +1,7 @@
-"""A checkpoint either loads as it was saved or is refused by name, and loading never executes code from the file."""
+"""A checkpoint either loads as it was saved or is refused by name, and loading never executes code from the file.
+
+Longer than 300 lines: one file holds every way in which a checkpoint can be damaged.
+"""
 
 import io
 import os

@@ -1,4 +1,7 @@
-"""What surrounds a run: full disks, folders that cannot be written, two runs at once, closed and missing terminals, odd data."""
+"""What surrounds a run: full disks, folders that cannot be written, two runs at once, closed and missing terminals, odd data.
+
+Longer than 300 lines, a short test for each surrounding.
+"""
 
 import fcntl
 import os

@@ -1,4 +1,7 @@
-"""The equations against referees that are not vectors: autograd, closed forms, dense matrices, explicit inverses."""
+"""The equations against referees that are not vectors: autograd, closed forms, dense matrices, explicit inverses.
+
+Longer than 300 lines, as the equations that it referees stand in one file.
+"""
 
 import numpy as np
 import pytest
