@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from ncf.config.checks import require_stoppable
 from ncf.config.schema import TrainConfig, science
 from ncf.data import datasets, wording
 from ncf.data.streams import stream
@@ -66,6 +67,7 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
     """Train (or go on training) the run in `folder` to its end; returns its summary. Raises UserError or Stopped."""
     device = choose_device(config.device, config.threads)
     require_known(config.metrics)
+    require_stoppable(config)
     loggers.require(config.logger)
     require_parallel(config)
     if named:
@@ -187,21 +189,26 @@ def train_step(
 ) -> State:
     """One batch (paper.md, sections 4 to 6): settle; all local updates from that one state; add them; precision; norm limit.
 
-    Images x (B, J_0), classes y (B,); each of the `ranks` settles its own rows. `lap` is told when a part is through. Raises UserError,
+    Images x (B, J_0), classes y (B,); each of the `ranks` settles its own rows. `lap` is told what was just done. Raises UserError,
     before anything of it reaches a checkpoint, where settling or learning diverges.
     """
     rows = ranks.rows(len(x)) if ranks else slice(None)
     state = network.settle(x[rows], y=None if y is None else y[rows])
     state.batch = len(x)
-    guards.require_settled(network, state, where)
     lap("settle")
+    guards.require_settled(network, state, where)
+    lap("guards")
     updates = network.local_updates(state, y, rng)
     updates = ranks.total(updates, len(x)) if ranks else updates
+    lap("update")
     guards.require_finite(network, updates, where)
     with guards.steady(network, where):
+        lap("guards")
         optimizer.step(updates)
         lap("update")
         network.adapt_precision(updates)
+        lap("constrain")
+    lap("guards")
     network.limit_norms()
     lap("constrain")
     return state

@@ -138,6 +138,12 @@ def check_train(config: TrainConfig) -> None:
     check_name(config.name)
 
 
+def require_stoppable(config: TrainConfig) -> None:
+    """Patience counts validations. (Asked before training alone: a checkpoint of such a run may be read.)"""
+    if config.patience is not None and not config.validate_every:
+        raise UserError(f"patience={config.patience} counts validations, and validate_every=0 makes none before the end; set validate_every=1")
+
+
 def check_name(name: str | None) -> None:
     if name and (Path(name).name != name or name == ".."):
         raise UserError(f"name={name}: a name is one folder in OUTPUT_DIR/runs (a sweep's, in OUTPUT_DIR/sweeps); give run_dir= for a path")

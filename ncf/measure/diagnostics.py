@@ -5,12 +5,14 @@ import torch
 from torch import Tensor
 
 from ncf.data.streams import stream
+from ncf.errors import UserError
 from ncf.measure.latents import TrainingLatents, quiet_fit
 from ncf.network.discrepancy import bce, tod
 from ncf.network.mixture import fit_mixture
 from ncf.network.state import State
 
 N_LATENTS = 500  # training images behind the quick prior of the samples
+MOST_UNITS = 2000  # of which it is fitted in seconds: full covariances take their number squared, and their inverses cubed
 ACTIVE = 1e-3  # a unit with |f| above this counts as active
 
 
@@ -75,8 +77,13 @@ def samples(network, training: TrainingLatents, n: int) -> tuple[Tensor, str]:
     prior, images = training.kept_prior, training.images[:N_LATENTS]
     n_latents = training.config.mixture.latents if prior else N_LATENTS
     if prior is None:
+        latents = network.settle(images).code
+        if latents.shape[1] > MOST_UNITS:
+            raise UserError(
+                f"left out, no mixture of {latents.shape[1]:,} top activities has been fitted, and that takes long: metrics=paper fits one"
+            )
         with quiet_fit():
-            prior = fit_mixture(network.settle(images).code, most_components=10, floor=training.config.mixture.floor, seed=0)
+            prior = fit_mixture(latents, most_components=10, floor=training.config.mixture.floor, seed=0)
     components, fitted = f"{len(prior.weights)} component{'s' * (len(prior.weights) != 1)}", min(n_latents, len(training.images))
     words = f"a Gaussian mixture ({components}, fitted to {fitted:,} training images)"
     return network.project(prior.sample(n, stream(0, "report samples"))), words

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ncf.errors import UserError
 
-REMEDIES = (  # where it ran out -> what takes less there; the innermost place of ncf decides
+REMEDIES = (  # what was being done -> what takes less there; the first of these that is under way decides
     ("ncf.measure", "lower metrics.batch_size, metrics.samples or metrics.n_images"),
     ("ncf.evaluate", "lower metrics.batch_size or metrics.n_images"),
     ("ncf.data", "use fewer or smaller images"),
@@ -64,8 +64,7 @@ def ran_out(error: BaseException) -> bool:
 
 
 def explain(error: BaseException) -> str:
-    places = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    inner = next((place for place in reversed(places) if place.startswith("ncf.") and place != "ncf.cli"), "ncf")
-    remedy = next(words for place, words in REMEDIES if inner.startswith(place))
+    under_way = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    remedy = next(words for place, words in REMEDIES if place == "ncf" or any(name.startswith(place) for name in under_way))
     asked = re.search(r"allocate ([\d.]+ ?[A-Za-z]+)", str(error))
     return f"out of memory{f' ({asked[1]} were asked for at once)' if asked else ''}; {remedy}"

@@ -22,7 +22,7 @@ from ncf.config.schema import GNCNConfig
 from ncf.runs.provenance import choose_device, hardware, versions
 
 MODELS = ("gncn_t1", "gncn_t1_sigma", "gncn_t2_l_sigma", "gncn_pdh")
-PARTS = ("settle", "update", "constrain", "metrics", "data")
+PARTS = ("settle", "update", "constrain", "guards", "metrics", "data")
 
 
 def measure_model(name: str, batch: int, types: list[str], repeats: int, device: torch.device, *settings: str) -> list[dict]:

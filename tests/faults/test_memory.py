@@ -52,6 +52,21 @@ def test_what_runs_out_on_the_way_says_what_takes_less_there(tmp_path):
     assert summary(tmp_path / "outputs/runs/run")["status"] == "failed"
 
 
+def test_what_runs_out_while_measuring_says_what_takes_less_there(tmp_path):
+    """Settling is what asks for it there too; `batch_size` and `model.layers` would be no help."""
+    words = [*SMALL, "dataset.n_train=900", "model=gncn_t1", "model.layers=[40000]", "model.settle.steps=2", "metrics=basic", "name=run"]
+    run = tmp_path / "outputs/runs/run"
+    done = warm("ncf-train", *words, "metrics.batch_size=50", cwd=tmp_path)
+    assert done.returncode == 0 and "no mixture of 40,000 top activities" in done.stdout, done.stderr  # nor hours for a picture
+    before = (run / "checkpoints/best.pt").read_bytes()
+    evaluation = ["ncf-eval", f"checkpoint={run}", "threads=1", "metrics=basic", "metrics.n_images=null"]
+    done = warm(*evaluation, "metrics.batch_size=1000", cwd=tmp_path, prepare=Memory(330 * 10**6))
+    require_one_line(done, "out of memory (", "lower metrics.batch_size, metrics.samples or metrics.n_images")
+    assert (run / "checkpoints/best.pt").read_bytes() == before
+    done = warm(*evaluation, "metrics.batch_size=50", cwd=tmp_path, prepare=Memory(330 * 10**6))
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_checkpoint_that_does_not_fit_into_memory_is_not_taken_for_a_damaged_one(tmp_path):
     words = [*SMALL, "model=gncn_t1", "model.layers=[30000,4]", "model.settle.steps=2", "metrics=basic", "metrics.batch_size=9", "name=run"]
     assert warm("ncf-train", *words, cwd=tmp_path).returncode == 0

@@ -74,6 +74,12 @@ def test_a_run_that_patience_stopped_says_why_it_trains_nothing_and_goes_on_with
     assert len(rows(tmp_path / "outputs/runs/run")) == 5
 
 
+def test_patience_without_validations_is_refused_before_anything_is_written(tmp_path):
+    done = warm("ncf-train", *TRAIN, "validate_every=0", "patience=2", "name=run", cwd=tmp_path)
+    require_one_line(done, "patience=2 counts validations, and validate_every=0 makes none before the end; set validate_every=1")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_other_metrics_are_measured_on_a_finished_run_without_training_it_again(tmp_path):
     train(tmp_path, "name=run")
     said = train(tmp_path, "metrics=fast", "metrics.mask=left", "name=run")

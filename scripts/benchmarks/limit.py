@@ -1,0 +1,124 @@
+"""The limit that settling is held against: its matrix products alone, by the fastest way that this machine has.
+
+The products are those of K settling steps of that very network (W, M, feedback, Q; the lateral term needs none), in the type of the
+network's own. Several libraries and ways to share the rows among cores are tried on each network and batch, and the fastest is the limit.
+"""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+from ncf.network.gncn import GNCN
+from ncf.network.settling import Factor, on_all_cores, packing_works
+
+Run = Callable[[int], None]  # so many steps
+TRIES, STEPS = 5, 4
+
+
+def matrices(network: GNCN) -> list[torch.Tensor]:
+    """The right factor of every product of one settling step."""
+    bundles = {name: p for name, p in network.parameters.items() if name[0] in "WME"}
+    tied = [p.T.contiguous() for name, p in bundles.items() if name[0] == "W"] if network.config.error_synapses == "tied" else []
+    return [*bundles.values(), *network.q.values(), *tied]
+
+
+def by_torch(rights: list[torch.Tensor], batch: int, dtype: torch.dtype) -> Run:
+    """torch.mm, every product on all cores."""
+    products = [(torch.randn(batch, len(m), device=m.device).to(dtype), m.to(dtype)) for m in rights]
+    outs = [left.new_empty(batch, m.shape[1]) for left, m in products]
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            for (left, m), out in zip(products, outs):
+                torch.mm(left, m, out=out)
+
+    return run
+
+
+def by_rows(product: Callable[[torch.Tensor, int], None], rights: list[torch.Tensor], batch: int, dtype: torch.dtype) -> Run:
+    """`product(left, i)` with the i-th right factor, every core its own rows from the first step to the last."""
+    n = torch.get_num_threads()
+    bounds = [batch * i // n for i in range(n + 1)]
+    lefts = [torch.randn(batch, len(m)).to(dtype) for m in rights]
+    parts = [[left[start:stop] for left in lefts] for start, stop in zip(bounds, bounds[1:])]
+
+    def run(steps: int) -> None:
+        def run_part(part: list[torch.Tensor]) -> None:
+            for _ in range(steps):
+                for i, left in enumerate(part):
+                    product(left, i)
+
+        on_all_cores(run_part, parts)
+
+    return run
+
+
+def by_torch_rows(rights: list[torch.Tensor], batch: int, dtype: torch.dtype) -> Run:
+    rights = [m.to(dtype) for m in rights]
+    return by_rows(lambda left, i: torch.mm(left, rights[i]), rights, batch, dtype)
+
+
+def by_packed_rows(rights: list[torch.Tensor], batch: int, dtype: torch.dtype) -> Run:
+    factors = [Factor(m, dtype, max(1, batch // torch.get_num_threads())) for m in rights]
+    return by_rows(lambda left, i: factors[i].after(left), rights, batch, dtype)
+
+
+def by_mkl_rows(rights: list[torch.Tensor], batch: int, dtype: torch.dtype) -> Run:
+    mkl, rows = torch.ops.mkl, max(1, batch // torch.get_num_threads())
+    turned = [m.T.contiguous() for m in rights]
+    packed = [mkl._mkl_reorder_linear_weight(m.to_mkldnn(), rows) for m in turned]
+    return by_rows(lambda left, i: mkl._mkl_linear(left, packed[i], turned[i], None, rows), rights, batch, dtype)
+
+
+def by_numpy(rights: list[torch.Tensor], batch: int, dtype: torch.dtype) -> Run:
+    """numpy's matmul (OpenBLAS), every product on all cores."""
+    products = [(np.random.default_rng(0).random((batch, len(m)), np.float32), m.numpy()) for m in rights]
+    outs = [np.empty((batch, m.shape[1]), np.float32) for _, m in products]
+
+    def run(steps: int) -> None:
+        with threadpool_limits(torch.get_num_threads()):
+            for _ in range(steps):
+                for (left, m), out in zip(products, outs):
+                    np.matmul(left, m, out=out)
+
+    return run
+
+
+def ways(dtype: torch.dtype, device: torch.device) -> dict[str, Callable[..., Run]]:
+    """What can be tried here, by name."""
+    found: dict[str, Callable[..., Run]] = {"torch": by_torch}
+    if device.type == "cpu":
+        found["torch by rows"] = by_torch_rows
+        if packing_works():
+            found["packed oneDNN by rows"] = by_packed_rows
+        if dtype == torch.float32:
+            found["numpy"] = by_numpy
+            if torch.backends.mkl.is_available():
+                found["packed MKL by rows"] = by_mkl_rows
+    return found
+
+
+def fastest(network: GNCN, batch: int, dtype: torch.dtype) -> tuple[str, Callable[[], None]]:
+    """The name of the fastest way, and K steps of products by it."""
+    rights = matrices(network)
+    runs = {}
+    for name, way in ways(dtype, rights[0].device).items():
+        try:
+            runs[name] = way(rights, batch, dtype)
+            runs[name](1)
+        except (RuntimeError, NotImplementedError, AttributeError):  # this torch lacks it
+            runs.pop(name, None)
+    seconds = {name: min(timed(run) for _ in range(TRIES)) for name, run in runs.items()}
+    best = min(seconds, key=seconds.get)
+    return best, lambda: runs[best](network.config.settle.steps)
+
+
+def timed(run: Run) -> float:
+    start = time.perf_counter()
+    run(STEPS)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
