@@ -1,7 +1,7 @@
-"""What a training batch costs, against the bare matrix products of its settling: `scripts/benchmark`.
+"""What a training batch costs, against the limit of its settling: `scripts/benchmark`.
 
-The bare products are those of K settling steps of that very network (W, M, feedback, Q; the lateral term needs none), as plain float32
-torch products on all cores, timed in the same process and interleaved with the batches, so that a noisy machine is noisy for both.
+The limit (`benchmarks.limit`) is the matrix products of K settling steps alone, by the fastest way found on this machine, timed in the
+same process and interleaved with the batches, so that a noisy machine is noisy for both.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from benchmarks.rounds import TYPES, against_bare, contestants, learning, take_turns
+from benchmarks.rounds import TYPES, contest, limit_of, quartiles, take_turns
 
 from ncf.config.compose import compose_train
 from ncf.config.schema import GNCNConfig
@@ -26,23 +26,25 @@ PARTS = ("settle", "update", "constrain", "guards", "metrics", "data")
 
 
 def measure_model(name: str, batch: int, types: list[str], repeats: int, device: torch.device, *settings: str) -> list[dict]:
-    """One row per type: medians over interleaved repeats of bare products and training batches."""
+    """One row per type: medians over interleaved repeats of the limit and of training batches."""
     config: GNCNConfig = compose_train(f"model={name}", *settings).model
-    laps = take_turns(contestants(config, batch, types, device), repeats)
-    bare = [lap["products"] for lap in laps["bare"]]
-    return [row(name, batch, kind, bare, laps[kind]) for kind in types]
+    found = contest(config, batch, types, device)
+    laps = take_turns(found.turns, repeats)
+    return [
+        {"model": name, "batch": batch, "precision": kind, "limit": found.ways[kind]}
+        | row(batch, [lap["products"] for lap in laps[limit_of(kind)]], laps[kind])
+        for kind in types
+    ]
 
 
-def row(name: str, batch: int, kind: str, bare: list[float], laps: list[dict[str, float]]) -> dict:
-    totals = [sum(lap.values()) for lap in laps]
+def row(batch: int, limit: list[float], laps: list[dict[str, float]]) -> dict:
+    """Times of a training batch; `ratio`: of settling to its limit."""
+    total = float(np.median([sum(lap.values()) for lap in laps]))
     return {
-        "model": name,
-        "batch": batch,
-        "precision": kind,
-        "ms_per_batch": 1e3 * float(np.median(totals)),
-        "images_per_second": batch / float(np.median(totals)),
-        "bare_ms": 1e3 * float(np.median(bare)),
-        **against_bare([learning(lap) for lap in laps], bare),
+        "ms_per_batch": 1e3 * total,
+        "images_per_second": batch / total,
+        "limit_ms": 1e3 * float(np.median(limit)),
+        **quartiles([lap["settle"] for lap in laps], limit),
         "ms": {part: 1e3 * float(np.median([lap[part] for lap in laps])) for part in PARTS},
     }
 
@@ -80,18 +82,21 @@ def measure_growth(name: str, types: list[str], repeats: int, device: torch.devi
 
 
 def draw_growth(rows: list[dict], path: Path) -> None:
-    """Microseconds per image against each axis, beside those of the bare products."""
+    """Microseconds per image against each axis, beside those of the limit."""
     from matplotlib.figure import Figure
 
     from ncf.report.charts import COLOURS
 
     figure = Figure(figsize=(11, 3.2), layout="constrained")
-    costs = [1e3 * r[key] / r["batch"] for r in rows for key in ("ms_per_batch", "bare_ms")]
+    costs = [1e3 * r[key] / r["batch"] for r in rows for key in ("ms_per_batch", "limit_ms")]
     low, high = min(costs) / 2, 2 * max(costs)
     for panel, axis in zip(figure.subplots(1, len(GROWTH), sharey=True), GROWTH):
         mine = [r for r in rows if r["axis"] == axis]
-        curves = {kind: [(r["value"], 1e3 * r["ms_per_batch"] / r["batch"]) for r in mine if r["precision"] == kind] for kind in TYPES}
-        curves["bare products"] = [(r["value"], 1e3 * r["bare_ms"] / r["batch"]) for r in mine if r["precision"] == mine[0]["precision"]]
+        curves = {
+            f"{words}{kind}": [(r["value"], 1e3 * r[key] / r["batch"]) for r in mine if r["precision"] == kind]
+            for words, key in (("", "ms_per_batch"), ("limit of ", "limit_ms"))
+            for kind in TYPES
+        }
         for (label, points), colour in zip(curves.items(), COLOURS):
             if points:
                 panel.plot(*zip(*points), "o-", color=colour, markersize=3, label=label)
@@ -109,14 +114,15 @@ def draw_growth(rows: list[dict], path: Path) -> None:
 def table(rows: list[dict]) -> str:
     from ncf.report.tables import aligned
 
-    head = ["model", "batch", "precision", "ms/batch", "images/s", "bare ms", "ratio", "quartiles", *(f"{part} ms" for part in PARTS)]
+    head = ["model", "batch", "precision", "ms/batch", "images/s", "limit ms", "settle / limit", "quartiles", *(f"{part} ms" for part in PARTS)]
+    head.append("the limit's products")
     lines = [["grows", *head] if "axis" in rows[0] else head]
     for r in rows:
         low, high = r["ratio_quartiles"]
         lines.append(
             ([f"{r['axis']}: {r['value']}"] if "axis" in r else [])
-            + [r["model"], str(r["batch"]), r["precision"], f"{r['ms_per_batch']:.1f}", f"{r['images_per_second']:.0f}", f"{r['bare_ms']:.1f}"]
-            + [f"{r['ratio']:.2f}", f"{low:.2f}-{high:.2f}", *(f"{r['ms'][part]:.1f}" for part in PARTS)]
+            + [r["model"], str(r["batch"]), r["precision"], f"{r['ms_per_batch']:.1f}", f"{r['images_per_second']:.0f}", f"{r['limit_ms']:.1f}"]
+            + [f"{r['ratio']:.2f}", f"{low:.2f}-{high:.2f}", *(f"{r['ms'][part]:.1f}" for part in PARTS), r["limit"]]
         )
     return aligned(lines)
 
@@ -143,6 +149,9 @@ def main() -> None:
     parser.add_argument(
         "--peers", nargs="*", metavar="PEER", help="measure other packages' training batch in the same rounds instead (all, or those named)"
     )
+    parser.add_argument("--race", type=Path, metavar="PNG", help="measure the seconds of training to a result instead, and draw them (--contestants)")
+    parser.add_argument("--contestants", nargs="+", metavar="NAME", help="those of the race (all)")
+    parser.add_argument("--seconds", type=float, default=128, help="of training, for each contestant of the race (default 128)")
     parser.add_argument("--steps", type=int, default=50, help="settling steps K of the comparison with peers (default 50)")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=None)
@@ -151,6 +160,11 @@ def main() -> None:
     torch.set_grad_enabled(False)
     if given.peers is not None:
         compare_with_peers(parser, given)
+        return
+    if given.race:
+        from benchmarks.race import race
+
+        race(given.contestants, given.seconds, given.race)
         return
     if given.growth:
         rows = measure_growth(given.models[0], given.precisions, given.repeats, device)

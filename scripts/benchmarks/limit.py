@@ -4,6 +4,7 @@ The products are those of K settling steps of that very network (W, M, feedback,
 network's own. Several libraries and ways to share the rows among cores are tried on each network and batch, and the fastest is the limit.
 """
 
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -101,18 +102,22 @@ def ways(dtype: torch.dtype, device: torch.device) -> dict[str, Callable[..., Ru
     return found
 
 
-def fastest(network: GNCN, batch: int, dtype: torch.dtype) -> tuple[str, Callable[[], None]]:
-    """The name of the fastest way, and K steps of products by it."""
-    rights = matrices(network)
+def runs_of(rights: list[torch.Tensor], batch: int, dtype: torch.dtype) -> dict[str, Run]:
+    """The ways that this torch has, ready to run."""
     runs = {}
     for name, way in ways(dtype, rights[0].device).items():
-        try:
-            runs[name] = way(rights, batch, dtype)
-            runs[name](1)
-        except (RuntimeError, NotImplementedError, AttributeError):  # this torch lacks it
-            runs.pop(name, None)
+        with contextlib.suppress(RuntimeError, NotImplementedError, AttributeError):  # it lacks this one
+            run = way(rights, batch, dtype)
+            run(1)
+            runs[name] = run
+    return runs
+
+
+def fastest(network: GNCN, batch: int, dtype: torch.dtype) -> tuple[str, Callable[[], None]]:
+    """The name of the fastest way, and K steps of products by it."""
+    runs = runs_of(matrices(network), batch, dtype)
     seconds = {name: min(timed(run) for _ in range(TRIES)) for name, run in runs.items()}
-    best = min(seconds, key=seconds.get)
+    best = min(seconds, key=seconds.__getitem__)
     return best, lambda: runs[best](network.config.settle.steps)
 
 

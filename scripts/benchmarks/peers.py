@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from benchmarks.rounds import against_bare, contestants, learning, take_turns
+from benchmarks.rounds import contest, learning, limit_of, quartiles, take_turns
 
 from ncf.config.compose import compose_train
 from ncf.errors import UserError
@@ -74,8 +74,12 @@ class Peer:
         self.version, self.differences = ready["version"], ready["differences"]
 
     def train_batch(self, variant: str) -> dict[str, float]:
+        return self.ask({"variant": variant})
+
+    def ask(self, question: dict) -> dict:
+        """The answer to a question as packages/serve.py describes them."""
         with contextlib.suppress(BrokenPipeError):
-            print(variant, file=self.process.stdin, flush=True)
+            print(json.dumps(question), file=self.process.stdin, flush=True)
         return self.answer(MINUTES_TO_ANSWER)
 
     def answer(self, minutes: float) -> dict:
@@ -128,12 +132,15 @@ def measure_peers(names: list[str], batch: int, types: list[str], repeats: int, 
                 return {}
 
         variants = {f"{name} {variant}": (name, variant) for name, peer in peers.items() for variant in peer.differences}
-        turns = contestants(config, batch, types, torch.device("cpu"))
+        turns = contest(config, batch, types, torch.device("cpu")).turns
         turns |= {who: partial(turn, *variant) for who, variant in variants.items()}
         laps = take_turns(turns, repeats, PAUSE)
     described = {f"ncf {kind}": ("", "") for kind in types}
     described |= {who: (peers[name].version, peers[name].differences[variant]) for who, (name, variant) in variants.items() if name not in failed}
-    seconds = {"bare": [lap["products"] for lap in laps["bare"]], **{f"ncf {kind}": [learning(lap) for lap in laps[kind]] for kind in types}}
+    seconds = {
+        "limit": [lap["products"] for lap in laps[limit_of(types[0])]],
+        **{f"ncf {kind}": [learning(lap) for lap in laps[kind]] for kind in types},
+    }
     seconds |= {who: [lap["seconds"] for lap in laps[who]] for who, (name, _) in variants.items() if name not in failed}
     return [
         {"who": who, "version": version, "batch": batch, **figures(who, seconds, types), "differences": differences}
@@ -146,8 +153,8 @@ def figures(who: str, seconds: dict[str, list[float]], types: list[str]) -> dict
     return {
         "ms_per_batch": 1e3 * float(np.median(seconds[who])),
         "fastest_ms": 1e3 * float(np.min(seconds[who])),
-        "bare_ms": 1e3 * float(np.median(seconds["bare"])),
-        **against_bare(seconds[who], seconds["bare"]),
+        "limit_ms": 1e3 * float(np.median(seconds["limit"])),
+        **quartiles(seconds[who], seconds["limit"]),
         "times_ncf": {kind: float(np.median(np.divide(seconds[who], seconds[f"ncf {kind}"]))) for kind in types},
     }
 
@@ -156,11 +163,13 @@ def table(rows: list[dict]) -> str:
     from ncf.report.tables import aligned
 
     types = list(rows[0]["times_ncf"])
-    lines = [["who", "version", "batch", "ms/batch", "fastest", "bare ms", "ratio", "quartiles", *(f"x ncf {kind}" for kind in types), "differences"]]
+    lines = [
+        ["who", "version", "batch", "ms/batch", "fastest", "limit ms", "ratio", "quartiles", *(f"x ncf {kind}" for kind in types), "differences"]
+    ]
     for r in rows:
         low, high = r["ratio_quartiles"]
         lines.append(
-            [r["who"], r["version"], str(r["batch"]), *(f"{r[time]:.1f}" for time in ("ms_per_batch", "fastest_ms", "bare_ms"))]
+            [r["who"], r["version"], str(r["batch"]), *(f"{r[time]:.1f}" for time in ("ms_per_batch", "fastest_ms", "limit_ms"))]
             + [f"{r['ratio']:.2f}", f"{low:.2f}-{high:.2f}", *(f"{r['times_ncf'][kind]:.2f}" for kind in types), r["differences"]]
         )
     return aligned(lines)

@@ -1,15 +1,13 @@
-"""Rounds in which the bare products of a network's settling, its training batch and others take turns, so that a noisy machine is noisy for all.
-
-The bare products are those of K settling steps of that very network (W, M, feedback, Q; the lateral term needs none), as plain float32
-torch products on all cores.
-"""
+"""Rounds in which a network's training batch, the limit of its settling and others take turns, so that a noisy machine is noisy for all."""
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
+from benchmarks.limit import fastest
 
 from ncf.config.schema import GNCNConfig, OptimizerConfig
 from ncf.network.discrepancy import bce, tod
@@ -18,22 +16,6 @@ from ncf.network.optimizer import Optimizer
 from ncf.training import train_step
 
 TYPES = {"float32": None, "bf16": torch.bfloat16}
-
-
-def bare_products(network: GNCN, batch: int) -> Callable[[], None]:
-    """K times the matrix products of one settling step, and nothing else."""
-    bundles = {name: p for name, p in network.parameters.items() if name[0] in "WME"}
-    matrices = list(bundles.values()) + list(network.q.values())
-    if network.config.error_synapses == "tied":
-        matrices += [p.T.contiguous() for name, p in bundles.items() if name[0] == "W"]
-    products = [(torch.randn(batch, len(m), device=m.device), m, torch.empty(batch, m.shape[1], device=m.device)) for m in matrices]
-
-    def run() -> None:
-        for _ in range(network.config.settle.steps):
-            for left, right, out in products:
-                torch.mm(left, right, out=out)
-
-    return run
 
 
 def training_batch(network: GNCN, optimizer: Optimizer, images: torch.Tensor, batch: int, rng: np.random.Generator) -> dict[str, float]:
@@ -60,23 +42,35 @@ def now() -> float:
     return time.perf_counter()
 
 
-def contestants(config: GNCNConfig, batch: int, types: list[str], device: torch.device) -> dict[str, Callable[[], dict[str, float]]]:
-    """What takes turns: the bare products and a training batch per type, each returning the seconds of its parts."""
-    networks = {}
+@dataclass
+class Contest:
+    """What takes turns, each returning the seconds of its parts: per type a training batch, and the limit, "limit of TYPE"."""
+
+    turns: dict[str, Callable[[], dict[str, float]]]
+    ways: dict[str, str]  # type -> how its limit's products are done
+
+
+def contest(config: GNCNConfig, batch: int, types: list[str], device: torch.device) -> Contest:
+    rng = np.random.default_rng(1)
+    images = torch.from_numpy((rng.random((4 * batch, 784)) < 0.13).astype(np.float32)).to(device)
+    result = Contest({}, {})
     for kind in types:
         network = GNCN(config, 784, np.random.default_rng(0), device)
         network.product_dtype = TYPES[kind]
-        networks[kind] = network, Optimizer(OptimizerConfig(), network.parameters)
-    rng = np.random.default_rng(1)
-    images = torch.from_numpy((rng.random((4 * batch, 784)) < 0.13).astype(np.float32)).to(device)
-    products = bare_products(networks[types[0]][0], batch)
+        result.ways[kind], products = fastest(network, batch, TYPES[kind] or torch.float32)
+        result.turns[limit_of(kind)] = partial(timed, products)
+        result.turns[kind] = partial(training_batch, network, Optimizer(OptimizerConfig(), network.parameters), images, batch, rng)
+    return result
 
-    def bare() -> dict[str, float]:
-        start = now()
-        products()
-        return {"products": now() - start}
 
-    return {"bare": bare, **{kind: partial(training_batch, *networks[kind], images, batch, rng) for kind in types}}
+def limit_of(kind: str) -> str:
+    return f"limit of {kind}"
+
+
+def timed(products: Callable[[], None]) -> dict[str, float]:
+    start = now()
+    products()
+    return {"products": now() - start}
 
 
 def take_turns(turns: dict[str, Callable[[], dict[str, float]]], repeats: int, pause: float = 0) -> dict[str, list[dict[str, float]]]:
@@ -91,9 +85,9 @@ def take_turns(turns: dict[str, Callable[[], dict[str, float]]], repeats: int, p
     return laps
 
 
-def against_bare(seconds: list[float], bare: list[float]) -> dict:
-    """Median and quartiles of seconds over those of the bare products of the same round."""
-    low, ratio, high = np.percentile(np.divide(seconds, bare), [25, 50, 75])
+def quartiles(seconds: list[float], limit: list[float]) -> dict:
+    """Median and quartiles over the rounds of seconds over those of the limit in the same round."""
+    low, ratio, high = np.percentile(np.divide(seconds, limit), [25, 50, 75])
     return {"ratio": float(ratio), "ratio_quartiles": [float(low), float(high)]}
 
 

@@ -1,15 +1,17 @@
-"""scripts/benchmark at a size that takes a second: what it prints adds up, and the bare products are those of the network."""
+"""scripts/benchmark at a size that takes a second: what it prints adds up, and the limit's products are those of the network."""
 
 import json
+import time
 
 import numpy as np
 import pytest
 import torch
-from benchmarks import benchmark, rounds
+from benchmarks import benchmark, limit
 from installed import of_repository
 
 from ncf.config.compose import compose_train
 from ncf.network.gncn import GNCN
+from ncf.network.settling import multiply_adds
 
 
 def test_it_prints_a_table_and_one_line_of_json(tmp_path):
@@ -20,18 +22,50 @@ def test_it_prints_a_table_and_one_line_of_json(tmp_path):
     assert [(r["model"], r["batch"], r["precision"]) for r in record["rows"]] == [("gncn_pdh", 32, "float32"), ("gncn_pdh", 32, "bf16")]
     for r in record["rows"]:
         assert sum(r["ms"].values()) == pytest.approx(r["ms_per_batch"], rel=1e-6)
-        assert r["ratio"] == pytest.approx(sum(r["ms"][part] for part in ("settle", "update", "constrain")) / r["bare_ms"], rel=1e-6)
+        assert r["ratio"] == pytest.approx(r["ms"]["settle"] / r["limit_ms"], rel=1e-6)
     assert record["peak_memory_mib"] > 50 and record["hardware"]["threads"] == 1
 
 
+def network_of(model: str, steps: int = 3) -> GNCN:
+    return GNCN(compose_train(f"model={model}", "model.layers=[72,72,72]", f"model.settle.steps={steps}").model, 80, np.random.default_rng(0))
+
+
 @pytest.mark.parametrize("model, expected", [("gncn_t1", 6), ("gncn_t1_sigma", 8), ("gncn_t2_l_sigma", 8), ("gncn_pdh", 10)])
-def test_the_bare_products_are_those_of_the_equations(model, expected, monkeypatch):
-    """W and feedback of three layers, Q of two, M of two: counted per step."""
-    network = GNCN(compose_train(f"model={model}", "model.layers=[36,36,36]", "model.settle.steps=3").model, 30, np.random.default_rng(0))
-    calls, mm = [], torch.mm
-    monkeypatch.setattr(torch, "mm", lambda *a, **k: calls.append(a[1].shape) or mm(*a, **k))
-    rounds.bare_products(network, 5)()
-    assert len(calls) == 3 * expected
+def test_the_limits_products_are_those_of_the_equations(model, expected):
+    """W and feedback of three layers, Q of two, M of two; as many multiply-adds as settling counts, but for those from rest."""
+    network = network_of(model, steps=100)
+    rights = limit.matrices(network)
+    assert len(rights) == expected
+    counted = 100 * sum(m.numel() for m in rights)
+    assert 0.95 * counted < multiply_adds(network, 100) <= counted
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rows_are_shared_among_cores_and_each_is_multiplied_by_every_matrix_once_per_step(dtype):
+    network, batch = network_of("gncn_t1"), 32
+    rights = limit.matrices(network)
+    assert {"torch", "torch by rows"} <= set(limit.runs_of(rights, batch, dtype))
+    seen: list[tuple[int, int, int]] = []
+    run = limit.by_rows(lambda left, i: seen.append((len(left), left.shape[1], i)), rights, batch, dtype)
+    run(2)
+    rows = {i: sum(n for n, _, j in seen if j == i) for i in range(len(rights))}
+    assert rows == dict.fromkeys(range(len(rights)), 2 * batch) and all(width == len(rights[i]) for _, width, i in seen)
+
+
+def test_the_fastest_way_is_the_limit(monkeypatch):
+    spent = []
+
+    def way(name: str, pause: float):
+        def make(rights, batch, dtype):
+            return lambda steps: (spent.append((name, steps)), time.sleep(pause))
+
+        return make
+
+    monkeypatch.setattr(limit, "ways", lambda dtype, device: {"torch": way("torch", 0.02), "other": way("other", 0.001)})
+    best, products = limit.fastest(network_of("gncn_t1", steps=7), 4, torch.float32)
+    spent.clear()
+    products()
+    assert best == "other" and spent == [("other", 7)]
 
 
 def test_growth_is_measured_and_drawn(tmp_path, monkeypatch):

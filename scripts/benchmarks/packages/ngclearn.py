@@ -7,6 +7,7 @@ states after K steps are ncf's.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ngclearn import Context, MethodProcess
 from ngclearn.components import BernoulliErrorCell, GaussianErrorCell, HebbianSynapse, RateCell, StaticSynapse
 from ngclearn.utils import DistributionGenerator
@@ -80,4 +81,11 @@ def variants(batch, steps):
         for _ in range(steps):
             circuit.advance.run(dt=1.0)
 
-    return {"scanned": lambda images: circuit.train(images, scanned), "stepped": lambda images: circuit.train(images, stepped)}
+    def trainer(settle):
+        def train(images):
+            circuit.train(images, settle)
+
+        train.synapses = lambda: {f"W{l}": np.array(synapse.weights.get()) for l, synapse in circuit.W.items()}
+        return train
+
+    return {"scanned": trainer(scanned), "stepped": trainer(stepped)}

@@ -7,6 +7,7 @@ which from ncf's rest moves nothing: K steps here are K + 1 there). Its users wr
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pcx.functional as pxf
 import pcx.nn as pxnn
@@ -111,6 +112,7 @@ def trainer(settle, batch, steps):
         train_batch(jnp.asarray(images), model=model, optim_h=optim_h, optim_w=optim_w)
         jax.block_until_ready([layer.nn.weight.get() for layer in model.layers])
 
+    train.synapses = lambda: {f"W{l}": np.array(layer.nn.weight.get().T) for l, layer in enumerate(reversed(model.layers), start=1)}
     return train
 
 
