@@ -12,7 +12,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
+from multiprocessing.connection import wait
 from pathlib import Path
 
 TINY = (  # a run of about a tenth of a second, once Python has started
@@ -75,6 +77,9 @@ class Cold:
         return subprocess.CompletedProcess([], self.process.returncode, stdout, stderr)
 
 
+one_at_a_time = threading.Lock()  # an exit code can be read once, and starting a process reads those of all others
+
+
 class Warm:
     """An installed command at work; `prepare` is called in its process before it begins."""
 
@@ -82,7 +87,8 @@ class Warm:
         self.printed = tempfile.TemporaryDirectory()
         self.outputs = [str(Path(self.printed.name, stream)) for stream in ("stdout", "stderr")]
         self.process = server.Process(target=become, args=(script(name), list(map(str, arguments)), str(cwd), self.outputs, prepare))
-        self.process.start()
+        with one_at_a_time:
+            self.process.start()
 
     def send(self, signum: int) -> None:
         """A signal, if it still lives."""
@@ -92,15 +98,18 @@ class Warm:
             pass
 
     def lives(self) -> bool:
-        return self.process.is_alive()
+        with one_at_a_time:
+            return self.process.is_alive()
 
     def wait(self, timeout: float = 900) -> subprocess.CompletedProcess:
         """What subprocess.run gives; the return code is minus the signal that killed it."""
-        self.process.join(timeout)
-        assert self.process.exitcode is not None, "the command has not ended"
+        wait([self.process.sentinel], timeout)
+        with one_at_a_time:
+            exitcode = self.process.exitcode
+        assert exitcode is not None, "the command has not ended"
         texts = [Path(path).read_text(errors="surrogateescape") if os.path.exists(path) else "" for path in self.outputs]
         self.printed.cleanup()
-        return subprocess.CompletedProcess([], self.process.exitcode, *texts)
+        return subprocess.CompletedProcess([], exitcode, *texts)
 
 
 def warm(name: str, *arguments, cwd: Path, prepare: Callable[[], None] | None = None) -> subprocess.CompletedProcess:

@@ -149,6 +149,7 @@ def main() -> None:
     parser.add_argument(
         "--peers", nargs="*", metavar="PEER", help="measure other packages' training batch in the same rounds instead (all, or those named)"
     )
+    parser.add_argument("--busy", nargs="*", type=int, metavar="K", help="measure a batch beside K busy processes instead (1, 2, 4, 8)")
     parser.add_argument("--race", type=Path, metavar="PNG", help="measure the seconds of training to a result instead, and draw them (--contestants)")
     parser.add_argument("--contestants", nargs="+", metavar="NAME", help="those of the race (all)")
     parser.add_argument("--seconds", type=float, default=128, help="of training, for each contestant of the race (default 128)")
@@ -165,6 +166,18 @@ def main() -> None:
         from benchmarks.race import race
 
         race(given.contestants, given.seconds, given.race)
+        return
+    if given.busy is not None:
+        from benchmarks import busy
+
+        cells = [(name, batch, kind) for name in given.models for batch in given.batches for kind in given.precisions]
+        rows = [
+            {"model": name, "batch": batch, "precision": kind, **r}
+            for name, batch, kind in cells
+            for r in busy.measure_busy(name, batch, kind, given.busy or [1, 2, 4, 8], given.repeats)
+        ]
+        print(busy.table(rows))
+        print(json.dumps({"rows": rows, "hardware": hardware(device), "versions": versions()}))
         return
     if given.growth:
         rows = measure_growth(given.models[0], given.precisions, given.repeats, device)

@@ -1,7 +1,8 @@
 """The limit that settling is held against: its matrix products alone, by the fastest way that this machine has.
 
-The products are those of K settling steps of that very network (W, M, feedback, Q; the lateral term needs none), in the type of the
-network's own. Several libraries and ways to share the rows among cores are tried on each network and batch, and the fastest is the limit.
+The products are those that settling needs for K steps of that very network (W, M, feedback, Q; the lateral term needs none, and from rest
+those of known zeros are left out), in the type of the network's own. Several libraries and ways to share the rows among cores are tried on
+each network and batch, and the fastest is the limit.
 """
 
 import contextlib
@@ -13,17 +14,29 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from ncf.network.gncn import GNCN
-from ncf.network.settling import Factor, on_all_cores, packing_works
+from ncf.network.settling import Factor, on_all_cores, packing_works, steps_of
 
-Run = Callable[[int], None]  # so many steps
-TRIES, STEPS = 5, 4
+Plan = list[list[int]]  # for every step the places of the right factors
+Run = Callable[[Plan], None]
+TRIES = 5
 
 
 def matrices(network: GNCN) -> list[torch.Tensor]:
-    """The right factor of every product of one settling step."""
-    bundles = {name: p for name, p in network.parameters.items() if name[0] in "WME"}
-    tied = [p.T.contiguous() for name, p in bundles.items() if name[0] == "W"] if network.config.error_synapses == "tied" else []
-    return [*bundles.values(), *network.q.values(), *tied]
+    """The right factors of a settling step's products: of bundles, of feedback, of precision."""
+    circuit = network.circuit
+    feedback = [network.error_synapses(arrow).contiguous() for arrow in circuit.feedback]
+    return [*(network.parameters[bundle.name] for bundle in circuit.bundles), *feedback, *network.q.values()]
+
+
+def plan_of(network: GNCN) -> Plan:
+    """Which of them each of the K steps multiplies by."""
+    n, m = len(network.circuit.bundles), len(network.circuit.feedback)
+    return [
+        [place for into in step.bundles for place, _ in into]
+        + [n + place for into in step.feedback for place, _ in into]
+        + [n + m + place for place, i in enumerate(network.q) if step.compared[i]]
+        for step in steps_of(network, tuple(network.circuit.hidden), network.config.settle.steps)
+    ]
 
 
 def by_torch(rights: list[torch.Tensor], batch: int, dtype: torch.dtype) -> Run:
@@ -31,10 +44,10 @@ def by_torch(rights: list[torch.Tensor], batch: int, dtype: torch.dtype) -> Run:
     products = [(torch.randn(batch, len(m), device=m.device).to(dtype), m.to(dtype)) for m in rights]
     outs = [left.new_empty(batch, m.shape[1]) for left, m in products]
 
-    def run(steps: int) -> None:
-        for _ in range(steps):
-            for (left, m), out in zip(products, outs):
-                torch.mm(left, m, out=out)
+    def run(plan: Plan) -> None:
+        for step in plan:
+            for i in step:
+                torch.mm(*products[i], out=outs[i])
 
     return run
 
@@ -46,11 +59,11 @@ def by_rows(product: Callable[[torch.Tensor, int], None], rights: list[torch.Ten
     lefts = [torch.randn(batch, len(m)).to(dtype) for m in rights]
     parts = [[left[start:stop] for left in lefts] for start, stop in zip(bounds, bounds[1:])]
 
-    def run(steps: int) -> None:
+    def run(plan: Plan) -> None:
         def run_part(part: list[torch.Tensor]) -> None:
-            for _ in range(steps):
-                for i, left in enumerate(part):
-                    product(left, i)
+            for step in plan:
+                for i in step:
+                    product(part[i], i)
 
         on_all_cores(run_part, parts)
 
@@ -79,11 +92,11 @@ def by_numpy(rights: list[torch.Tensor], batch: int, dtype: torch.dtype) -> Run:
     products = [(np.random.default_rng(0).random((batch, len(m)), np.float32), m.numpy()) for m in rights]
     outs = [np.empty((batch, m.shape[1]), np.float32) for _, m in products]
 
-    def run(steps: int) -> None:
+    def run(plan: Plan) -> None:
         with threadpool_limits(torch.get_num_threads()):
-            for _ in range(steps):
-                for (left, m), out in zip(products, outs):
-                    np.matmul(left, m, out=out)
+            for step in plan:
+                for i in step:
+                    np.matmul(*products[i], out=outs[i])
 
     return run
 
@@ -108,22 +121,22 @@ def runs_of(rights: list[torch.Tensor], batch: int, dtype: torch.dtype) -> dict[
     for name, way in ways(dtype, rights[0].device).items():
         with contextlib.suppress(RuntimeError, NotImplementedError, AttributeError):  # it lacks this one
             run = way(rights, batch, dtype)
-            run(1)
+            run([list(range(len(rights)))])
             runs[name] = run
     return runs
 
 
 def fastest(network: GNCN, batch: int, dtype: torch.dtype) -> tuple[str, Callable[[], None]]:
-    """The name of the fastest way, and K steps of products by it."""
-    runs = runs_of(matrices(network), batch, dtype)
-    seconds = {name: min(timed(run) for _ in range(TRIES)) for name, run in runs.items()}
+    """The name of the fastest way, and the products of K steps by it."""
+    runs, plan = runs_of(matrices(network), batch, dtype), plan_of(network)
+    seconds = {name: min(timed(run, plan[-4:]) for _ in range(TRIES)) for name, run in runs.items()}
     best = min(seconds, key=seconds.__getitem__)
-    return best, lambda: runs[best](network.config.settle.steps)
+    return best, lambda: runs[best](plan)
 
 
-def timed(run: Run) -> float:
+def timed(run: Run, plan: Plan) -> float:
     start = time.perf_counter()
-    run(STEPS)
+    run(plan)
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter() - start

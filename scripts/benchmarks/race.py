@@ -36,7 +36,6 @@ OURS = {
     "GNCN-t1": ["model=gncn_t1"],
     "GNCN-t1-Sigma": ["model=gncn_t1_sigma"],
     "GNCN-t1-Sigma, Chebyshev": ["model=gncn_t1_sigma", "model.settle.solver=chebyshev", "model.settle.steps=13", "model.settle.beta=0.4"],
-    "GNCN-PDH": ["model=gncn_pdh"],
     "GNCN-PDH, SGD": ["model=gncn_pdh", "optimizer=sgd", "model.constraint.kind=unit"],
     "GVAE (backpropagation)": ["model=gvae"],
 }

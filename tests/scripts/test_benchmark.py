@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from benchmarks import benchmark, limit
+from benchmarks import benchmark, busy, limit
 from installed import of_repository
 
 from ncf.config.compose import compose_train
@@ -32,24 +32,23 @@ def network_of(model: str, steps: int = 3) -> GNCN:
 
 @pytest.mark.parametrize("model, expected", [("gncn_t1", 6), ("gncn_t1_sigma", 8), ("gncn_t2_l_sigma", 8), ("gncn_pdh", 10)])
 def test_the_limits_products_are_those_of_the_equations(model, expected):
-    """W and feedback of three layers, Q of two, M of two; as many multiply-adds as settling counts, but for those from rest."""
-    network = network_of(model, steps=100)
-    rights = limit.matrices(network)
-    assert len(rights) == expected
-    counted = 100 * sum(m.numel() for m in rights)
-    assert 0.95 * counted < multiply_adds(network, 100) <= counted
+    """W and feedback of three layers, Q of two, M of two; as many multiply-adds as settling counts."""
+    network = network_of(model, steps=9)
+    rights, plan = limit.matrices(network), limit.plan_of(network)
+    assert len(rights) == expected and sorted(plan[-1]) == list(range(expected)) and len(plan) == 9
+    assert sum(rights[i].numel() for step in plan for i in step) == multiply_adds(network, 9)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_rows_are_shared_among_cores_and_each_is_multiplied_by_every_matrix_once_per_step(dtype):
+def test_rows_are_shared_among_cores_and_each_is_multiplied_as_planned(dtype):
     network, batch = network_of("gncn_t1"), 32
     rights = limit.matrices(network)
     assert {"torch", "torch by rows"} <= set(limit.runs_of(rights, batch, dtype))
     seen: list[tuple[int, int, int]] = []
     run = limit.by_rows(lambda left, i: seen.append((len(left), left.shape[1], i)), rights, batch, dtype)
-    run(2)
+    run([[0, 1], [1]])
     rows = {i: sum(n for n, _, j in seen if j == i) for i in range(len(rights))}
-    assert rows == dict.fromkeys(range(len(rights)), 2 * batch) and all(width == len(rights[i]) for _, width, i in seen)
+    assert rows == dict.fromkeys(range(len(rights)), 0) | {0: batch, 1: 2 * batch} and all(width == len(rights[i]) for _, width, i in seen)
 
 
 def test_the_fastest_way_is_the_limit(monkeypatch):
@@ -57,7 +56,7 @@ def test_the_fastest_way_is_the_limit(monkeypatch):
 
     def way(name: str, pause: float):
         def make(rights, batch, dtype):
-            return lambda steps: (spent.append((name, steps)), time.sleep(pause))
+            return lambda plan: (spent.append((name, len(plan))), time.sleep(pause))
 
         return make
 
@@ -78,3 +77,21 @@ def test_growth_is_measured_and_drawn(tmp_path, monkeypatch):
     benchmark.draw_growth(rows, tmp_path / "growth.png")
     assert (tmp_path / "growth.png").stat().st_size > 10_000
     assert benchmark.table(rows).count("units per layer: 12") == 2
+
+
+def test_a_batch_beside_busy_processes_is_held_against_its_fair_share(tmp_path):
+    arguments = "--busy 1 --models gncn_t1 --batches 32 --precisions float32 --repeats 1 --threads 1".split()
+    done = of_repository("benchmarks.benchmark", *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    alone, beside = json.loads(done.stdout.splitlines()[-1])["rows"]
+    assert (alone["others"], alone["times_fair"], beside["others"]) == (0, 1.0, 1)
+    assert beside["times_alone"] == pytest.approx(beside["seconds"] / alone["seconds"]) == pytest.approx(2 * beside["times_fair"])
+
+
+def test_busy_processes_are_gone_afterwards(monkeypatch):
+    begun, popen = [], busy.subprocess.Popen
+    monkeypatch.setattr(busy.subprocess, "Popen", lambda *a: begun.append(popen(*a)) or begun[-1])
+    with pytest.raises(KeyboardInterrupt), busy.counting(2):
+        assert [process.poll() for process in begun] == [None, None]
+        raise KeyboardInterrupt
+    assert [process.poll() for process in begun] == [-9, -9]
