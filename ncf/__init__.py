@@ -3,6 +3,7 @@
 From Python: ``network = ncf.load("outputs/runs/first")`` and ``run = ncf.train("model=gncn_t1", epochs=5)``; see `ncf.notebook`.
 """
 
+import os
 from typing import TYPE_CHECKING
 
 __version__ = "0.2.0"
@@ -12,6 +13,11 @@ if TYPE_CHECKING:
     from ncf.errors import UserError
     from ncf.network.gncn import GNCN
     from ncf.notebook import Network, Settled, TrainedRun, load, train
+
+# Threads that wait for each other sleep after some microseconds instead of a millisecond: on a busy machine a spinning thread keeps from its
+# core the very one that it waits for. (GNU's OpenMP, which torch brings along, reads this when it is loaded.)
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 PLACES = {"GNCN": "ncf.network.gncn", "UserError": "ncf.errors"}  # the rest lives in ncf.notebook
 
