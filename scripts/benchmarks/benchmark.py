@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from benchmarks.rounds import TYPES, contest, limit_of, quartiles, take_turns
 
+from benchmarks.rounds import TYPES, contest, limit_of, quartiles, take_turns
 from ncf.config.compose import compose_train
 from ncf.config.schema import GNCNConfig
 from ncf.runs.provenance import choose_device, hardware, versions

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from benchmarks.rounds import contest
 
+from benchmarks.rounds import contest
 from ncf.config.compose import compose_train
 
 

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from benchmarks.rounds import contest, learning, limit_of, quartiles, take_turns
 
+from benchmarks.rounds import contest, learning, limit_of, quartiles, take_turns
 from ncf.config.compose import compose_train
 from ncf.errors import UserError
 from ncf.runs.provenance import hardware, versions

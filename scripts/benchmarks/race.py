@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
 from benchmarks.peers import SCRIPTS, Peer, environment
 from benchmarks.rounds import now
-
 from ncf.config.compose import compose_train
 from ncf.data import datasets
 from ncf.data.streams import stream

@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 import torch
-from benchmarks.limit import fastest
 
+from benchmarks.limit import fastest
 from ncf.config.schema import GNCNConfig, OptimizerConfig
 from ncf.network.discrepancy import bce, tod
 from ncf.network.gncn import GNCN
