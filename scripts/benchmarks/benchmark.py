@@ -25,10 +25,10 @@ MODELS = ("gncn_t1", "gncn_t1_sigma", "gncn_t2_l_sigma", "gncn_pdh")
 PARTS = ("settle", "update", "constrain", "guards", "metrics", "data")
 
 
-def measure_model(name: str, batch: int, types: list[str], repeats: int, device: torch.device, *settings: str) -> list[dict]:
+def measure_model(name: str, batch: int, types: list[str], repeats: int, device: torch.device, *settings: str, pixels: int = 784) -> list[dict]:
     """One row per type: medians over interleaved repeats of the limit and of training batches."""
     config: GNCNConfig = compose_train(f"model={name}", *settings).model
-    found = contest(config, batch, types, device)
+    found = contest(config, batch, types, device, pixels)
     laps = take_turns(found.turns, repeats)
     return [
         {"model": name, "batch": batch, "precision": kind, "limit": found.ways[kind]}
@@ -144,6 +144,8 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
     parser.add_argument("--batches", nargs="+", type=int, default=[200, 1000])
     parser.add_argument("--precisions", nargs="+", default=list(TYPES), choices=list(TYPES))
+    parser.add_argument("--settings", nargs="+", default=[], metavar="KEY=VALUE", help="of the networks, e.g. model.layers=[90,90,90]")
+    parser.add_argument("--pixels", type=int, default=784, help="of an image (default 784)")
     parser.add_argument("--repeats", type=int, default=9, help="interleaved repeats, of which the median counts (default 9)")
     parser.add_argument("--growth", type=Path, metavar="PNG", help="measure cost per image against width, depth, K and batch instead, and draw it")
     parser.add_argument(
@@ -183,7 +185,8 @@ def main() -> None:
         rows = measure_growth(given.models[0], given.precisions, given.repeats, device)
         draw_growth(rows, given.growth)
     else:
-        rows = [r for name in given.models for batch in given.batches for r in measure_model(name, batch, given.precisions, given.repeats, device)]
+        cells = [(name, batch) for name in given.models for batch in given.batches]
+        rows = [r for cell in cells for r in measure_model(*cell, given.precisions, given.repeats, device, *given.settings, pixels=given.pixels)]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     record = {"rows": rows, "start_up_seconds": start_up_seconds(), "peak_memory_mib": memory, "hardware": hardware(device), "versions": versions()}
     print(table(rows))
