@@ -151,7 +151,10 @@ def test_emnist_is_found_by_the_start_of_its_names_and_turned(tmp_path):
         load(tmp_path, name="idx")
 
 
-@pytest.mark.parametrize("content", [b"", b"nonsense", struct.pack(">HBBIII", 0, 8, 3, 5, 4, 4) + bytes(79), gzip.compress(b"abc")[:9]])
+DAMAGED = {"empty": b"", "nonsense": b"nonsense", "short": struct.pack(">HBBIII", 0, 8, 3, 5, 4, 4) + bytes(79), "cut": gzip.compress(b"abc")[:9]}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED.keys())
 def test_a_damaged_idx_file_is_one_line(content, tmp_path):
     (tmp_path / "train-images-idx3-ubyte").write_bytes(content)
     with pytest.raises(UserError, match="train-images-idx3-ubyte: (is no IDX file|is damaged|cannot be read)"):

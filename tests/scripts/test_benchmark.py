@@ -15,7 +15,7 @@ from ncf.network.settling import multiply_adds
 
 
 def test_it_prints_a_table_and_one_line_of_json(tmp_path):
-    arguments = "--models gncn_pdh --batches 32 --repeats 1 --threads 1 --pixels 64 --settings model.layers=[36,36]".split()
+    arguments = "--models gncn_pdh --batches 32 --repeats 1 --threads 1 --pixels 64 --settings model.layers=[36,36,36]".split()
     done = of_repository("benchmarks.benchmark", *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout.splitlines()[-1])
