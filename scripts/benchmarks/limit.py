@@ -14,18 +14,11 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from ncf.network.gncn import GNCN
-from ncf.network.settling import Factor, on_all_cores, packing_works, steps_of
+from ncf.network.settling import Factor, matrices, on_all_cores, packing_works, steps_of
 
 Plan = list[list[int]]  # for every step the places of the right factors
 Run = Callable[[Plan], None]
 TRIES = 5
-
-
-def matrices(network: GNCN) -> list[torch.Tensor]:
-    """The right factors of a settling step's products: of bundles, of feedback, of precision."""
-    circuit = network.circuit
-    feedback = [network.error_synapses(arrow).contiguous() for arrow in circuit.feedback]
-    return [*(network.parameters[bundle.name] for bundle in circuit.bundles), *feedback, *network.q.values()]
 
 
 def plan_of(network: GNCN) -> Plan:
@@ -41,7 +34,7 @@ def plan_of(network: GNCN) -> Plan:
 
 def by_torch(rights: list[torch.Tensor], batch: int, dtype: torch.dtype) -> Run:
     """torch.mm, every product on all cores."""
-    products = [(torch.randn(batch, len(m), device=m.device).to(dtype), m.to(dtype)) for m in rights]
+    products = [(torch.randn(batch, len(m), device=m.device).to(dtype), m.to(dtype).contiguous()) for m in rights]
     outs = [left.new_empty(batch, m.shape[1]) for left, m in products]
 
     def run(plan: Plan) -> None:
@@ -71,7 +64,7 @@ def by_rows(product: Callable[[torch.Tensor, int], None], rights: list[torch.Ten
 
 
 def by_torch_rows(rights: list[torch.Tensor], batch: int, dtype: torch.dtype) -> Run:
-    rights = [m.to(dtype) for m in rights]
+    rights = [m.to(dtype).contiguous() for m in rights]
     return by_rows(lambda left, i: torch.mm(left, rights[i]), rights, batch, dtype)
 
 
@@ -89,7 +82,7 @@ def by_mkl_rows(rights: list[torch.Tensor], batch: int, dtype: torch.dtype) -> R
 
 def by_numpy(rights: list[torch.Tensor], batch: int, dtype: torch.dtype) -> Run:
     """numpy's matmul (OpenBLAS), every product on all cores."""
-    products = [(np.random.default_rng(0).random((batch, len(m)), np.float32), m.numpy()) for m in rights]
+    products = [(np.random.default_rng(0).random((batch, len(m)), np.float32), m.contiguous().numpy()) for m in rights]
     outs = [np.empty((batch, m.shape[1]), np.float32) for _, m in products]
 
     def run(plan: Plan) -> None:

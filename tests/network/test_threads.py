@@ -1,10 +1,17 @@
-"""Threads that wait do not burn cores."""
+"""Threads that wait do not burn cores, and work too small to share is not shared."""
 
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
+
+from ncf.config.compose import compose_train
+from ncf.network import settling
+from ncf.network.gncn import GNCN
 
 PARALLEL_WORK_AND_REST = """
 import time, ncf, torch
@@ -30,3 +37,27 @@ def test_a_thread_with_nothing_to_do_sleeps_and_one_who_asks_for_spinning_gets_i
     spinning = seconds_of_processor(GOMP_SPINCOUNT="1000000")
     assert seconds_of_processor() < spinning / 3
     assert seconds_of_processor(OMP_WAIT_POLICY="active") > spinning / 3
+
+
+def test_small_products_stay_on_one_thread_and_large_ones_are_shared():
+    def threads(units: int, images: int, dtype: torch.dtype = torch.float32) -> int:
+        network = GNCN(compose_train("model=gncn_t1", f"model.layers=[{units},{units}]").model, units, np.random.default_rng(0))
+        return settling.threads_for(network, images, dtype)
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        assert threads(100, 199) == 1 and threads(100, 200) == 2 and threads(100, 1000) == 4  # a million multiply-adds for each
+        assert threads(100, 399, torch.bfloat16) == 1 and threads(100, 400, torch.bfloat16) == 2
+        assert threads(2000, 3) == 3 and threads(2000, 1) == 1  # never more than images
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_only_what_pays_is_packed():
+    wide, narrow = torch.zeros(784, 360), torch.zeros(90, 90)
+    assert settling.pays(wide, 100, added=False) and settling.pays(wide, 100, added=True)
+    assert not settling.pays(narrow, 1000, added=False) and not settling.pays(wide, 5, added=False)
+    assert not settling.pays(torch.zeros(360, 360), 100, added=True)
+    assert settling.pays(narrow.bfloat16(), 10, added=False) and not settling.pays(wide.bfloat16(), 1000, added=True)
+    assert settling.added([SimpleNamespace(target=target) for target in (1, 2, 1)]) == [False, False, True]
