@@ -55,7 +55,7 @@ def threads_for(network, images: int, dtype: torch.dtype) -> int:
 
 def on_all_cores(function: Callable, items: list) -> list:
     n_threads = torch.get_num_threads()
-    return list((pool(n_threads).map if n_threads > 1 and len(items) > 1 else map)(function, items))
+    return list((pool(n_threads).map if n_threads > 1 else map)(function, items))
 
 
 @lru_cache(maxsize=1)
