@@ -1,4 +1,4 @@
-"""Texts in any character set: what a terminal or a file cannot show is escaped, and file names keep their bytes.
+"""Text in any character set: what a terminal or a file cannot show is escaped, and file names keep their bytes.
 
 Python gives a file name that is no text of the locale as lone surrogates, one per byte.
 """

@@ -68,8 +68,8 @@ def report_arguments() -> argparse.Namespace:
     parser.add_argument("paths", nargs="+", type=folder_at_home, metavar="RUN", help="folder of a run, of a sweep, or of many of them")
     parser.add_argument("--output", type=folder_at_home, help="one run: the file to write; a comparison: the folder")
     parser.add_argument("--figure", metavar="KEY", help="draw a key against a metric, or the learning curves (curves), as SVG and PDF; no page")
-    parser.add_argument("--metric", default="bce", help="of the figure; default: bce")
-    parser.add_argument("--split", default="test", choices=("validation", "test"), help="of the figure's metric; default: test")
+    parser.add_argument("--metric", default="bce", help="metric of the figure; default: bce")
+    parser.add_argument("--split", default="test", choices=("validation", "test"), help="split that the metric is of; default: test")
     parser.add_argument("--config-dir", type=Path, metavar="FOLDER", help="your own datasets and metrics: see ncf/plugins.py")
     parser.add_argument("--version", action="version", version=f"ncf {__version__}")
 
@@ -119,7 +119,7 @@ def train_job(cfg: DictConfig) -> float:
         try:
             config = train_config(cfg)
             if config.resume not in ("auto", "never"):
-                raise UserError(f"resume={config.resume}: a sweep goes on with the same command and name=; a folder is for a single run")
+                raise UserError(f"resume={config.resume}: a sweep resumes with the same command and name=; a folder is for a single run")
             summary = train_run(config, folder, named=True)
         except UserError as error:
             sweep.note_failure(folder, error)

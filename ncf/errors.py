@@ -1,4 +1,4 @@
-"""The one exception for everything a user can cause: its text is the single line that the commands print. And its two kin."""
+"""The one exception for everything a user can cause: its text is the single line that the commands print; and two relatives."""
 
 import signal
 

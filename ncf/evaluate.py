@@ -1,4 +1,4 @@
-"""Metrics of one checkpoint: used at the end of training and by ncf-eval, on the same path, so that they agree to the last digit."""
+"""Metrics of one checkpoint: the same code at the end of training and in ncf-eval, so that they agree to the last digit."""
 
 import hashlib
 import json

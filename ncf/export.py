@@ -30,7 +30,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser("ncf-export", description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="a checkpoint (best.pt), or its run folder")
     parser.add_argument("--format", choices=("safetensors", "onnx"), default="safetensors", help="default: safetensors")
-    parser.add_argument("--output", type=Path, help="the file to write; else beside the checkpoint")
+    parser.add_argument("--output", type=Path, help="the file to write; else next to the checkpoint")
 
     def error(message: str) -> None:
         raise UserError(f"{message}; ncf-export --help tells the usage")

@@ -73,7 +73,7 @@ def listing(given: argparse.Namespace) -> str:
     text = table(listed, given)
     data_sets = sorted({dataset_of(run) for run in runs})
     if len(data_sets) > 1:
-        return f"{text}\n\nseveral data sets ({', '.join(data_sets)}): their figures cannot be compared; --dataset=NAME finds the best of one"
+        return f"{text}\n\nseveral data sets ({', '.join(data_sets)}): their metrics cannot be compared; --dataset=NAME finds the best of one"
     return text if best is None else f"{text}\n\nbest: {best.run.folder}\nrepeat it exactly:\n  {repeat(best.run)}"
 
 

@@ -80,7 +80,7 @@ class Restored:
 def restore(path: Path, device: str = "auto", threads: int | None = None, adjust=lambda config: None) -> Restored:
     """The model that a checkpoint (or a run's best one) holds; its images are not needed. `adjust` may change its config first.
 
-    Raises UserError, naming the file, for whatever does not hold one.
+    Raises UserError, naming the file, if it holds none.
     """
     if path.is_dir():
         path = path / "checkpoints" / "best.pt"

@@ -94,7 +94,7 @@ class Network:
     # --- generation ---------------------------------------------------------------------------------------------------
 
     def project(self, code) -> np.ndarray:
-        """Images (N, height, width) from activities of the top (N, J_top), down without noise: ancestral projection (paper.md, section 7)."""
+        """Images (N, height, width) from activities of the top (N, J_top), down without noise: ancestral projection."""
         self._require("project", "it has no decoder")
         given = torch.as_tensor(np.asarray(code, dtype=np.float32)).to(self._restored.device)
         if given.ndim == 1:
@@ -172,7 +172,7 @@ class Network:
 def load(path: str | Path, data_dir: str | None = None, device: str = "auto", threads: int | None = None) -> Network:
     """Open a checkpoint (``best.pt``), or a run's folder, whose best checkpoint it then is. The training images are read only if asked for.
 
-    Raises UserError, naming the file, for whatever is not a whole checkpoint of ncf.
+    Raises UserError, naming the file, for what is not a whole checkpoint of ncf.
     """
     return Network(restore(Path(path).expanduser(), device, threads), data_dir)
 

@@ -1,6 +1,6 @@
 """Samples and completions of one checkpoint: ncf-sample.
 
-An image is sampled by a draw of top activities from a prior, projected down without noise (paper.md, section 7). Beside each stands
+An image is sampled by a draw of top activities from a prior, projected down without noise. Below each stands
 the training image nearest to it, for a network that only repeats what it was shown. The classes of samples are told by the training
 images around them, and their histogram stands beside the training set's.
 """
@@ -32,7 +32,7 @@ FIELDS = 100  # receptive fields in theirs
 
 
 def sample(config: SampleConfig, given: set[str] = frozenset()) -> dict:
-    """Write samples.npz, samples.json and the pictures (samples, completions, receptive fields) into the folder beside the checkpoint
+    """Write samples.npz, samples.json and the pictures (samples, completions, receptive fields) into the folder next to the checkpoint
     (or `output`)."""
     opened = open_checkpoint(config, given)
     network, data, path = opened.network, opened.data, opened.path

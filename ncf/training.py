@@ -64,7 +64,7 @@ class Progress:
 
 
 def train(config: TrainConfig, folder: Path, named: bool) -> dict:
-    """Train (or go on training) the run in `folder` to its end; returns its summary. Raises UserError or Stopped."""
+    """Train (or resume) the run in `folder` to its end; returns its summary. Raises UserError or Stopped."""
     device = choose_device(config.device, config.threads)
     require_known(config.metrics)
     require_stoppable(config)
@@ -187,7 +187,7 @@ def train_step(
     ranks: Ranks | None = None,
     lap: Callable[[str], None] = lambda part: None,
 ) -> State:
-    """One batch (paper.md, sections 4 to 6): settle; all local updates from that one state; add them; precision; norm limit.
+    """One batch: settle; all local updates from that one state; add them; precision; norm limit.
 
     Images x (B, J_0), classes y (B,); each of the `ranks` settles its own rows. `lap` is told what was just done. Raises UserError,
     before anything of it reaches a checkpoint, where settling or learning diverges.
@@ -238,13 +238,13 @@ def is_due(config: TrainConfig, epoch: int) -> bool:
 def choose(run: Run, data: datasets.Dataset, about: dict, network, optimizer: Optimizer, progress: Progress, ranks: Ranks) -> Progress:
     """What the report is of: the state that was best when a validation was due, or the last one where none was.
 
-    That last one is no part of the run's progress: with more epochs it is chosen anew.
+    That last one is no part of the run's progress: with more epochs it is chosen again.
     """
     config = run.config
     if progress.epoch < config.epochs:
         run.say(
             f"stopped after epoch {progress.epoch} of {config.epochs}, by patience={config.patience}: {count(progress.stale, 'validation')} in a "
-            f"row not better by patience_gain={config.patience_gain:g}; to go on, raise patience= or set it to null"
+            f"row not better by patience_gain={config.patience_gain:g}; to continue, raise patience= or set it to null"
         )
     if progress.best_bce is None:
         bce = validate(network, data, config, progress.epoch, ranks)["validation_bce"]
@@ -288,7 +288,7 @@ def checkpoint_content(config: TrainConfig, about: dict, network, optimizer: Opt
 
 
 def made_with(network) -> dict[str, str]:
-    """What the digits of a run depend on beside its config: versions, and the type of products that this machine is best at."""
+    """What the digits of a run depend on besides its config: versions, and the type of products that this machine is best at."""
     return {**versions(), "products": products(network)}
 
 

@@ -10,7 +10,7 @@ from referee import BETA, K, write_images
 
 RISEN = (
     f"model=gncn_t1 model.layers=[10,8,6] model.settle.steps={K} model.settle.beta={BETA} dataset=npz compute.dtype=float32 "
-    "optimizer.lr=0.1 epochs=5 batch_size=32 metrics=fast threads=1"
+    "optimizer=adam optimizer.lr=0.1 model.constraint.kind=limit epochs=5 batch_size=32 metrics=fast threads=1"
 ).split()
 
 

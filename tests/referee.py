@@ -1,4 +1,4 @@
-"""GNCN-t1 written a second time, in float64 numpy from paper.md alone, and what its figures are: the judge of runs from end to end."""
+"""GNCN-t1 written a second time, in float64 numpy from the equations alone, with its metrics: the judge of runs from end to end."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The autoencoders of the comparison, trained by backpropagation (paper.md, section 10): RAE, GVAE, GVAE-CV and GAN-AE.
+"""The autoencoders of the comparison, trained by backpropagation: RAE, GVAE, GVAE-CV and GAN-AE.
 
 Layers are named as in the networks: 0 is the image, L the latents, relu between.
 

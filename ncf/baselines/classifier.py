@@ -1,4 +1,4 @@
-"""The discriminative network of the comparison (paper.md, section 10): image to class, trained by backpropagation."""
+"""The discriminative network of the comparison: image to class, trained by backpropagation."""
 
 import numpy as np
 import torch

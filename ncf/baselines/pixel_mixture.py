@@ -1,4 +1,4 @@
-"""The plain mixture of the comparison (paper.md, section 10): Gaussians on pixels, fitted by climbing their log likelihood."""
+"""The pixel mixture of the comparison: diagonal Gaussians, fitted by gradient ascent on the log likelihood."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""What a sweep's launcher and sweeper are told beyond what the user gave, so that it survives preemption, limits and a killed command."""
+"""Settings added to a sweep's launcher and sweeper so that it survives preemption, time limits and a killed command."""
 
 import fcntl
 import sys

@@ -1,4 +1,4 @@
-"""A sweep's jobs in Slurm, as the command that waits for them sees them (hydra/launcher=submitit_slurm).
+"""A sweep's jobs in Slurm, as seen by the command that waits for them (hydra/launcher=submitit_slurm).
 
 Submitit asks `sacct`, which answers nothing where accounting is off, and gives up the sweep with its first lost job. Here `squeue` is
 asked; a job that died without a word (a node that failed, kill -9) is put back; one that is lost fails alone; Ctrl-C cancels them.
@@ -46,7 +46,7 @@ def clear(folder: Path) -> None:
 
     jobs = left()
     if jobs:
-        print(f"{len(jobs)} jobs of an earlier command are still in the queue; they are cancelled, and go on as jobs of this one", flush=True)
+        print(f"{len(jobs)} jobs of an earlier command are still in the queue; they are cancelled, and resume as jobs of this one", flush=True)
         subprocess.run(["scancel", *jobs], capture_output=True, timeout=60)
     while left():
         time.sleep(1)

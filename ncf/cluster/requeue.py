@@ -1,4 +1,4 @@
-"""In a job of Slurm: a run that is stopped by anything but its user saves, goes back into the queue, and goes on when its turn comes.
+"""In a job of Slurm: a run that is stopped by anything but its user saves, goes back into the queue, and resumes when its turn comes.
 
 Slurm preempts with SIGTERM, warns before the time limit with the signal that `sbatch --signal` or submitit asks for, and cancels with
 SIGTERM too: only the job's own record tells these apart.
@@ -88,10 +88,10 @@ def put_back(job: str) -> None:
     if standing == RUNNING:
         refusal = requeue(job)
         if refusal and stands(job) != QUEUED:  # a process beside this one may have asked first
-            print(f"job {job} is not put back into the queue: {refusal}; submit it again to go on", file=sys.stderr, flush=True)
+            print(f"job {job} is not put back into the queue: {refusal}; submit it again to resume", file=sys.stderr, flush=True)
             return
     if standing in (RUNNING, QUEUED):
-        print(f"job {job} is back in the queue and goes on from there", flush=True)
+        print(f"job {job} is back in the queue and resumes from there", flush=True)
 
 
 def requeue(job: str) -> str:

@@ -1,4 +1,4 @@
-"""An Optuna sweep that goes on: its study is kept beside its jobs, and the same command again runs what is left of it."""
+"""An Optuna sweep that resumes: its study is kept with its jobs, and the same command runs the trials that are left."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A command line as Hydra is to read it: paths and names are texts, and a sweep takes all that a single run takes."""
+"""The command line rewritten for Hydra: paths and names are quoted, and a sweep takes all that a single run takes."""
 
 import os
 import re

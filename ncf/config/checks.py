@@ -1,4 +1,4 @@
-"""From a composed config to the schema's objects, with every key checked: its name, its range, and what relates several keys."""
+"""From a composed config to the schema's objects, with every key checked: its name, its range, and its relations to other keys."""
 
 from dataclasses import fields, is_dataclass
 from pathlib import Path

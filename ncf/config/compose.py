@@ -1,4 +1,4 @@
-"""The one place where Hydra composes a config outside its own run of a command."""
+"""The one place that composes a config outside Hydra's own run of a command."""
 
 import os
 from collections.abc import Sequence

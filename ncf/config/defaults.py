@@ -37,6 +37,18 @@ def flat_defaults(family: str, model: str, dataset: str, optimizer: str) -> dict
     return flatten(science(config))
 
 
+def usual_optimizer(model: str) -> str:
+    """The option of group optimizer in `ncf-train model=MODEL`: a model's own choice, else that of train.yaml."""
+    own, usual = stored(options("model").get(model))[1], stored(options(".")["train"])[1]
+    return own.get("override /optimizer@_global_.optimizer", usual["optimizer"])
+
+
+def optimizer_option(model: str, name: str) -> str:
+    """The option that a run of the model with an optimizer of this name starts from."""
+    usual = usual_optimizer(model)
+    return usual if stored(options("optimizer")[usual])[0]["name"] == name else name
+
+
 @cache
 def own_defaults(config_dir: str, *chosen: str) -> dict:
     """The same where a group's option is a file of the user's own: as Hydra composes it."""
@@ -55,7 +67,8 @@ def departures(config: dict, place: dict | None = None) -> dict[str, tuple]:
         with suppress(Exception):  # the folder may be gone, or hold something else by now
             default = own_defaults(place["config_dir"], *own)
     if default is None:
-        default = flat_defaults(*(flat.get(key) for key in ("model.family", "model.name", "dataset.name", "optimizer.name")))
+        family, model, dataset, optimizer = (flat.get(key) for key in ("model.family", "model.name", "dataset.name", "optimizer.name"))
+        default = flat_defaults(family, model, dataset, optimizer_option(model, optimizer))
     return {key: (value, default.get(key)) for key, value in flat.items() if value != default.get(key, ...)}
 
 
@@ -73,7 +86,8 @@ def command(config: dict, place: dict | None = None, exact: dict | None = None) 
     flags = [f"--config-dir={place['config_dir']}"] if overrides else []
     if not overrides and any(name not in options(group) for group, name in names.items()):
         return None
-    overrides = overrides or [f"{group}={name}" for group, name in names.items() if group != "optimizer" or name != "adam"]
+    names["optimizer"] = optimizer_option(names["model"], names["optimizer"])
+    overrides = overrides or [f"{group}={name}" for group, name in names.items() if group != "optimizer" or name != usual_optimizer(names["model"])]
     keys = {key: value for key, (value, _) in departures(config, place).items()}
     if place and place.get("data_dir"):
         keys["data_dir"] = place["data_dir"]
@@ -82,7 +96,7 @@ def command(config: dict, place: dict | None = None, exact: dict | None = None) 
 
 
 def exact(summary: dict) -> dict:
-    """What the last digits of a run depend on beside its config: threads, and the type of products."""
+    """What the last digits of a run depend on besides its config: threads, and the type of products."""
     hardware, settle = summary.get("hardware") or {}, summary.get("settle") or {}
     found = {"threads": hardware.get("threads"), "compute.dtype": settle.get("products")}
     return {key: value for key, value in found.items() if value}

@@ -1,4 +1,4 @@
-"""The key that a person meant: the words of the field and of other programs, and keys typed without their section."""
+"""The key that a user meant: the field's and other programs' words, and keys typed without their section."""
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches

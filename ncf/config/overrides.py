@@ -1,4 +1,4 @@
-"""What can be set on the command line, in words: the text of --help, and Hydra's errors as one line with the nearest name."""
+"""The text of --help, and Hydra's errors as one line with the nearest name."""
 
 import argparse
 import re
@@ -31,7 +31,7 @@ usage: ncf-train [group=option ...] [key=value ...]
     "eval": """ncf-eval: measure a checkpoint.
 
 usage: ncf-eval checkpoint=PATH [dataset=...] [split=test] [metrics=...]""",
-    "sample": """ncf-sample: draw images from a checkpoint, beside the nearest training images, and complete test images.
+    "sample": """ncf-sample: draw images from a checkpoint, each with its nearest training image, and complete test images.
 
 usage: ncf-sample checkpoint=PATH [n=100] [prior=own|fitted] [masks=[left,random]]""",
 }
@@ -211,7 +211,7 @@ def explain_hydra(error: Exception, name: str, configs: str) -> str:
         if key in known:  # ncf-eval: a key of a group that was not chosen; ncf-train: one that the chosen option does not have
             group = key.split(".")[0]
             return (
-                f"{key} needs {group}=NAME beside it"
+                f"{key} needs {group}=NAME as well"
                 if name != "train"
                 else f"{key}: the chosen {group} has no such key; {group}=NAME --help lists those it has"
             )

@@ -15,7 +15,7 @@ from omegaconf import MISSING
 
 def key(default, help: str, **range_) -> Any:
     """One config key: default, line of help, its range (least, above, most, choices), and `place` (not part of the science), `free`
-    (no part of what is learned: it may be another when a run goes on) or `recorded` (by the run, not to be set)."""
+    (no part of what is learned: it may change when a run resumes) or `recorded` (by the run, not to be set)."""
     metadata = {"help": help, **range_}
     if isinstance(default, (list, dict)) or is_dataclass(default):
         return field(default_factory=lambda: default if is_dataclass(default) else type(default)(default), metadata=metadata)
@@ -42,8 +42,8 @@ class SettleConfig:
     )
     momentum: float = key(0.5, "m of the momentum solver", least=0, most=0.999)
     growth: float = key(0.0, "g: beta_k of euler and momentum grows from (1 - g) beta to (1 + g) beta", least=0, most=0.999)
-    damping: float = key(9.0, "epsilon of the chebyshev solver: more of it bears less stiffness, and damps what is stiff more", above=0)
-    rounds: int = key(1, "chebyshev: the steps are taken in so many rounds, each starting without momentum", least=1)
+    damping: float = key(9.0, "epsilon of the chebyshev solver: more of it tolerates less stiffness, and damps stiff modes more", above=0)
+    rounds: int = key(1, "chebyshev: the steps are taken in this many rounds, each starting without momentum", least=1)
     tolerance: float = key(0.0, "stop before K once a step changes every image's states by less than this share of their norm; 0: never", least=0)
 
 
@@ -71,7 +71,9 @@ class PrecisionConfig:
 
 @dataclass
 class ConstraintConfig:
-    kind: str = key("limit", "norm of every column of synapses: limit (scale down only), unit, none", choices=("limit", "unit", "none"))
+    kind: str = key(
+        "unit", "norm of every column of synapses: unit (published), limit (released: scale down only), none", choices=("limit", "unit", "none")
+    )
     radius: float = key(1.0, "the norm that is limited or set", above=0)
 
 
@@ -82,7 +84,7 @@ IMAGE_LIKELIHOODS = ["bernoulli", "gaussian"]  # a plugin may add to it
 
 @dataclass
 class TermsConfig:
-    """The terms of a network's equations (paper.md, sections 2 and 3), for every population that does not say otherwise."""
+    """The terms of a network's equations (docs/concepts.md), for every population that does not set its own."""
 
     family: str = key("", "family of models")
     name: str = key("", "name shown in reports")
@@ -95,7 +97,7 @@ class TermsConfig:
     )
     target: str = key("activity", "what hidden errors e compare with the prediction: activity phi(z) or state z", choices=("activity", "state"))
     error_synapses: str = key("learned", "feedback through E (learned, t2) or W^T (tied, t1)", choices=("learned", "tied"))
-    error_rate: float = key(1.0, "rate of the update of E against that of W (adam adapts to it: it matters with sgd)", least=0)
+    error_rate: float = key(1.0, "learning rate of E relative to that of W (matters with sgd; adam adapts to it)", least=0)
     derivative: bool = key(False, "multiply the feedback by phi'(z)")
     init_sd: float = key(0.05, "standard deviation of the starting synapses", above=0)
     prior: PriorConfig = section(PriorConfig, "prior on the states")
@@ -125,8 +127,8 @@ class CompetitionConfig:
 class PopulationConfig:
     """Units that settle together; what is null is as the network's own key of that name says."""
 
-    size: int | None = key(None, "units; null: as many as the data that is observed", least=1)
-    observed: str | None = key(None, "what the data may show of it: image or label; null: hidden", choices=OBSERVATIONS)
+    size: int | None = key(None, "units; null: taken from the data", least=1)
+    observed: str | None = key(None, "what the data provides: image or label; null: nothing, it is hidden", choices=OBSERVATIONS)
     likelihood: str | None = key(None, "of an observed population", choices=("bernoulli", "gaussian", "categorical"))
     activation: str | None = key(None, "phi", choices=ACTIVATIONS)
     prediction: str | None = key(None, "g", choices=ACTIVATIONS)
@@ -157,7 +159,7 @@ class CircuitConfig(TermsConfig):
 
 @dataclass
 class AutoencoderConfig:
-    """An autoencoder trained by backpropagation (paper.md, section 10); `code` tells RAE, GVAE, GVAE-CV and GAN-AE apart."""
+    """An autoencoder trained by backpropagation; `code` tells RAE, GVAE, GVAE-CV and GAN-AE apart."""
 
     family: str = key("autoencoder", "family of models", choices=("autoencoder",))
     name: str = key("autoencoder", "name shown in reports")
@@ -166,8 +168,8 @@ class AutoencoderConfig:
     l2: float = key(0.0, "plain: penalty on the squared synapses, nats per image", least=0)
     variance: float = key(0.1, "constant: variance of the latents", above=0)
     adversary: int = key(360, "adversarial: units in each of the adversary's two layers", least=1)
-    deception: float = key(1.0, "adversarial: weight of deceiving it, beside nats per image", least=0)
-    refills: int = key(20, "completion: unseen pixels start as zero and are filled again so often, or never: validation chooses", least=1)
+    deception: float = key(1.0, "adversarial: weight of deceiving it, against nats per image", least=0)
+    refills: int = key(20, "completion: unseen pixels start at zero and are refilled this many times or never, as validation chooses", least=1)
 
 
 @dataclass
@@ -200,23 +202,24 @@ DATASETS = ("digits", "mnist", "fashion_mnist", "kmnist", "caltech101_silhouette
 @dataclass
 class DatasetConfig:
     name: str = key("digits", f"which reader: {', '.join(DATASETS)}, or a plugin's")
-    folder: str | None = key(None, "folder inside data_dir, where it is not the dataset's name", free=True)
+    folder: str | None = key(None, "folder inside data_dir; null: the dataset's name", free=True)
     path: str | None = key(None, "npz: the file; folder: the folder of pictures; idx: the folder of the files", free=True)
-    size: int | None = key(None, "folder: pictures are cut to a square and resized to so many pixels a side; null: as they are", least=1)
+    size: int | None = key(None, "folder: pictures are cropped to a square and resized to this many pixels per side; null: as they are", least=1)
     grey: bool = key(False, "folder, npz: turn coloured pictures grey")
-    invert: bool = key(False, "turn dark and bright round: ncf wants the object bright")
+    invert: bool = key(False, "invert the grey levels: ncf expects bright objects on a dark ground")
     binarize: str = key(
         "threshold", "threshold (at one half), bernoulli (resampled in every epoch) or none", choices=("threshold", "bernoulli", "none")
     )
     n_train: int | None = key(None, "number of training images; null: all", least=1)
     n_validation: int | None = key(None, "validation images split off the training set; null: a sixth, or the set's own split", least=1)
+    stratified: bool = key(False, "draw as many validation images from every class as from any other (published)")
     split_seed: int = key(0, "seed of that split, apart from the run's seed", least=0)
     mirror: str | None = key(None, "address to download from instead of the published one", place=True)
 
 
 @dataclass
 class OptimizerConfig:
-    name: str = key("adam", "how local updates change the synapses", choices=("adam", "sgd"))
+    name: str = key("adam", "how local updates change the synapses; default: sgd for the networks, adam for the baselines", choices=("adam", "sgd"))
     lr: float = key(0.001, "learning rate", above=0)
     beta1: float = key(0.9, "adam: decay of the first moment; sgd: momentum", least=0, most=0.999999)
     beta2: float = key(0.999, "adam: decay of the second moment", least=0, most=0.999999)
@@ -225,8 +228,8 @@ class OptimizerConfig:
 
 @dataclass
 class MixtureConfig:
-    components: int = key(75, "most components; fewer where the latents are too few (240 each, as in the released recipe)", least=1)
-    latents: int = key(18000, "training images, the first ones, whose settled top activities it is fitted to", least=2)
+    components: int = key(75, "largest number of components; fewer if there are fewer than 240 latents for each (the released rule)", least=1)
+    latents: int = key(18000, "it is fitted to the settled top activities of this many training images, the first ones", least=2)
     floor: float = key(1e-6, "added to every variance", above=0)
 
 
@@ -249,14 +252,14 @@ class MetricsConfig:
     encoder_samples: int = key(200, "log_p_encoder: draws from the encoder per image", least=1)
     mixture: MixtureConfig = section(MixtureConfig, "the Gaussian mixture over top activities")
     annealing: AnnealingConfig = section(AnnealingConfig, "log_p_annealed: annealed importance sampling")
-    cache: bool = key(True, "keep the training images' latents and the fitted mixture beside the checkpoint", place=True)
+    cache: bool = key(True, "keep the training images' latents and the fitted mixture next to the checkpoint", place=True)
 
 
 @dataclass
 class ComputeConfig:
     dtype: str = key(
         "auto",
-        "type of settling's matrix products: float32, bf16, or auto (bf16 where the hardware gains by it); states and synapses are always float32",
+        "type of settling's matrix products: float32, bf16, or auto (bf16 where the hardware is faster with it); states and synapses are always float32",
         choices=("auto", "float32", "bf16"),
     )
 
@@ -279,19 +282,19 @@ class TrainConfig:
     optimizer: OptimizerConfig = section(OptimizerConfig, "how updates are applied: see group optimizer")
     metrics: MetricsConfig = section(MetricsConfig, "what the final report measures: see group metrics", free=True)
     compute: ComputeConfig = section(ComputeConfig, "arithmetic")
-    epochs: int = key(50, "passes over the training images", least=1, free=True)
+    epochs: int = key(15, "passes over the training images", least=1, free=True)
     batch_size: int = key(200, "images per update", least=1)
     seed: int = key(0, "seed of weights, data order and sampling", least=0)
-    validate_every: int = key(1, "validate after every so many epochs, which chooses best.pt; 0: after the last only", least=0)
-    patience: int | None = key(None, "stop after so many validations without a better BCE; null: never", least=1, free=True)
+    validate_every: int = key(1, "epochs from one validation to the next (validation chooses best.pt); 0: after the last only", least=0)
+    patience: int | None = key(None, "stop after this many validations without a better BCE; null: never", least=1, free=True)
     patience_gain: float = key(0.0, "nats per image by which a BCE must be better to count for patience", least=0, free=True)
     threads: int | None = key(None, "processor threads; null: all cores", least=1, **PLACE)
-    device: str = key("auto", "auto (CUDA when there), cpu, cuda or cuda:N", **PLACE)
+    device: str = key("auto", "auto (CUDA if available), cpu, cuda or cuda:N", **PLACE)
     data_dir: str | None = key(None, "folder of the image sets; null: NCF_DATA, else a cache folder in your home", **PLACE)
     output_dir: str = key("outputs", "where runs/ and sweeps/ are written", **PLACE)
     name: str | None = key(None, "name of the run (or sweep) folder; null: made from time, model, dataset and seed", **PLACE)
     run_dir: str | None = key(None, "the run folder itself, in place of output_dir and name", **PLACE)
-    resume: str = key("auto", "auto: a named run or sweep job goes on where it stopped; never: refuse; or the folder of any run", **PLACE)
+    resume: str = key("auto", "auto: a named run or sweep job resumes where it stopped; never: refuse; or the folder of any run", **PLACE)
     progress: str = key("auto", "bar, plain (lines), off, or auto: a bar when a person watches", choices=("auto", "bar", "plain", "off"), **PLACE)
     logger: Any = key("none", "also log to none, or one or several of tensorboard, wandb, mlflow and csv: logger=[csv,wandb]", **PLACE)
     config: str | None = key(None, "config.yaml of another run: what the command line does not give is as there", **PLACE)
@@ -314,9 +317,9 @@ class EvalConfig:
     rounds: int | None = key(None, "rounds of the chebyshev solver; null: those of training", least=1)
     split: str = key("all", "train, validation, test, or all (validation and test)", choices=("train", "validation", "test", "all"))
     threads: int | None = key(None, "processor threads; null: all cores", least=1)
-    device: str = key("auto", "auto (CUDA when there), cpu, cuda or cuda:N")
+    device: str = key("auto", "auto (CUDA if available), cpu, cuda or cuda:N")
     data_dir: str | None = key(None, "folder of the image sets; null: NCF_DATA, else a cache folder in your home")
-    output: str | None = key(None, "file to write; null: eval-DATASET-SPLIT.json beside the checkpoint")
+    output: str | None = key(None, "file to write; null: eval-DATASET-SPLIT.json next to the checkpoint")
 
 
 @dataclass
@@ -334,9 +337,9 @@ class SampleConfig:
     n_completions: int = key(12, "test images to complete", least=1)
     dataset: DatasetConfig = section(DatasetConfig, "other images of the same shape; not given: those of the checkpoint")
     threads: int | None = key(None, "processor threads; null: all cores", least=1)
-    device: str = key("auto", "auto (CUDA when there), cpu, cuda or cuda:N")
+    device: str = key("auto", "auto (CUDA if available), cpu, cuda or cuda:N")
     data_dir: str | None = key(None, "folder of the image sets; null: NCF_DATA, else a cache folder in your home")
-    output: str | None = key(None, "folder to write; null: NAME-samples beside the checkpoint")
+    output: str | None = key(None, "folder to write; null: NAME-samples next to the checkpoint")
 
 
 MODEL_FAMILIES = {
@@ -383,7 +386,7 @@ def science(config: TrainConfig) -> dict:
 
 
 def identity(config: TrainConfig) -> dict:
-    """The part of a config that a run must keep when it goes on, as plain dicts."""
+    """The part of a config that a run must keep when it resumes, as plain dicts."""
     return without_place(asdict(config), marks=("place", "free"))
 
 

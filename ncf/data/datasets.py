@@ -1,6 +1,6 @@
 """Image sets as a few arrays in memory: read and check the files, split, binarise; batches are a pure function of (seed, epoch).
 
-Sizes, polarity and orientation: paper.md, section 9. Every reader returns images in [0, 1] with the object bright (1), rows
+Every reader returns images in [0, 1] with the object bright (1), rows
 from top to bottom. A file that is already there is judged by its content; only a download is held to a published checksum.
 
 Longer than 300 lines: the readers of all built-in sets stand beside what they must return.
@@ -49,7 +49,7 @@ class Dataset:
     image_shape: tuple[int, int]
     n_classes: int
     splits: dict[str, Split]
-    resample: bool  # training images are drawn anew as Bernoulli(x) in every epoch
+    resample: bool  # training images are drawn again as Bernoulli(x) in every epoch
     carved: tuple[str, ...] = ()  # splits that were taken from the training images
     labels: tuple[int, ...] | None = None  # what the classes are called in the data, where not 0, 1, ..
     remarks: tuple[str, ...] = ()  # what a person should know of these images
@@ -64,7 +64,7 @@ class Dataset:
         return replace(self, splits=self.splits | {split: Split(whole.x[rows], None if whole.y is None else whole.y[rows])})
 
     def about(self) -> dict:
-        """What a checkpoint tells of its images, and a run that goes on knows them by: wherever they lie now, they are the same."""
+        """What a checkpoint tells of its images, and a run that resumes knows them by, wherever they lie now."""
         marks = {}
         for name, split in self.splits.items():
             marks[name] = zlib.crc32(split.x.cpu().contiguous().numpy(), 0 if split.y is None else zlib.crc32(split.y.cpu().numpy()))
@@ -162,14 +162,29 @@ def carve(arrays: Arrays, config: DatasetConfig) -> tuple[Arrays, set[str]]:
             continue
         n = wanted or max(1, round(len(order) / 6))
         if n >= len(order):
-            raise UserError(f"dataset {config.name}: {len(order)} training images leave none beside {n} for {name}; lower dataset.n_validation")
+            raise UserError(f"dataset {config.name}: {len(order)} training images leave none after {n} for {name}; lower dataset.n_validation")
+        if name == "validation" and config.stratified:
+            order = np.concatenate(stratified(order, y, n, config.name))
         parts[name] = x[order[:n]], None if y is None else y[order[:n]]
         order = order[n:]
     if config.n_train is not None and config.n_train > len(order):
-        raise UserError(f"dataset.n_train={config.n_train}: {config.name} has {len(order)} training images beside the validation split")
+        raise UserError(f"dataset.n_train={config.n_train}: {config.name} has {len(order)} training images apart from the validation split")
     order = order[: config.n_train]
     train = x[order], None if y is None else y[order]
     return {"train": train, "validation": parts["validation"], "test": parts["test"]}, theirs
+
+
+def stratified(order: np.ndarray, y: np.ndarray | None, n: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The first n of `order` when its classes take turns, as evenly as they last; and the others. Both keep the order."""
+    if y is None:
+        raise UserError(f"dataset.stratified=true: {name} has no labels")
+    turn = np.empty(len(order), int)  # of each image: how many of its class come before it
+    for label in np.unique(y):
+        mine = y[order] == label
+        turn[mine] = np.arange(mine.sum())
+    first = np.zeros(len(order), bool)
+    first[np.argsort(turn, kind="stable")[:n]] = True
+    return order[first], order[~first]
 
 
 # --- readers ----------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Where dataset files lie, and how missing ones are fetched: whole and with the published checksum, or not at all."""
+"""Where dataset files are, and how missing ones are downloaded: whole and with the published checksum, or not at all."""
 
 import logging
 import os

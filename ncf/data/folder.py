@@ -55,7 +55,7 @@ def pictures(folder: Path) -> list[tuple[str | None, Path]]:
     classes = [(part.name, path) for part in folders_of(folder) for path in files_of(part)]
     if loose and classes:
         raise UserError(
-            f"{folder}: has pictures ({loose[0].name}) beside folders of pictures ({classes[0][0]}); put every picture into a folder, or none"
+            f"{folder}: has pictures ({loose[0].name}) next to folders of pictures ({classes[0][0]}); put every picture into a folder, or none"
         )
     return classes or [(None, path) for path in loose]
 

@@ -1,4 +1,4 @@
-"""log p(x) of a decoder under a prior over its top activities f_L: the mixture prior and the Monte Carlo estimate (paper.md, section 7).
+"""log p(x) of a decoder under a prior over its top activities f_L: the mixture prior and the Monte Carlo estimate.
 
 A decoder is anything with `drive(f_L)`, what stands before g_0 in the ancestral projection, and a `likelihood`. Given f_L both
 likelihoods are linear in the image but for a term without f_L, log p(x | f_L) = x . a + b + base(x), so that the likelihoods of many

@@ -1,4 +1,4 @@
-"""What a trained network shows of itself, as arrays: settling curves, activity, receptive fields, samples. Nothing here changes it."""
+"""A trained network inspected, as arrays: settling curves, activity, receptive fields, samples. Nothing here changes it."""
 
 import numpy as np
 import torch

@@ -1,7 +1,7 @@
 """What some metrics learn from the training images: their settled top activities f_L, the mixture and the classifier fitted to them.
 
-Each is made when first asked for. Activities and mixture are kept beside the checkpoint they belong to, as .npz files that name what
-they were made from (the checkpoint's bytes, the images, the settings); one that is damaged or made from something else is made anew.
+Each is made when first asked for. Activities and mixture are kept next to the checkpoint they belong to, as .npz files that name what
+they were made from (the checkpoint's bytes, the images, the settings); one that is damaged or made from something else is recomputed.
 """
 
 import hashlib
@@ -80,10 +80,10 @@ class TrainingLatents:
         with quiet_fit():
             return model.fit(self.activities.double().cpu().numpy(), self.data.splits["train"].y.cpu().numpy())
 
-    # --- beside the checkpoint ----------------------------------------------------------------------------------------
+    # --- next to the checkpoint ----------------------------------------------------------------------------------------
 
     def kept(self, kind: str, settings: dict, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-        """The tensors that `make` gives, read from the file beside the checkpoint if it was made from the same things."""
+        """The tensors that `make` gives, read from the file next to the checkpoint if it was made from the same things."""
         if self.checkpoint is None or not self.config.cache:
             return make()
         path, origin = self.file(kind), self.made_from(kind, settings)

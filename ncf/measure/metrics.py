@@ -1,4 +1,4 @@
-"""Figures of merit of a model on a split of a dataset: plain functions and a registry (paper.md, section 8)."""
+"""Metrics of a model on a split of a dataset: plain functions and a registry."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass

@@ -1,4 +1,4 @@
-"""How far a settled state is from what it saw: per image, from the state alone."""
+"""How far a settled state is from its image: per image, from the state alone."""
 
 import torch
 from torch import Tensor

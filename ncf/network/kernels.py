@@ -1,4 +1,4 @@
-"""What stands between the matrix products of a settling step, compiled for the processor: a population's rows in one pass.
+"""The elementwise work between the matrix products of a settling step, compiled: a population's rows in one pass.
 
 Arguments are tuples of arrays (rows, J) over populations, float32 or float64; what products have computed and will read may be
 bfloat16, as arrays of their 16 bits. Every loop over j is one vector loop, and a row stays in the nearest cache from term to term. The

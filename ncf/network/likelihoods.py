@@ -1,4 +1,4 @@
-"""Likelihoods of an observed population by name: what its prediction means, and log p(x | drive) with drive what stands before its g.
+"""Likelihoods of an observed population by name: what its prediction means, and log p(x | drive), where g(drive) is the prediction.
 
 Each is linear in x but for a term without the drive, log p(x | drive) = x . a + b + base(x), so that the likelihoods of many images
 under many samples are one matrix product. The error neurons are e = x - mu for all of them: for gaussian the gradient of log p at mu,

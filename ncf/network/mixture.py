@@ -1,4 +1,4 @@
-"""The Gaussian mixture over top activities f_L: the prior of a network's root, fitted after training (paper.md, section 7)."""
+"""The Gaussian mixture over top activities f_L: the prior of a network's root, fitted after training."""
 
 from dataclasses import dataclass
 

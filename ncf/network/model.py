@@ -1,4 +1,4 @@
-"""What the loop, the metrics and the reports may ask of a model, whatever its family."""
+"""The interface of every model: what the loop, the metrics and the reports may ask of it."""
 
 from typing import Any, Protocol
 

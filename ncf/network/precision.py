@@ -1,4 +1,4 @@
-"""Precision of hidden populations: the covariance Sigma of a residual, and the matrix Q by which it is weighed (paper.md, section 6)."""
+"""Precision of hidden populations: the covariance Sigma of a residual, and the matrix Q that weights it."""
 
 import torch
 from torch import Tensor

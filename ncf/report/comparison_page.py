@@ -1,4 +1,4 @@
-"""The page of a comparison, with its tables as CSV and Markdown beside it."""
+"""The page of a comparison, with its tables also as CSV and Markdown."""
 
 import csv
 import os
@@ -113,7 +113,7 @@ def sections(comparison: Comparison, folder: Path, of: str, stem: str) -> list[H
             "Runs",
             run_table(comparison, folder),
             note="Metrics are of the best epoch's checkpoint; the last BCE is that of the last epoch. "
-            f"Standard errors and all digits are in {stem}.csv beside this page.",
+            f"Standard errors and all digits are in {stem}.csv next to this page.",
         ),
     ]
 

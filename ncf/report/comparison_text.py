@@ -1,4 +1,4 @@
-"""A comparison as texts: CSV to the last digit, Markdown for papers, and what the terminal shows."""
+"""A comparison as text: CSV to the last digit, Markdown for papers, and a table for the terminal."""
 
 import csv
 import html

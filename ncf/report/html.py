@@ -1,4 +1,4 @@
-"""Self-contained HTML pages: every text is escaped unless it is `Html`, and the page itself forbids the browser to fetch anything."""
+"""Self-contained HTML pages: every text is escaped unless it is `Html`, and the page forbids the browser to fetch anything."""
 
 import base64
 import hashlib

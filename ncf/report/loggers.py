@@ -1,4 +1,4 @@
-"""A run's rows where people watch them: logger=tensorboard, wandb, mlflow, csv, or several. None of them ever costs the run anything."""
+"""A run's rows in the tools people watch: logger=tensorboard, wandb, mlflow, csv, or several. A logger that fails costs the run nothing."""
 
 import csv
 import hashlib

@@ -1,4 +1,4 @@
-"""Methods, data sets and keys as people write them."""
+"""Names of methods, data sets and keys as people write them."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""A run's report: report.html in its folder, one self-contained page made of whatever the run has left so far."""
+"""A run's report: report.html in its folder, one self-contained page made of what the run has written so far."""
 
 import json
 from collections.abc import Callable
@@ -23,7 +23,7 @@ N_TEST = 100  # test images behind the pictures, the settling curves and the act
 
 
 def write(folder: Path, network=None, data=None, target: Path | None = None) -> tuple[Path, list[str]]:
-    """Write the report of a run, and samples.png beside it; returns its path and what could not be shown, and why.
+    """Write the report of a run, and samples.png next to it; returns its path and what could not be shown, and why.
 
     Without a network and its data both are restored from the run's best (else last) checkpoint.
     """

@@ -1,4 +1,4 @@
-"""Watching a run from elsewhere while it trains: its rows and pictures as TensorBoard events (logger=tensorboard)."""
+"""A run's rows and pictures as TensorBoard events while it trains (logger=tensorboard)."""
 
 import numpy as np
 from torch import Tensor

@@ -1,7 +1,7 @@
 """Checkpoints: written whole or not at all, verified before they are read, and never a source of code.
 
 A file is torch's zip of plain numbers, texts, lists, dicts and tensors, with the digest of all of it as the zip's comment. `save`
-writes beside the target, flushes to the disk and renames; `load` checks the digest first. It must be of the whole file: torch (and
+writes a temporary file, flushes to the disk and renames; `load` checks the digest first. It must be of the whole file: torch (and
 safetensors) load most flipped bits without a word, and the CRCs of a zip do not cover its directory, where one bit makes torch take
 a tensor for a folder and fill it with whatever lies in memory.
 """

@@ -1,4 +1,4 @@
-"""What a person sees while it trains: a line per epoch, on a terminal a bar below them, or nothing."""
+"""Progress while it trains: a line per epoch, on a terminal a bar below them, or nothing."""
 
 import os
 import sys

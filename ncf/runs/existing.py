@@ -1,4 +1,4 @@
-"""What an existing run folder says to a run that would go on in it: is it a run, of this config, of these images, complete?"""
+"""Whether a run may resume in an existing folder: is it a run, of this config, of these images, complete?"""
 
 import json
 import os
@@ -73,14 +73,14 @@ def require_mine(folder: Path, config: TrainConfig) -> None:
             raise UserError(f"run {folder}: the folder is no run and not empty (it has {others[0]}); choose another name= or run_dir=")
         return
     if config.resume == "never":
-        raise UserError(f"run {folder} exists; choose another name=, or resume=auto to go on with it")
+        raise UserError(f"run {folder} exists; choose another name=, or resume=auto to resume it")
     changed = changes(stored, config)
     if changed:
         raise UserError(f"run {folder} exists with another config: {', '.join(changed)}; choose another name=")
 
 
 def require_images(folder: Path, about: dict) -> None:
-    """Refuse to go on with other images than those a run began with, wherever they lie; before anything of it is touched."""
+    """Refuse to resume with other images than those a run began with, wherever they lie, before anything is touched."""
     for name in ("last.pt", "previous.pt"):
         try:
             known = checkpoint.load(folder / "checkpoints" / name)["data"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def write_whole(path: Path, data: bytes | memoryview) -> None:
-    """Put `data` at `path`: write beside it, flush to the disk, rename, flush the rename. What ends it early leaves nothing beside it.
+    """Put `data` at `path`: write a temporary file, flush it to the disk, rename it, flush the rename. Ended early, it leaves nothing behind.
 
     A link stays one: what it points to is written. What is no file (a device, a pipe) is written to and not replaced.
     """
@@ -27,7 +27,7 @@ def write_whole(path: Path, data: bytes | memoryview) -> None:
 
 
 def beside(path: Path) -> Path:
-    """A name beside `path` that no other process uses: two may write the same file at once."""
+    """A name next to `path` that no other process uses: two may write the same file at once."""
     return path.with_name(f"{path.name}.{os.getpid()}.tmp")
 
 
@@ -43,7 +43,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what processes that were killed while they wrote have left beside their files in `folder`."""
+    """Remove temporary files that killed processes left in `folder`."""
     for path in folder.glob("*.tmp"):
         process = path.name.split(".")[-2]
         if process.isdigit() and (int(process) == os.getpid() or not lives(int(process))):

@@ -1,4 +1,4 @@
-"""Guards: a run that diverges stops, before anything of it reaches a checkpoint, with one line that says where and what to lower.
+"""Guards: a run that diverges stops, before a checkpoint is written, with one line that says where and what to lower.
 
 Values that are not finite are the plain case. But tanh and the norm limits keep a run finite that has long stopped to learn, so two
 sizes are watched as well; both lie far outside what any of the networks shows at work, and far inside what a diverging one shows.

@@ -1,4 +1,4 @@
-"""Signals: a run that is told to stop saves its state, says how to go on, and exits with 128 + the signal's number."""
+"""Signals: a run that is told to stop saves its state, says how to resume, and exits with 128 + the signal's number."""
 
 import resource
 import shlex
@@ -67,9 +67,9 @@ class Interrupts:
 
 def stop_at_once(signum: int, frame=None) -> None:
     """A handler for when no run is open."""
-    raise Stopped(signum, "the same command goes on")
+    raise Stopped(signum, "the same command resumes")
 
 
 def how_to_go_on(folder: Path) -> str:
-    """The command that goes on with a run, as one types it in a shell."""
-    return f"go on with: ncf-train {shlex.quote(f'resume={folder}')}"
+    """The command that resumes a run, as typed in a shell."""
+    return f"resume with: ncf-train {shlex.quote(f'resume={folder}')}"

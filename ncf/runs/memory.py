@@ -1,4 +1,4 @@
-"""Memory: what would not fit is told before it is asked for, and what ran out nevertheless in one line with a remedy that fits."""
+"""Memory: what will not fit is refused beforehand, and running out is one line with a remedy that fits."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What a figure was made with: versions and hardware, as plain texts."""
+"""What a result was made with: versions and hardware."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""What a run folder holds, read without touching it: any part of it may be missing, half written or damaged."""
+"""A run folder, read without changing it: any part may be missing, half written or damaged."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""A run folder: who writes into it, what it holds, and how a run goes on in it after any death.
+"""A run folder: who writes to it, what it holds, and how a run resumes in it after a crash or kill.
 
     config.yaml               the resolved config
     metrics.jsonl             a line per epoch
@@ -9,7 +9,7 @@
     report.html, samples.png  the run for people to look at: see ncf/report/run_page.py
 
 The order of writing at the end of an epoch is best.pt, the line of metrics.jsonl, last.pt. Only last.pt decides where a run stands:
-whatever was written after it is cut back or written again, the same, by the run that goes on.
+whatever was written after it is cut back or written again, the same, by the run that resumes.
 """
 
 import fcntl
@@ -33,7 +33,7 @@ from ncf.runs.files import remove_leftovers, write_whole
 
 
 def run_folder(config: TrainConfig) -> tuple[Path, bool]:
-    """The folder of a single run and whether the user named it (a named run goes on where it stopped)."""
+    """The folder of a single run and whether the user named it (a named run resumes where it stopped)."""
     if config.run_dir:
         return Path(config.run_dir), True
     runs = Path(config.output_dir) / "runs"
@@ -59,7 +59,7 @@ class Run:
 
     @classmethod
     def open(cls, folder: Path, config: TrainConfig, named: bool) -> "Run":
-        """Make or reopen the folder. An unnamed run never shares one; a named one goes on if its config is the same."""
+        """Make or reopen the folder. An unnamed run never shares one; a named one resumes if its config is the same."""
         created = [path for path in (folder / "checkpoints", folder, *folder.parents) if not path.exists()]
         run = None
         try:
@@ -114,7 +114,7 @@ class Run:
         checkpoint.save(self.checkpoints / "best.pt", content)
 
     def renew(self, config: dict) -> None:
-        """Give the kept checkpoints the config that the run goes on with: what is `free` in it may have changed."""
+        """Give the kept checkpoints the config that the run resumes with: `free` keys may have changed."""
         for name in ("last.pt", "best.pt"):
             try:
                 content = checkpoint.load(self.checkpoints / name)
@@ -140,7 +140,7 @@ class Run:
         try:
             content = checkpoint.load(previous)
         except UserError as error:
-            raise UserError(f"run {self.folder}: no readable checkpoint is left ({error}); remove the folder to start anew") from error
+            raise UserError(f"run {self.folder}: no readable checkpoint is left ({error}); remove the folder to start again") from error
         os.replace(previous, last)
         self.say("going on from previous.pt")
         return content

@@ -254,7 +254,7 @@ def choices(table: dict[str, dict], tuning: Path) -> str:
     """What each row sets, the grid it was chosen from, and what validation said."""
     rows = []
     for name, row in table.items():
-        sets = [*row.get("sets", []), *(f"{d}: {' '.join(s)}" for d, s in row.get("sets_for", {}).items())]
+        sets = [*row.get("fixed", []), *row.get("sets", []), *(f"{d}: {' '.join(s)}" for d, s in row.get("sets_for", {}).items())]
         grid = "; ".join(f"{key} {', '.join(map(str, values))}" for key, values in row.get("grid", {}).items())
         rows.append([name, f"`model={row['model']}`", ", ".join(f"`{s}`" for s in sets) or "the model's defaults", grid or "none", deciding(row)])
     text = "Test images play no part in any setting. A grid is gone through one key after the other, each left at its best value.\n\n"

@@ -31,7 +31,7 @@ def main() -> None:
         arguments = read_arguments()
         done = reproduce(arguments)
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on", file=sys.stderr)
+        print("\nstopped; the same command resumes", file=sys.stderr)
         sys.exit(130)
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -18,13 +18,13 @@ DATASETS = {
 
 
 def read_table() -> dict[str, dict]:
-    """Row name -> model, sets, sets_for, grid, choose_by, aim, targets, remark."""
+    """Row name -> model, fixed, sets, sets_for, grid, choose_by, aim, targets, remark."""
     return yaml.safe_load(Path(__file__).with_name("rows.yaml").read_text())["rows"]
 
 
 def settings(row: dict, dataset: str) -> list[str]:
     """What a row sets on a dataset."""
-    return [*row.get("sets", []), *row.get("sets_for", {}).get(dataset, [])]
+    return [*row.get("fixed", []), *row.get("sets", []), *row.get("sets_for", {}).get(dataset, [])]
 
 
 def composed(dataset: str, model: str | None, overrides: list[str]) -> TrainConfig:
@@ -37,7 +37,10 @@ def is_set(found: list[str], row: dict | None, dataset: str) -> bool:
     from hydra.errors import HydraException
 
     try:
-        return row is not None and composed(dataset, row["model"], found) == composed(dataset, row["model"], settings(row, dataset))
+        if row is None:
+            return False
+        found = [*(setting for setting in row.get("fixed", []) if setting not in found), *found]  # older grids did not name it
+        return composed(dataset, row["model"], found) == composed(dataset, row["model"], settings(row, dataset))
     except (HydraException, UserError):  # a key or a value that there is no more
         return False
 

@@ -27,11 +27,16 @@ def test_defaults_are_what_hydra_composes(model, dataset, optimizer):
 
 def test_a_run_departs_from_its_defaults_where_it_was_told_to():
     config = science(build(composed("model=gncn_t1", "optimizer=sgd", "optimizer.lr=0.5", "patience=3", "model.layers=[8]"), TrainConfig))
-    assert departures(config) == {"optimizer.lr": (0.5, 0.1), "patience": (3, None), "model.layers": ([8], [360, 360, 360])}
+    assert departures(config) == {"optimizer.lr": (0.5, 0.02), "patience": (3, None), "model.layers": ([8], [360, 360, 360])}
+    assert departures(science(build(composed("model=gncn_t1"), TrainConfig))) == {}
 
 
 OVERRIDES = [
     ["model=gncn_t1"],
+    ["model=gncn_t1", "optimizer=sgd"],
+    ["optimizer=adam", "model.constraint.kind=limit"],
+    ["model=gvae", "dataset=mnist"],
+    ["model=gvae", "optimizer=sgd"],
     ["model=gncn_t1_sigma", "dataset=mnist", "optimizer=sgd", "optimizer.lr=1e-7", "dataset.n_train=10", "seed=3"],
     ["model.layers=[24,12]", "model.lateral.columns=[6]", "model.skips=false", "patience=2", "metrics.names=[bce]"],
     ["dataset=npz", "dataset.path='my \"own\" $images.npz'", "dataset.mirror='null'", "dataset.folder=''"],

@@ -251,6 +251,26 @@ def test_splits_are_disjoint_complete_and_of_the_size_asked_for(numbered):
         assert data.splits[name].y.tolist() == part
 
 
+@pytest.mark.parametrize("n, expected", [(9, [3, 3, 3]), (10, [3, 3, 4]), (20, [3, 8, 9]), (40, [3, 10, 27])])
+def test_a_stratified_validation_split_takes_as_many_of_every_class_as_there_are(n, expected, tmp_path):
+    """Of 3, 10 and 47 images of the three classes."""
+    labels = np.repeat([0, 1, 2], [3, 10, 47])
+    bits = ((np.arange(60)[:, None] >> np.arange(8)) & 1).astype(np.uint8)
+    path = own(tmp_path, x_train=bits, y_train=labels, x_test=bits[:1], y_test=labels[:1])
+    drawn = [load(path=path, n_validation=n, stratified=True, split_seed=seed).splits for seed in (0, 0, 1)]
+    validation, train = numbers(drawn[0]["validation"]), numbers(drawn[0]["train"])
+    found = np.bincount(labels[validation], minlength=3).tolist()
+    assert sorted(found) == sorted(expected) and max(found) - min(c for c, all_ in zip(found, (3, 10, 47)) if c < all_) <= 1
+    assert sorted(validation + train) == list(range(60)) and labels[train].tolist() == drawn[0]["train"].y.tolist()
+    assert numbers(drawn[1]["validation"]) == validation != numbers(drawn[2]["validation"])
+    assert train != sorted(train)  # still in random order
+
+
+def test_a_stratified_split_needs_labels(tmp_path):
+    with pytest.raises(UserError, match="dataset.stratified=true: npz has no labels"):
+        load(path=own(tmp_path, x_train=np.zeros((9, 4))), stratified=True)
+
+
 def test_smaller_training_sets_are_nested_and_leave_the_other_splits_alone(numbered):
     sets = {n: load(path=numbered, n_train=n).splits for n in (5, 20, None)}
     assert numbers(sets[20]["train"])[:5] == numbers(sets[5]["train"])

@@ -89,7 +89,7 @@ WRONG = {
     colour: ("is in colour; dataset.grey=true turns pictures grey",),
     mixed: ("pictures differ in size", "9 x 8", "dataset.size=28"),
     damaged: ("x.png: cannot be read as a picture",),
-    loose: ("has pictures (left.png) beside folders of pictures (cats)",),
+    loose: ("has pictures (left.png) next to folders of pictures (cats)",),
     only_test: ("none named train",),
     lambda root: root.mkdir(): ("no picture is in",),
     lambda root: None: ("no such folder",),

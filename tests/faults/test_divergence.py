@@ -13,6 +13,7 @@ from ncf.network.gncn import GNCN
 from ncf.runs import checkpoint, guards
 
 RUN = [*TINY, "metrics=basic", "name=run"]
+RELEASED = ["optimizer=adam", "model.constraint.kind=limit"]
 MODELS = ("gncn_t1", "gncn_t1_sigma", "gncn_t2_l_sigma", "gncn_pdh")
 BETA = "model.settle.beta=100000"  # a million times the usual one
 RATES = ("optimizer.lr=1000", "optimizer=sgd optimizer.lr=100000")
@@ -47,7 +48,7 @@ def test_a_learning_rate_a_million_times_too_large(model, rate, tmp_path):
 
 
 def test_a_learning_rate_that_breaks_a_covariance(tmp_path):
-    done = warm("ncf-train", *RUN, "model=gncn_t1_sigma", "optimizer.lr=1", cwd=tmp_path)
+    done = warm("ncf-train", *RUN, "model=gncn_t1_sigma", *RELEASED, "optimizer.lr=1", cwd=tmp_path)
     require_stopped(done, tmp_path / "outputs/runs/run", "Sigma", "positive definite", "optimizer.lr")
 
 
@@ -107,8 +108,8 @@ UNUSUAL = [  # settings far from the usual ones under which nothing has gone wro
     "model=gncn_t1 model.likelihood=gaussian dataset.binarize=none",
     "model=gncn_t1_sigma optimizer.lr=0.01 model.constraint.kind=unit",
     "model=gncn_t1_sigma model.init_sd=0.000001",
-    "model=gncn_pdh model.settle.steps=400",  # eight times the usual time: its states grow to hundreds
-    "model=gncn_pdh model.settle.beta=0.4 model.settle.steps=50",
+    "model=gncn_pdh model.settle.steps=400 optimizer=adam model.constraint.kind=limit",  # eight times the usual time: its states grow to hundreds
+    "model=gncn_pdh model.settle.beta=0.4 model.settle.steps=50 optimizer=adam model.constraint.kind=limit",
     "model=gncn_pdh model.constraint.kind=unit optimizer.lr=0.01",
     "model=gncn_pdh model.precision.kind=published optimizer.lr=0.1",
     "model=gncn_t2_l_sigma model.settle.solver=momentum model.settle.beta=0.2",

@@ -60,7 +60,7 @@ def test_only_validations_that_are_due_choose_best_pt_and_without_any_it_is_the_
 def test_a_run_that_patience_stopped_says_why_it_trains_nothing_and_goes_on_with_more_patience(tmp_path):
     impatient = ["patience=1", "patience_gain=1000", "name=run"]
     said = train(tmp_path, *impatient, "epochs=4")
-    why = "stopped after epoch 2 of {}, by patience=1: 1 validation in a row not better by patience_gain=1000; to go on, raise patience="
+    why = "stopped after epoch 2 of {}, by patience=1: 1 validation in a row not better by patience_gain=1000; to continue, raise patience="
     assert why.format(4) in said and len(rows(tmp_path / "outputs/runs/run")) == 2
     said = train(tmp_path, *impatient, "epochs=5")
     assert why.format(5) in said and "epoch   3/5" not in said

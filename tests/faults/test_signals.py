@@ -33,7 +33,7 @@ def test_a_cluster_s_warning_saves_and_the_run_goes_on_to_the_same_end(signum, u
     done = warm("ncf-train", *RUN, cwd=tmp_path, prepare=strike)
     run = tmp_path / "outputs/runs/run"
     assert (done.returncode, done.stderr) == (128 + signum, "")
-    assert f"stopped by {signum.name}; go on with: ncf-train resume=" in done.stdout
+    assert f"stopped by {signum.name}; resume with: ncf-train resume=" in done.stdout
     assert (summary(run)["status"], rows(run)) == ("stopped", [])
     done = warm("ncf-train", *RUN, cwd=tmp_path)
     assert done.returncode == 0 and "going on after epoch 0, batch 2" in done.stdout

@@ -1,4 +1,4 @@
-"""Training latents and the prior fitted to them: what is kept beside a checkpoint, and when it is made anew."""
+"""Training latents and the prior fitted to them: what is kept beside a checkpoint, and when it is recomputed."""
 
 import numpy as np
 import pytest

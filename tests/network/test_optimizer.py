@@ -12,7 +12,7 @@ UPDATES = np.random.default_rng(0).normal(0, 1, (6, 2, 3)) * np.geomspace(1e-8, 
 
 
 def adam(config: OptimizerConfig, updates) -> list[np.ndarray]:
-    """paper.md, section 5: the way up, epsilon beside the root of the uncorrected second moment."""
+    """As released: the way up, epsilon beside the root of the uncorrected second moment."""
     theta, m, v, found = START.copy(), 0.0, 0.0, []
     for t, update in enumerate(updates, start=1):
         m = config.beta1 * m + (1 - config.beta1) * update

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ncf.config.schema import GNCNConfig, LateralConfig, OptimizerConfig, PrecisionConfig, PriorConfig, SettleConfig
+from ncf.config.schema import ConstraintConfig, GNCNConfig, LateralConfig, OptimizerConfig, PrecisionConfig, PriorConfig, SettleConfig
 from ncf.network.discrepancy import bce, tod
 from ncf.network.gncn import GNCN
 from ncf.network.optimizer import Optimizer
@@ -56,6 +56,7 @@ class Oracle:
                 inhibition=float(v["cfg_beta_scale"]),
             ),
             precision=PrecisionConfig(kind="none" if tanh else "whitened"),
+            constraint=ConstraintConfig(kind="limit"),
             settle=SettleConfig(steps=int(v["cfg_K"]), beta=float(v["cfg_beta"]), gamma=float(v["cfg_leak"])),
         )
 

@@ -72,7 +72,7 @@ def test_the_config_is_shown_as_what_was_set_and_in_full(finished):
     page = page_of(finished)
     changed = {row[0][0]: (row[1][0], row[2][0]) for row in page.table("key")[1:]}
     assert changed == {
-        "epochs": ("3", "50"), "model.layers": ("[12, 12, 12]", "[360, 360, 360]"),
+        "epochs": ("3", "15"), "model.layers": ("[12, 12, 12]", "[360, 360, 360]"),
         "model.lateral.columns": ("[6]", "[12, 12, 18]"), "model.settle.steps": ("8", "50"),
     }  # fmt: skip
     assert {"seed", "optimizer.lr", "data_dir", "threads"} <= {row[0][0] for row in page.tables[1][1:]}
@@ -86,7 +86,9 @@ def test_the_settling_curve_goes_on_to_twice_k_and_meets_the_test_figure_at_k(fi
     network, data = opened.model, opened.data
     rows = page_of(finished).table("k")
     assert [row[0][0] for row in rows[1:]] == [str(k) for k in range(1, 17)]
-    assert float(rows[8][1][1]) == pytest.approx(bce(network.settle(data.splits["test"].x[: run_page.N_TEST])).mean().item(), rel=1e-5)
+    assert float(rows[8][1][1]) == pytest.approx(
+        bce(network.settle(data.splits["test"].x[: run_page.N_TEST])).mean().item(), rel=2e-4
+    )  # products in bfloat16
 
 
 def test_samples_come_from_the_prior_of_log_p_where_it_has_been_fitted(run, ncf_report):
