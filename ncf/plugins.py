@@ -1,4 +1,4 @@
-"""Datasets, metrics, likelihoods and model families from outside: a Python file in --config-dir, or a package with an entry point in the group ``ncf``.
+"""Datasets, metrics, activations, likelihoods and model families from outside: a Python file in --config-dir, or a package with an entry point in the group ``ncf``.
 
     # mine/plugin.py                                       ncf-train --config-dir=mine dataset=stripes metrics.names=[bce,brightness]
     from ncf import plugins
@@ -67,6 +67,25 @@ def metric(name: str, unit: str, meaning: str, label: str | None = None, needs: 
 registered: set[str] = set()
 
 
+def activation(name: str, slope: Callable, silent: bool = True) -> Callable:
+    """Register phi or g, a function of a tensor: model.activation=NAME, model.prediction=NAME.
+
+    `slope(z, f)` is phi'(z), f = phi(z) being known; `silent` says that phi(0) = 0. Networks with it settle by the plain equations in
+    float32, without compiled steps.
+    """
+
+    def register(function: Callable) -> Callable:
+        from ncf.config.schema import ACTIVATIONS as NAMES
+        from ncf.network.activations import ACTIVATIONS, Activation
+
+        refuse(name in ACTIVATIONS, "activation", name)
+        ACTIVATIONS[name] = Activation(name, lambda z, out: function(z) if out is None else out.copy_(function(z)), slope, silent)
+        NAMES.append(name)
+        return function
+
+    return register
+
+
 def likelihood(made) -> None:
     """Register an `ncf.network.likelihoods.Likelihood` for images: model.likelihood=NAME."""
     from ncf.config.schema import IMAGE_LIKELIHOODS
@@ -100,7 +119,7 @@ def family(name: str, schema: type) -> Callable:
 
 def refuse(taken: bool, what: str, name: str) -> None:
     if taken:
-        raise UserError(f"plugin: a {what} named {name!r} is ncf's own; choose another name")
+        raise UserError(f"plugin: {'an' if what[0] in 'aeiou' else 'a'} {what} named {name!r} is ncf's own; choose another name")
 
 
 def load(config_dir: str | Path | None = None) -> None:

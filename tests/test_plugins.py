@@ -1,4 +1,4 @@
-"""Datasets and metrics from outside: by a Python file in --config-dir and by an installed package."""
+"""Datasets, metrics, activations and more from outside: by a Python file in --config-dir and by an installed package."""
 
 import sys
 from math import log, pi
@@ -51,6 +51,28 @@ def test_a_python_file_in_the_config_folder_adds_a_dataset_and_a_metric(mine):
     assert "| stripes" in warm("ncf-train", "--help", "--config-dir=mine", cwd=mine).stdout
 
 
+ACTIVATION = """
+from ncf import plugins
+
+@plugins.activation("mine", slope=lambda z, f: 1 - f * f)
+def mine(z):
+    return z.tanh()
+"""
+
+
+def test_an_activation_from_outside_settles_and_learns_as_one_of_ours_does(mine):
+    """tanh under another name, which the compiled steps do not know."""
+    (mine / "mine" / "activation.py").write_text(ACTIVATION)
+    given = [word for word in TINY if "model.layers" not in word]
+    for name in ("mine", "tanh"):
+        words = ["--config-dir=mine", *given, "model=gncn_t1", "model.layers=[12,10]", f"model.activation={name}", "compute.dtype=float32"]
+        done = warm("ncf-train", *words, f"name={name}", cwd=mine)
+        assert done.returncode == 0, done.stderr
+    own, ours = (summary(mine / "outputs/runs" / name)["metrics"]["test"]["bce"]["value"] for name in ("mine", "tanh"))
+    assert own == pytest.approx(ours, rel=1e-4)
+    require_one_line(warm("ncf-train", *given, "model.activation=mine", cwd=mine), "model.activation=mine", "identity, relu, tanh, sigmoid")
+
+
 def test_a_checkpoint_never_brings_code_along(mine):
     assert warm("ncf-train", "--config-dir=mine", *OWN, "name=own", cwd=mine).returncode == 0
     done = warm("ncf-eval", "checkpoint=outputs/runs/own", cwd=mine)
@@ -63,6 +85,7 @@ def test_a_checkpoint_never_brings_code_along(mine):
         ("1 / 0", "plugin.py: ZeroDivisionError"),
         ("from ncf import plugins\nplugins.dataset('mnist')(print)", "a dataset named 'mnist' is ncf's own"),
         ("from ncf import plugins\nplugins.metric('bce', 'x', 'x')(print)", "a metric named 'bce' is ncf's own"),
+        ("from ncf import plugins\nplugins.activation('relu', print)(print)", "an activation named 'relu' is ncf's own"),
         ("from ncf import plugins\nplugins.dataset('stripes')(lambda *_: 1 / 0)", "dataset stripes: its plugin failed: ZeroDivisionError"),
         (
             "from ncf import plugins\nplugins.dataset('stripes')(lambda *_: {'train': ([[[7.0]]], None)})",

@@ -77,7 +77,7 @@ class ConstraintConfig:
     radius: float = key(1.0, "the norm that is limited or set", above=0)
 
 
-ACTIVATIONS = ("identity", "relu", "tanh", "sigmoid")
+ACTIVATIONS = ["identity", "relu", "tanh", "sigmoid"]  # a plugin may add to it
 OBSERVATIONS = ("image", "label")
 IMAGE_LIKELIHOODS = ["bernoulli", "gaussian"]  # a plugin may add to it
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ncf.config.schema import CircuitConfig, GNCNConfig
 from ncf.errors import UserError
-from ncf.network import cuda_graph, settling, solvers
+from ncf.network import cuda_graph, kernels, settling, solvers
 from ncf.network.activations import ACTIVATIONS
 from ncf.network.circuit import Bundle, Circuit, Feedback
 from ncf.network.discrepancy import bce, cross_entropy, tod
@@ -52,6 +52,7 @@ class GNCN:
         self.phi = [ACTIVATIONS[p.activation] for p in populations]
         self.g = [ACTIVATIONS[LIKELIHOODS[p.likelihood].g if p.likelihood else p.prediction] for p in populations[: self.circuit.n_predicted]]
         self.abilities = frozenset({"settle", "project", "fields"} if self.circuit.predicts_image else {"settle"})
+        self.compiled = all(activation.name in kernels.ACTIVATIONS for activation in [*self.phi, *self.g])  # a plugin's are not
         self.product_dtype: torch.dtype | None = None  # of settling's products; None: that of the images
         self.recordings: dict = {}  # of settling, by shape (ncf.network.cuda_graph)
         self.plans: dict = {}  # of settling's steps (ncf.network.settling)
@@ -104,6 +105,8 @@ class GNCN:
         steps = self.config.settle.steps if steps is None else steps
         given, masks = self.observations(x, observed, y)
         device = next(iter(given.values())).device
+        if device.type == "cpu" and not self.compiled:
+            return self.settle_plainly(x, observed, steps, y)
         if device.type == "cpu":
             return settling.settle(self, given, masks, steps, self.product_dtype)
         with torch.autocast(device.type, self.product_dtype, enabled=self.product_dtype is not None, cache_enabled=False):
