@@ -13,11 +13,10 @@ from pathlib import Path
 from statistics import mean
 
 from table.cells import Cell, collect, command_of, lines
-from table.rows import DATASETS, composed, deciders, deciding, is_set, settings
+from table.rows import DATASETS, composed, deciders, deciding, is_set, row_title, settings
 
 from ncf.measure.metrics import METRICS
 from ncf.report.charts import COLOURS
-from ncf.report.names import method
 from ncf.runs import files
 
 CLAIMANTS, RIVAL = ("gncn_pdh", "gncn_pdh_tuned", "gncn_t1_sigma_tuned"), "gvae"  # whom the claims spell out; the curve's rival
@@ -78,12 +77,12 @@ def dataset_table(dataset: str, table: dict[str, dict], full: dict[tuple, Cell])
     for row in table:
         cell = full.get((dataset, row))
         if cell is None:
-            rows.append([row, *["not run"] * len(metrics), "", "0", "", ""])
+            rows.append([row_title(row), *["not run"] * len(metrics), "", "0", "", ""])
             continue
         budget = " / ".join(sorted({settling(run["settle"]) for run in cell.runs.values()}))
         epochs = mean(run["best_epoch"] for run in cell.runs.values())
         minutes = mean(run["seconds"] for run in cell.runs.values()) / 60
-        rows.append([row, *(shown(cell, name) for name in metrics), budget, str(len(cell.runs)), f"{epochs:.0f}", f"{minutes:.1f}"])
+        rows.append([row_title(row), *(shown(cell, name) for name in metrics), budget, str(len(cell.runs)), f"{epochs:.0f}", f"{minutes:.1f}"])
     note = "`epochs`: of the best checkpoint; `minutes`: of training, per seed, whatever else the machine did meanwhile; –: does not apply to the method, or is not measured."
     folders = {run["folder"] for cell in present for run in cell.runs.values()} - {None}
     if folders:
@@ -111,7 +110,7 @@ def departures(cells: list[tuple[Cell, dict]]) -> list[str]:
             told = [*(f"`{word}`" for word in sorted(ran - wanted)), *(f"without `{word}`" for word in sorted(wanted - ran))]
             seeds = [seed for seed, others in by_seed.items() if others == ran]
             which = "" if len(seeds) == len(by_seed) else f" (seed {', '.join(map(str, seeds))})"
-            found.setdefault(" ".join(told), []).append(cell.row + which)
+            found.setdefault(" ".join(told), []).append(row_title(cell.row) + which)
     return [f"{', '.join(rows)}: {told}" for told, rows in found.items()]
 
 
@@ -140,17 +139,18 @@ def claims(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
         found = {dataset: {metric: verdict(*pair, metric) for metric in CLAIMED if measured(metric, *pair)} for dataset, pair in pairs.items()}
         if found:
             told = Counter(word for verdicts in found.values() for word, _ in verdicts.values())
-            counts.append([name, rival, *(str(told[word]) for word in ("ahead", "level", "behind"))])
+            counts.append([row_title(name), row_title(rival), *(str(told[word]) for word in ("ahead", "level", "behind"))])
         if name in CLAIMANTS:
             details += [
-                [DATASETS[dataset], name, rival, *(" ".join(verdicts.get(metric, "–")) for metric in CLAIMED)] for dataset, verdicts in found.items()
+                [DATASETS[dataset], row_title(name), row_title(rival), *(" ".join(verdicts.get(metric, "–")) for metric in CLAIMED)]
+                for dataset, verdicts in found.items()
             ]
     if not counts:
         return "Not run yet."
     lead = (
         "The claim is that the network is competitive with the variational autoencoder or better: reproduced where it is ahead or level, opposite where it is\n"
         "behind. Ahead and behind mean beyond the joint spread of the two rows; a difference is positive where the network is better. What chose the\n"
-        f"autoencoders: {'; '.join(f'{rival}: {deciding(table[rival])}' for rival in rivals)}. How often, over the datasets and the figures below:"
+        f"autoencoders: {'; '.join(f'{row_title(rival)}: {deciding(table[rival])}' for rival in rivals)}. How often, over the datasets and the figures below:"
     )
     spelt = "One by one, for the network of the claim, at the released settling and tuned, and for the tuned network that reconstructs best:"
     order = list(DATASETS.values())
@@ -185,10 +185,10 @@ def targets(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
             for metric, target in wanted.items():
                 bound = f"{METRICS[metric].label} at {'least' if METRICS[metric].higher else 'most'} {target}"
                 if not measured(metric, cell):
-                    rows.append([DATASETS[dataset], name, bound, "not run", ""])
+                    rows.append([DATASETS[dataset], row_title(name), bound, "not run", ""])
                     continue
                 miss = (target - mean(cell.values(metric))) * (1 if METRICS[metric].higher else -1)
-                rows.append([DATASETS[dataset], name, bound, shown(cell, metric), "reached" if miss <= 0 else f"missed by {miss:.2f}"])
+                rows.append([DATASETS[dataset], row_title(name), bound, shown(cell, metric), "reached" if miss <= 0 else f"missed by {miss:.2f}"])
     lead = "Named before the runs (those of the released settings after a first sketch); settings were chosen by validation figures. What was tried where one is missed stands under Choices."
     return lead + "\n\n" + markdown(["dataset", "row", "target", "measured", ""], rows)
 
@@ -204,13 +204,17 @@ def curve(cells: list[Cell], picture: Path) -> str:
         rows = []
         for metric in CURVE_METRICS if names else ():
             rows += [
-                [METRICS[metric].label, name, *(shown(at[name, n], metric) if (name, n) in at else "not run" for n in [*sizes, None])]
+                [METRICS[metric].label, row_title(name), *(shown(at[name, n], metric) if (name, n) in at else "not run" for n in [*sizes, None])]
                 for name in names
             ]
             for name in names[:-1] if names[-1] == RIVAL else ():
                 pairs = [(at.get((name, n)), at.get((RIVAL, n))) for n in [*sizes, None]]
                 rows.append(
-                    ["", f"{name} ahead by", *(verdict(one, other, metric)[1] if measured(metric, one, other) else "–" for one, other in pairs)]
+                    [
+                        "",
+                        f"{row_title(name)} ahead by",
+                        *(verdict(one, other, metric)[1] if measured(metric, one, other) else "–" for one, other in pairs),
+                    ]
                 )
         if rows:
             parts.append(f"{title}\n\n" + markdown(["figure", "method", *(f"{n:,}" for n in sizes), "all"], rows))
@@ -237,7 +241,7 @@ def draw_curve(axes: dict[str, dict[str, list[Cell]]], picture: Path) -> None:
             for colour, (name, cells) in zip(COLOURS, methods.items()):
                 places = [cell.n_train or 2 * largest for cell in cells]
                 points = [(place, mean(cell.values(metric)), cell.spread(metric)) for place, cell in zip(places, cells) if measured(metric, cell)]
-                axis.errorbar(*zip(*points) if points else ((), (), ()), marker="o", markersize=3, label=method(name), color=colour)
+                axis.errorbar(*zip(*points) if points else ((), (), ()), marker="o", markersize=3, label=row_title(name), color=colour)
             axis.set_xscale("log")
             axis.set_xticks([n or 2 * largest for n in sizes], [f"{n:,}" if n else "all" for n in sizes], rotation=45, fontsize=7)
             axis.minorticks_off()
@@ -256,10 +260,12 @@ def choices(table: dict[str, dict], tuning: Path) -> str:
     for name, row in table.items():
         sets = [*row.get("fixed", []), *row.get("sets", []), *(f"{d}: {' '.join(s)}" for d, s in row.get("sets_for", {}).items())]
         grid = "; ".join(f"{key} {', '.join(map(str, values))}" for key, values in row.get("grid", {}).items())
-        rows.append([name, f"`model={row['model']}`", ", ".join(f"`{s}`" for s in sets) or "the model's defaults", grid or "none", deciding(row)])
+        rows.append(
+            [row_title(name), f"`model={row['model']}`", ", ".join(f"`{s}`" for s in sets) or "the model's defaults", grid or "none", deciding(row)]
+        )
     text = "Test images play no part in any setting. A grid is gone through one key after the other, each left at its best value.\n\n"
     text += markdown(["row", "model", "sets", "grid", "figure that decides"], rows)
-    remarks = [f"- {name}: {' '.join(row['remark'].split())}" for name, row in table.items() if "remark" in row]
+    remarks = [f"- {row_title(name)}: {' '.join(row['remark'].split())}" for name, row in table.items() if "remark" in row]
     text += "\n\n" + "\n".join(remarks) if remarks else ""
     calls = [json.loads(line) for line in tuning.read_text().splitlines()] if tuning.exists() else []
     if not calls:
@@ -274,7 +280,17 @@ def choices(table: dict[str, dict], tuning: Path) -> str:
         different = len({json.dumps(figures) for figures in tuned["tried"].values()})  # a default that is named is no other trial
         made = f"`{tuned['trial']}`" if tuned["trial"] else "whole runs"
         found.append(
-            [dataset, tuned["row"], f"`{tuned['best'] or 'defaults'}`", "yes" if taken else "", edge, by, str(different), made, tuned.get("note", "")]
+            [
+                DATASETS[dataset],
+                row_title(tuned["row"]),
+                f"`{tuned['best'] or 'defaults'}`",
+                "yes" if taken else "",
+                edge,
+                by,
+                str(different),
+                made,
+                tuned.get("note", ""),
+            ]
         )
     text += (
         "\n\nWhat `scripts/reproduce --tune` found best, call by call (a note says where a line came about otherwise), by validation figures of its trials, whether\n"
@@ -307,7 +323,7 @@ def commands(full: dict[tuple, Cell]) -> str:
     rows = []
     for (dataset, row), cell in sorted(full.items()):
         seed, run = min(cell.runs.items())
-        rows.append([dataset, row, str(seed), f"`{run['command'] or '-'}`", f"{run['seconds']:.0f}"])
+        rows.append([DATASETS[dataset], row_title(row), str(seed), f"`{run['command'] or '-'}`", f"{run['seconds']:.0f}"])
     return (
         "A cell comes out again with its command; other seeds by `seed=`, annealed figures by `ncf-eval checkpoint=... metrics=density`.\n\n"
         + markdown(["dataset", "row", "seed", "command", "seconds"], rows)

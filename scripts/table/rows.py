@@ -7,6 +7,7 @@ import yaml
 from ncf.config.compose import compose_train
 from ncf.config.schema import TrainConfig
 from ncf.errors import UserError
+from ncf.report.names import method
 
 DATASETS = {
     "digits": "Digits",
@@ -17,9 +18,18 @@ DATASETS = {
 }
 
 
+SUFFIXES = {"tuned": "tuned", "sgd": "SGD"}
+
+
 def read_table() -> dict[str, dict]:
     """Row name -> model, fixed, sets, sets_for, grid, choose_by, aim, targets, remark."""
     return yaml.safe_load(Path(__file__).with_name("rows.yaml").read_text())["rows"]
+
+
+def row_title(name: str) -> str:
+    """A row as people write it: its method, and what sets it apart."""
+    suffix = next((suffix for suffix in SUFFIXES if name.endswith(f"_{suffix}")), None)
+    return f"{method(name.removesuffix(f'_{suffix}'))}, {SUFFIXES[suffix]}" if suffix else method(name)
 
 
 def settings(row: dict, dataset: str) -> list[str]:

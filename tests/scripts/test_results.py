@@ -94,8 +94,8 @@ def test_tuning_takes_the_best_value_of_each_key_in_turn(tmp_path, monkeypatch, 
     assert within == {1.0: "a=2 b=0", 2.0: "a=2 b=1", 3.0: "a=2 b=0"}  # none: all count; the one that meets it; the better of two
     monkeypatch.setattr(table, "composed", lambda dataset, model, overrides: set(overrides))
     page = results_page.choices({"mine": row | {"sets": ["b=0", "a=2"], "remark": "More steps:\n  no better.\n"}}, tmp_path / "tuning.jsonl")
-    assert "| digits | mine | `a=2 b=0` | yes |  | BCE 3.00, log p(x) -10.00 | 3 | `epochs=2 dataset.n_train=9` |  |" in page
-    assert "| digits | mine | `a=2 b=1` |  | `b` | BCE 2.00 | 3 | `epochs=2 dataset.n_train=9` |  |" in page
+    assert "| Digits | mine | `a=2 b=0` | yes |  | BCE 3.00, log p(x) -10.00 | 3 | `epochs=2 dataset.n_train=9` |  |" in page
+    assert "| Digits | mine | `a=2 b=1` |  | `b` | BCE 2.00 | 3 | `epochs=2 dataset.n_train=9` |  |" in page
     assert "\n- mine: More steps: no better.\n" in page
 
 
@@ -150,10 +150,15 @@ def test_claims_hold_each_network_against_each_rival():
     }
     rows = {name: {"model": name} for name in ("gncn_pdh", "gncn_t1", "gvae", "rae")} | {"gvae_tuned": {"model": "gvae"}}
     page = results_page.claims(rows, full | {("digits", name): cell(name, *values) for name, values in {"gncn_pdh": (9, 10), "gvae": (7, 8)}.items()})
-    assert "| MNIST | gncn_pdh | gvae | ahead +10.00 ± 1.41 | – | – | – | – |" in page
-    assert "| MNIST | gncn_pdh | gvae_tuned | level +1.00 ± 1.41 | – | – | – | – |" in page
-    assert "| gncn_pdh | gvae | 1 | 0 | 1 |" in page and "| gncn_pdh | gvae_tuned | 0 | 1 | 0 |" in page
-    assert "gncn_t1" not in page and "rae" not in page and results_page.claims(rows, {}) == "Not run yet."
+    assert "| MNIST | GNCN-PDH | GVAE | ahead +10.00 ± 1.41 | – | – | – | – |" in page
+    assert "| MNIST | GNCN-PDH | GVAE, tuned | level +1.00 ± 1.41 | – | – | – | – |" in page
+    assert "| GNCN-PDH | GVAE | 1 | 0 | 1 |" in page and "| GNCN-PDH | GVAE, tuned | 0 | 1 | 0 |" in page
+    assert "GNCN-t1" not in page and "RAE" not in page and results_page.claims(rows, {}) == "Not run yet."
+
+
+def test_rows_are_named_as_people_write_them():
+    names = {"gncn_pdh": "GNCN-PDH", "gncn_t1_sigma_tuned": "GNCN-t1-Σ, tuned", "gncn_t1_sgd": "GNCN-t1, SGD", "gvae_cv": "GVAE-CV", "mine": "mine"}
+    assert {name: table.row_title(name) for name in names} == names
 
 
 def test_targets_are_reached_or_missed_by_so_much():
@@ -199,10 +204,10 @@ def test_the_learning_curve_tells_who_is_ahead_at_each_size(tmp_path):
     assert (tmp_path / "curve.png").stat().st_size > 1000 and "](curve.png)" in page
     for line in (
         "| figure | method | 100 | 300 | all |",
-        "| BCE | gncn_pdh | 7.00 ± 0.30¹ | 6.00 ± 0.30¹ | not run |",
-        "| BCE | gvae | 9.00 ± 0.30¹ | not run | 5.00 ± 0.30¹ |",
-        "|  | gncn_pdh ahead by | +2.00 ± 0.42 | – | – |",
-        "|  | gncn_pdh ahead by | -1.00 ± 0.42 | – | – |",
+        "| BCE | GNCN-PDH | 7.00 ± 0.30¹ | 6.00 ± 0.30¹ | not run |",
+        "| BCE | GVAE | 9.00 ± 0.30¹ | not run | 5.00 ± 0.30¹ |",
+        "|  | GNCN-PDH ahead by | +2.00 ± 0.42 | – | – |",
+        "|  | GNCN-PDH ahead by | -1.00 ± 0.42 | – | – |",
     ):
         assert line in page
     assert results_page.curve(cells[3:], tmp_path / "none.png") == "Not run yet." and not (tmp_path / "none.png").exists()
