@@ -23,7 +23,15 @@ setup() (
     if [ "$(cat "$venv/.ready" 2>/dev/null)" = "$wanted" ]; then exit 0; fi
     python=$(find_python)
     echo "setting up $venv (once; a few minutes)" >&2
-    if [ -n "${NCF_CPU:-}" ]; then cpu=(--extra-index-url https://download.pytorch.org/whl/cpu); else cpu=(); fi
+    cpu=()
+    if [ -n "${NCF_CPU:-}" ]; then
+        index=${NCF_CPU_INDEX:-https://download.pytorch.org/whl/cpu}
+        if ! "$python" -c "import sys, urllib.request as r; r.urlopen(sys.argv[1].rstrip('/') + '/torch/', timeout=20)" "$index" 2>/dev/null; then
+            echo "error: NCF_CPU=1: $index cannot be reached; set NCF_CPU_INDEX to a mirror of it, or leave NCF_CPU out for torch with CUDA (5 GB)" >&2
+            exit 1
+        fi
+        cpu=(--extra-index-url "$index")
+    fi
     if [ ! -x "$venv/bin/python" ]; then "$python" -m venv "$venv"; fi
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check ${cpu[@]+"${cpu[@]}"} -c "$root/constraints.txt" -e "$root${NCF_EXTRAS-[test]}" >&2
     echo "$wanted" >"$venv/.ready"
