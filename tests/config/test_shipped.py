@@ -72,6 +72,19 @@ def test_the_released_settings_are_an_experiment():
     assert released["model.name"] == "gncn_t1" and released["model.constraint.kind"] == "limit"
 
 
+def test_the_published_protocol_is_an_experiment_per_dataset():
+    for dataset in ("digits", "mnist", "fashion_mnist", "kmnist", "caltech101_silhouettes"):
+        config = flatten(science(compose_train(f"experiment=published_{dataset}", "model=gncn_pdh")))
+        require(config, SGD, "optimizer.")
+        require(
+            config,
+            {"dataset.name": dataset, "dataset.stratified": True, "epochs": 50, "model.constraint.kind": "unit", "model.precision.kind": "published"}
+            | {"model.lateral.self_excitation": 0.13, "model.lateral.inhibition": 0.125},
+        )
+    require(config, {"batch_size": 100, "dataset.n_validation": 500})  # 4,100 images
+    require(flatten(science(compose_train("experiment=published_mnist"))), {"batch_size": 200, "dataset.n_validation": 2000})
+
+
 def test_training_starts_from_these():
     usual = {
         "model.name": "gncn_pdh", "dataset.name": "digits", "epochs": 15, "batch_size": 200, "seed": 0, "validate_every": 1, "patience": None,
