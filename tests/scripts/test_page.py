@@ -23,7 +23,7 @@ def test_epochs_minutes_seeds_and_settling_stand_below_their_headings():
         run |= {"seconds": (90.0, 150.0, 300.0)[seed], "best_epoch": (4, 10, 16)[seed]}
     (row,) = columns(results_page.dataset_table("mnist", {"gncn_pdh": {"model": "gncn_pdh"}}, {("mnist", "gncn_pdh"): made}))
     assert row == {
-        "method": "gncn_pdh", "BCE": "53.00 ± 3.61", "settling": "K 50, β 0.1, float32", "seeds": "3", "epochs": "10", "minutes": "3.0",
+        "method": "GNCN-PDH", "BCE": "53.00 ± 3.61", "settling": "K 50, β 0.1, float32", "seeds": "3", "epochs": "10", "minutes": "3.0",
     }  # fmt: skip
 
 
