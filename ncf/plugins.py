@@ -36,7 +36,7 @@ def dataset(name: str) -> Callable:
         from hydra.core.config_store import ConfigStore
 
         from ncf.config.schema import DatasetConfig
-        from ncf.data.datasets import READERS
+        from ncf.data.readers import READERS
 
         refuse(name in READERS, "dataset", name)
         DATASETS[name] = reader

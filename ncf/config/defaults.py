@@ -37,6 +37,7 @@ def flat_defaults(family: str, model: str, dataset: str, optimizer: str) -> dict
     return flatten(science(config))
 
 
+@cache
 def usual_optimizer(model: str) -> str:
     """The option of group optimizer in `ncf-train model=MODEL`: a model's own choice, else that of train.yaml."""
     own, usual = stored(options("model").get(model))[1], stored(options(".")["train"])[1]

@@ -1,14 +1,5 @@
-"""Image sets as a few arrays in memory: read and check the files, split, binarise; batches are a pure function of (seed, epoch).
+"""Image sets as a few arrays in memory: split and binarised; batches are a pure function of (seed, epoch)."""
 
-Every reader returns images in [0, 1] with the object bright (1), rows
-from top to bottom. A file that is already there is judged by its content; only a download is held to a published checksum.
-
-Longer than 300 lines: the readers of all built-in sets stand beside what they must return.
-"""
-
-import gzip
-import hashlib
-import io
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,14 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ncf import plugins
 from ncf.config.schema import DatasetConfig
 from ncf.data import download
-from ncf.data.folder import read_folder
-from ncf.data.idx import read_idx_folder
+from ncf.data.readers import Arrays, read
 from ncf.data.streams import stream
-from ncf.errors import UserError, nearest
-from ncf.runs import memory
+from ncf.errors import UserError
 
 
 @dataclass
@@ -74,9 +62,6 @@ class Dataset:
         )
 
 
-Arrays = dict[str, tuple[np.ndarray, np.ndarray | None]]  # split name -> images (N, H, W) in [0, 1], classes (N,)
-
-
 def load(config: DatasetConfig, data_dir: str | Path | None = None) -> Dataset:
     """The dataset that the config names: read (or fetched), checked, split and binarised. Raises UserError."""
     arrays, own = carve(read(config, download.data_folder(data_dir)), config)
@@ -109,20 +94,6 @@ def threshold_remarks(grey: np.ndarray, binary: np.ndarray) -> list[str]:
         f"warning: {bright:.1%} of the training pixels are at least one half (they go from {grey.min():.3g} to {grey.max():.3g}), so the threshold "
         "leaves next to nothing of the images; give values up to 255 (bytes) or 1, or dataset.binarize=bernoulli or none"
     ]
-
-
-def read(config: DatasetConfig, folder: Path) -> Arrays:
-    """What the reader of the dataset gives; a plugin's is checked."""
-    if config.name in READERS:
-        return READERS[config.name](config, folder)
-    try:
-        found = plugins.DATASETS[config.name](config, folder)
-        content = {f"{kind}_{split}": np.asarray(part) for split, pair in found.items() for kind, part in zip("xy", pair) if part is not None}
-    except UserError:
-        raise
-    except Exception as error:  # a stranger's code
-        raise UserError(f"dataset {config.name}: its plugin failed: {type(error).__name__}: {error}") from error
-    return checked(content, f"dataset {config.name}", config.grey)
 
 
 def batches(data: Dataset, batch_size: int, seed: int, epoch: int, start: int = 0) -> Iterator[tuple[int, torch.Tensor, torch.Tensor | None]]:
@@ -185,188 +156,3 @@ def stratified(order: np.ndarray, y: np.ndarray | None, n: int, name: str) -> tu
     first = np.zeros(len(order), bool)
     first[np.argsort(turn, kind="stable")[:n]] = True
     return order[first], order[~first]
-
-
-# --- readers ----------------------------------------------------------------------------------------------------------
-
-
-def read_digits(config: DatasetConfig, folder: Path) -> Arrays:
-    """Scikit-learn's handwritten digits: 1,797 of 8 x 8, 17 grey levels; 297 of them, drawn once and for all, are the test set."""
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
-    images = images.reshape(-1, 8, 8) / 16
-    order = stream(0, "digits-test").permutation(len(images))
-    return {"train": (images[order[297:]], labels[order[297:]]), "test": (images[order[:297]], labels[order[:297]])}
-
-
-def read_idx_set(config: DatasetConfig, folder: Path) -> Arrays:
-    """MNIST and its kin: four IDX files, gzipped or not; or Keras' mnist.npz."""
-    if config.name == "mnist" and (keras := download.present(config, folder, "mnist.npz")):
-        return read_npz(replace(config, path=str(keras)), folder)
-    splits = {}
-    for split, stem in (("train", "train"), ("test", "t10k")):
-        images_path = download.find(config, folder, f"{stem}-images-idx3-ubyte.gz")
-        images = read_idx(images_path, 2051, config.name)
-        labels_path = download.find(config, folder, f"{stem}-labels-idx1-ubyte.gz")
-        labels = read_idx(labels_path, 2049, config.name)
-        if len(images) != len(labels):
-            raise download.damaged(images_path, config, f"{len(images)} images but {len(labels)} labels in {labels_path.name}")
-        if len(labels) and labels.max() > 9:
-            raise download.damaged(labels_path, config, f"a label is {labels.max()}, labels are 0 to 9")
-        splits[split] = images.astype(np.float32) / 255, labels
-    return splits
-
-
-def read_idx(path: Path, magic: int, name: str) -> np.ndarray:
-    """One IDX file of bytes, gzipped or not: big-endian magic and sizes, then the data."""
-    raw = path.read_bytes()
-    owner = download.owner_of(hashlib.md5(raw).hexdigest())
-    if owner and owner != name:
-        raise UserError(f"dataset {name}: {path} is a file of {owner}; point data_dir or dataset.folder at the files of {name}")
-    try:
-        packed = path.suffix == ".gz" or raw[:2] == b"\x1f\x8b"
-        content = gzip.GzipFile(fileobj=io.BytesIO(raw)).read() if packed else raw
-    except (OSError, EOFError, zlib.error) as error:
-        raise download.damaged(path, name, f"not a whole gzip file ({error})") from error
-    n_sizes = 3 if magic == 2051 else 1
-    header = np.frombuffer(content[: 4 + 4 * n_sizes].ljust(4 + 4 * n_sizes, b"\0"), dtype=">i4")
-    if header[0] != magic:
-        other = {2051: "images", 2049: "labels"}.get(int(header[0]))
-        held = f"it holds {other}" if other else f"magic number {header[0]}"
-        raise download.damaged(path, name, f"{held} where IDX {'images' if magic == 2051 else 'labels'} (magic number {magic}) were expected")
-    sizes = [int(size) for size in header[1:]]
-    if magic == 2051 and sizes[1:] != [28, 28]:
-        raise download.damaged(path, name, f"images are {sizes[1]} x {sizes[2]}, expected 28 x 28")
-    if min(sizes) < 1:
-        raise download.damaged(path, name, "it holds no images" if magic == 2051 else "it holds no labels")
-    body = len(content) - 4 - 4 * n_sizes
-    if body != int(np.prod(sizes)):
-        raise download.damaged(path, name, f"its header announces {np.prod(sizes)} bytes, {body} follow")
-    return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * n_sizes).reshape(sizes)
-
-
-def read_caltech(config: DatasetConfig, folder: Path) -> Arrays:
-    """CalTech-101 Silhouettes, 28 x 28, split 1, with its own validation images.
-
-    Stored column-major with object = 0; here rows run from top to bottom and object = 1.
-    """
-    from scipy.io import loadmat
-
-    path = download.find(config, folder, "caltech101_silhouettes_28_split1.mat")
-    try:
-        content = loadmat(path)
-        splits = {}
-        for split, stored in (("train", "train"), ("validation", "val"), ("test", "test")):
-            images, labels = content[f"{stored}_data"], content[f"{stored}_labels"].ravel()
-            images = images.reshape(len(labels), 28, 28).transpose(0, 2, 1)
-            if not (len(labels) and np.isin(images, (0, 1)).all() and 1 <= labels.min() and labels.max() <= 101):
-                raise ValueError("pixels must be 0 or 1 and labels 1 to 101")
-            splits[split] = 1.0 - images, labels.astype(np.int64) - 1
-    except MemoryError:
-        raise
-    except Exception as error:  # scipy's reader raises nearly anything on a damaged file
-        raise download.damaged(path, config, f"not the expected MATLAB file ({error})") from error
-    return splits
-
-
-def read_npz(config: DatasetConfig, folder: Path) -> Arrays:
-    """The user's arrays: x_train (N, H, W) or (N, D), and where there are any y_train, x_validation, y_validation, x_test, y_test.
-
-    Bytes are divided by 255; floats must lie in [0, 1]. Missing splits are carved from the training images, a sixth each.
-    """
-    path = Path(config.path).expanduser()
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            memory.require(sum(entry.file_size for entry in file.zip.infolist()), f"dataset.path={path}: its arrays", "use fewer or smaller images")
-            content = {name: file[name] for name in file.files}
-    except (UserError, MemoryError):
-        raise
-    except FileNotFoundError:
-        raise UserError(f"dataset.path={path}: no such file") from None
-    except Exception as error:  # numpy raises OSError, ValueError, zipfile and zlib errors on a damaged file, TypeError on a .npy
-        raise UserError(
-            f"dataset.path={path}: not a readable .npz of plain arrays; write one with numpy.savez(FILE, x_train=..., y_train=...)"
-        ) from error
-    content = {MEDMNIST.get(name, name): array for name, array in content.items()}
-    return checked(content, f"dataset.path={path}", config.grey)
-
-
-def checked(content: dict[str, np.ndarray], where: str, grey: bool = False) -> Arrays:
-    """Arrays named x_train, y_train, ... as splits. Bytes are divided by 255; floats must lie in [0, 1]."""
-    if "x_train" not in content:
-        raise UserError(f"{where}: holds no array x_train; it has {', '.join(content) or 'none'}")
-    known = [f"{kind}_{split}" for split in ("train", "validation", "test") for kind in "xy"]
-    for name in set(content) - set(known):
-        raise UserError(f"{where}: holds an array {name!r} that ncf does not know; {nearest(name, known)}")
-    images = [content[name] for name in content if name[0] == "x"]
-    whole = 255 if any(x.dtype == np.uint8 and x.size and x.max() > 1 for x in images) else 1  # bytes of 0 and 1 alone are as they are
-    splits: Arrays = {}
-    for split in ("train", "validation", "test"):
-        x, y = content.get(f"x_{split}"), content.get(f"y_{split}")
-        if x is None and y is not None:
-            raise UserError(f"{where}: holds y_{split} but no x_{split}, the images that it is of; it has {', '.join(content)}")
-        if x is None:
-            continue
-        x = grey_images(x, f"{where}: x_{split}", grey) if x.ndim == 4 else x
-        splits[split] = checked_images(x, f"{where}: x_{split}", whole), checked_labels(y, len(x), f"{where}: y_{split}")
-    return splits
-
-
-def grey_images(x: np.ndarray, where: str, grey: bool) -> np.ndarray:
-    """Images (N, H, W, 1 or 3) as (N, H, W), where colours may be turned grey."""
-    if x.shape[-1] == 1:
-        return x[..., 0]
-    if x.shape[-1] != 3 or not grey:
-        raise UserError(f"{where} has shape {x.shape}; expected (N, height, width); pictures in colour: dataset.grey=true turns them grey")
-    return (x @ np.array([0.299, 0.587, 0.114])).astype(x.dtype)
-
-
-def checked_images(x: np.ndarray, where: str, whole: int) -> np.ndarray:
-    """Images (N, H, W) in [0, 1]; bytes are parts of `whole`."""
-    if x.dtype.kind not in "uifb" or x.ndim not in (2, 3):
-        raise UserError(f"{where} is {x.dtype} of shape {x.shape}; expected numbers of shape (N, height, width) or (N, pixels)")
-    if not len(x) or not x[0].size:
-        raise UserError(f"{where} is empty; expected at least one image")
-    if x.ndim == 2:
-        side = int(np.sqrt(x.shape[1]))
-        x = x.reshape(len(x), side, side) if side * side == x.shape[1] else x[:, None, :]
-    x = x.astype(np.float32) / (whole if x.dtype == np.uint8 else 1)
-    if not np.isfinite(x).all():
-        raise UserError(f"{where} holds NaN or infinite values")
-    if x.min() < -ROUNDING or x.max() > 1 + ROUNDING:
-        raise UserError(f"{where} holds values from {x.min():.8g} to {x.max():.8g}; expected bytes, or numbers from 0 to 1")
-    return x.clip(0, 1)
-
-
-def checked_labels(y: np.ndarray | None, n: int, where: str) -> np.ndarray | None:
-    if y is None:
-        return None
-    y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y  # as MedMNIST has them
-    if y.shape != (n,) or y.dtype.kind not in "ui":
-        raise UserError(f"{where} is {y.dtype} of shape {y.shape}; expected {n} whole numbers from 0")
-    if y.min() < 0 or y.max() >= 2**63:
-        wrong = y[(y < 0) | (y >= 2**63)]
-        raise UserError(f"{where} holds {wrong[0]} ({len(wrong)} of its {n} labels); expected whole numbers from 0: leave such images out")
-    return y
-
-
-ROUNDING = 1e-5  # by which arithmetic in float32 may miss 0 and 1
-MEDMNIST = {  # its names -> ours
-    "train_images": "x_train",
-    "train_labels": "y_train",
-    "val_images": "x_validation",
-    "val_labels": "y_validation",
-    "test_images": "x_test",
-    "test_labels": "y_test",
-}
-READERS = {
-    "digits": read_digits,
-    "mnist": read_idx_set,
-    "fashion_mnist": read_idx_set,
-    "kmnist": read_idx_set,
-    "caltech101_silhouettes": read_caltech,
-    "npz": read_npz,
-    "folder": read_folder,
-    "idx": read_idx_folder,
-}

@@ -80,7 +80,7 @@ class TrainingLatents:
         with quiet_fit():
             return model.fit(self.activities.double().cpu().numpy(), self.data.splits["train"].y.cpu().numpy())
 
-    # --- next to the checkpoint ----------------------------------------------------------------------------------------
+    # --- next to the checkpoint ---------------------------------------------------------------------------------------
 
     def kept(self, kind: str, settings: dict, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         """The tensors that `make` gives, read from the file next to the checkpoint if it was made from the same things."""

@@ -105,9 +105,9 @@ class GNCN:
         steps = self.config.settle.steps if steps is None else steps
         given, masks = self.observations(x, observed, y)
         device = next(iter(given.values())).device
-        if device.type == "cpu" and not self.compiled:
-            return self.settle_plainly(x, observed, steps, y)
         if device.type == "cpu":
+            if not self.compiled:
+                return self.settle_plainly(x, observed, steps, y)
             return settling.settle(self, given, masks, steps, self.product_dtype)
         with torch.autocast(device.type, self.product_dtype, enabled=self.product_dtype is not None, cache_enabled=False):
             return cuda_graph.settle(self, given, masks, steps)

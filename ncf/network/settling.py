@@ -4,35 +4,31 @@ What is arranged differently, and why:
 - What stands between the products is compiled: one pass over a layer's rows instead of one per operation (`ncf.network.kernels`).
 - Samples do not interact while settling, so every core settles its own rows from the first step to the last: threads meet once
   per batch and not once per product.
-- The synapses are brought into the product kernel's own order once per batch, not at every product (`Factor`).
+- The synapses are brought into the product kernel's own order once per batch, not at every product (`ncf.network.products`).
 - From rest, layer l of a chain first moves in step l + 1: products of known zeros are left out.
 - With bfloat16 the factors of the products are copies of half the width, and so are the products; states, errors and sums stay
   float32.
 """
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ncf.network import kernels, solvers
+from ncf.network.products import Factors, matrices, on_all_cores, threads_for
 from ncf.network.state import State, at_rest
-
-WORK_PER_THREAD = {torch.bfloat16: 2_000_000}  # multiply-adds of a mean product that are worth a thread
-ELSE_WORK = 1_000_000
 
 
 def settle(network, given: dict[int, Tensor], masks: dict[int, Tensor], steps: int, dtype: torch.dtype | None = None) -> State:
     """The state of `network` after `steps` steps, from rest, on what its observed populations are given; products in `dtype`."""
     first = next(iter(given.values()))
     dtype = dtype or first.dtype
-    n_parts = threads_for(network, len(first), dtype)
+    rights = matrices(network)
+    n_parts = threads_for(rights, len(first), dtype)
     bounds = [len(first) * i // n_parts for i in range(n_parts + 1)]
-    factors = Factors(network, dtype, rows=max(1, bounds[1]))
+    factors = Factors(network, rights, dtype, rows=max(1, bounds[1]))
     state = empty_state(network, given, masks)
 
     def settle_part(part: slice) -> None:
@@ -44,94 +40,6 @@ def settle(network, given: dict[int, Tensor], masks: dict[int, Tensor], steps: i
 
     on_all_cores(settle_part, [slice(start, stop) for start, stop in zip(bounds, bounds[1:])])
     return state
-
-
-def threads_for(network, images: int, dtype: torch.dtype) -> int:
-    """How many threads share the images of a batch: all, where every one has products large enough to pay for it."""
-    sizes = [matrix.numel() for matrix in matrices(network)]
-    work = images * sum(sizes) // len(sizes)
-    return max(1, min(torch.get_num_threads(), images, work // WORK_PER_THREAD.get(dtype, ELSE_WORK)))
-
-
-def on_all_cores(function: Callable, items: list) -> list:
-    n_threads = torch.get_num_threads()
-    return list((pool(n_threads).map if n_threads > 1 else map)(function, items))
-
-
-@lru_cache(maxsize=1)
-def pool(n_threads: int) -> ThreadPoolExecutor:
-    """One thread per core; inside it, torch stays on that core."""
-    return ThreadPoolExecutor(n_threads, initializer=lambda: torch.set_num_threads(1))
-
-
-class Factor:
-    """A matrix (K, N) as the right factor of products with so many rows, in their type; packed for the kernel where that exists and pays.
-
-    A packed product costs some 12 microseconds more than a plain one before it begins, and 30 where it is added to another. In float32 it
-    makes up for them in large matrices alone; in bfloat16 in every product, and in no sum.
-    """
-
-    def __init__(self, matrix: Tensor, dtype: torch.dtype, rows: int, added: bool = False):
-        self.matrix = matrix.to(dtype)
-        self.packed = None
-        if pays(self.matrix, rows, added) and packing_works():
-            self.packed = torch.ops.mkldnn._reorder_linear_weight(self.matrix.T.contiguous(), rows)
-
-    def after(self, left: Tensor) -> Tensor:
-        """left @ matrix, a new tensor."""
-        if self.packed is None:
-            return left @ self.matrix
-        return torch.ops.mkldnn._linear_pointwise(left, self.packed, None, "none", [], "")
-
-    def added(self, left: Tensor, other: Tensor) -> Tensor:
-        """other + left @ matrix; may write into `other`."""
-        if self.packed is None:
-            return other.addmm_(left, self.matrix)
-        return torch.ops.mkldnn._linear_pointwise(left, other, self.packed, None, "add")
-
-
-def pays(matrix: Tensor, rows: int, added: bool) -> bool:
-    """Whether packing does: measured on products of 16 to 200 rows with 64 x 64 to 784 x 360 matrices."""
-    if matrix.dtype == torch.bfloat16:
-        return not added
-    return matrix.dtype == torch.float32 and matrix.numel() >= (2**18 if added else 2**16) and rows * matrix.numel() >= 3_000_000
-
-
-@lru_cache(maxsize=1)
-def packing_works() -> bool:
-    """Whether this torch has oneDNN's packed products (they are what torch.compile uses) and they compute what they should."""
-    try:
-        left, matrix, other = torch.ones(2, 3), torch.arange(12.0).view(3, 4), torch.ones(2, 4)
-        packed = torch.ops.mkldnn._reorder_linear_weight(matrix.T.contiguous(), 2)
-        product = torch.ops.mkldnn._linear_pointwise(left, packed, None, "none", [], "")
-        total = torch.ops.mkldnn._linear_pointwise(left, other, packed, None, "add")
-        return torch.equal(product, left @ matrix) and torch.equal(total, 1 + left @ matrix)
-    except (AttributeError, RuntimeError, NotImplementedError):
-        return False
-
-
-def matrices(network) -> list[Tensor]:
-    """The right factors of a settling step's products: of bundles, of feedback, of precision."""
-    circuit = network.circuit
-    feedback = [network.error_synapses(arrow) for arrow in circuit.feedback]
-    return [*(network.parameters[bundle.name] for bundle in circuit.bundles), *feedback, *network.q.values()]
-
-
-class Factors:
-    """The synapses as factors: `bundles` and `feedback` by their place in the circuit, Q by population; packed by all cores."""
-
-    def __init__(self, network, dtype: torch.dtype, rows: int):
-        self.dtype = dtype
-        circuit = network.circuit
-        n, m = len(circuit.bundles), len(circuit.feedback)
-        sums = [*added(circuit.bundles), *added(circuit.feedback), *[False] * len(network.q)]
-        packed = on_all_cores(lambda pair: Factor(pair[0], dtype, rows, pair[1]), list(zip(matrices(network), sums)))
-        self.bundles, self.feedback, self.q = packed[:n], packed[n : n + m], dict(zip(network.q, packed[n + m :]))
-
-
-def added(arrows: list) -> list[bool]:
-    """For each arrow, whether its product is added to that of another into the same population."""
-    return [any(other.target == arrow.target for other in arrows[:i]) for i, arrow in enumerate(arrows)]
 
 
 @dataclass(frozen=True)

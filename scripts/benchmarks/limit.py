@@ -14,7 +14,8 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from ncf.network.gncn import GNCN
-from ncf.network.settling import Factor, matrices, on_all_cores, packing_works, steps_of
+from ncf.network.products import Factor, matrices, on_all_cores, packing_works
+from ncf.network.settling import steps_of
 
 Plan = list[list[int]]  # for every step the places of the right factors
 Run = Callable[[Plan], None]

@@ -9,9 +9,9 @@ import torch
 from small import require_same
 
 from ncf.config.schema import GNCNConfig, LateralConfig, PrecisionConfig, PriorConfig, SettleConfig
-from ncf.network import cuda_graph, kernels, settling
+from ncf.network import cuda_graph, kernels, products, settling
 from ncf.network.gncn import GNCN
-from ncf.network.settling import packing_works
+from ncf.network.products import packing_works
 
 T1 = dict(prediction="identity", target="state", error_synapses="tied", derivative=True)
 LATERAL = LateralConfig(enabled=True, columns=[3, 4, 4])
@@ -53,9 +53,9 @@ def test_multiply_adds_are_those_carried_out(name, monkeypatch):
     network, x = pair(VARIANTS[name], [12, 8, 16], 10, 1, torch.float64)
     done = []
     for product in ("after", "added"):
-        carried_out = getattr(settling.Factor, product)
+        carried_out = getattr(products.Factor, product)
         monkeypatch.setattr(
-            settling.Factor, product, lambda self, left, *more, do=carried_out: done.append(self.matrix.numel()) or do(self, left, *more)
+            products.Factor, product, lambda self, left, *more, do=carried_out: done.append(self.matrix.numel()) or do(self, left, *more)
         )
     network.settle(x, steps=7)
     assert settling.multiply_adds(network, 7) == sum(done)
@@ -75,9 +75,16 @@ def test_masks(shape):
     require_same(network.settle(x, observed, steps=9), network.settle_plainly(x, observed, steps=9), 1e-11, 1e-9)
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["plain products", "packed products"])
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_rows_split_over_threads_and_packed_products(threads):
-    """Sizes from which synapses are packed, and row counts that no number of threads divides."""
+def test_rows_split_over_threads_and_packed_products(threads, packed, monkeypatch):
+    """Whatever pays: every product packed or none, sums of products too, and row counts that no number of threads divides."""
+    monkeypatch.setattr(products, "WORK_PER_THREAD", 1)
+    monkeypatch.setattr(products, "pays", lambda *_, **__: packed)
+    factors, parts = [], []
+    made, shared = products.Factor.__init__, settling.Rows.settle
+    monkeypatch.setattr(products.Factor, "__init__", lambda self, *given, **named: made(self, *given, **named) or factors.append(self))
+    monkeypatch.setattr(settling.Rows, "settle", lambda self, steps: parts.append(len(self.z[0])) or shared(self, steps))
     network, x = pair(VARIANTS["pdh"], [96, 64, 64], 80, 101, torch.float32)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -86,6 +93,19 @@ def test_rows_split_over_threads_and_packed_products(threads):
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
+    assert len(parts) == threads and sum(parts) == 101
+    assert {factor.packed is not None for factor in factors} == {packed and packing_works()}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bf16"])
+def test_the_sizes_of_the_article_settle_as_the_plain_equations_do(dtype):
+    """There products are packed and shared as they are in use."""
+    network, x = pair(VARIANTS["pdh"], [360, 360, 360], 784, 100, torch.float32)
+    network.product_dtype = dtype
+    settled, plain = network.settle(x, steps=5), network.settle_plainly(x, steps=5)
+    if dtype == torch.float32:
+        require_same(settled, plain, 2e-5, 1e-4)
+    assert (settled.mu[0] - plain.mu[0]).abs().mean() < (1e-5 if dtype == torch.float32 else 0.01)
 
 
 def test_packed_products_are_used_on_x86():

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ncf.config.compose import compose_train
-from ncf.network import settling
+from ncf.network import products
 from ncf.network.gncn import GNCN
 
 PARALLEL_WORK_AND_REST = """
@@ -42,7 +42,7 @@ def test_a_thread_with_nothing_to_do_sleeps_and_one_who_asks_for_spinning_gets_i
 def test_small_products_stay_on_one_thread_and_large_ones_are_shared():
     def threads(units: int, images: int, dtype: torch.dtype = torch.float32) -> int:
         network = GNCN(compose_train("model=gncn_t1", f"model.layers=[{units},{units}]").model, units, np.random.default_rng(0))
-        return settling.threads_for(network, images, dtype)
+        return products.threads_for(products.matrices(network), images, dtype)
 
     before = torch.get_num_threads()
     try:
@@ -56,8 +56,8 @@ def test_small_products_stay_on_one_thread_and_large_ones_are_shared():
 
 def test_only_what_pays_is_packed():
     wide, narrow = torch.zeros(784, 360), torch.zeros(90, 90)
-    assert settling.pays(wide, 100, added=False) and settling.pays(wide, 100, added=True)
-    assert not settling.pays(narrow, 1000, added=False) and not settling.pays(wide, 5, added=False)
-    assert not settling.pays(torch.zeros(360, 360), 100, added=True)
-    assert settling.pays(narrow.bfloat16(), 10, added=False) and not settling.pays(wide.bfloat16(), 1000, added=True)
-    assert settling.added([SimpleNamespace(target=target) for target in (1, 2, 1)]) == [False, False, True]
+    assert products.pays(wide, 100, added=False) and products.pays(wide, 100, added=True)
+    assert not products.pays(narrow, 1000, added=False) and not products.pays(wide, 5, added=False)
+    assert not products.pays(torch.zeros(360, 360), 100, added=True)
+    assert products.pays(narrow.bfloat16(), 10, added=False) and not products.pays(wide.bfloat16(), 1000, added=True)
+    assert products.added([SimpleNamespace(target=target) for target in (1, 2, 1)]) == [False, False, True]
