@@ -1,11 +1,14 @@
 """Metrics of one checkpoint: the same code at the end of training and in ncf-eval, so that they agree to the last digit."""
 
 import hashlib
+import io
 import json
 import os
 import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from ncf.config.checks import build, check_dataset
 from ncf.config.schema import DatasetConfig, EvalConfig, MetricsConfig, SampleConfig, TermsConfig, TrainConfig, flatten
@@ -25,15 +28,20 @@ from ncf.runs.provenance import git_state, hardware, n_synapses, packages, produ
 from ncf.runs.run import Run, speak
 
 
-def measure_splits(network, data: datasets.Dataset, config: MetricsConfig, splits: list[str], path: Path, say) -> dict[str, dict]:
-    """split -> metric -> value, unit, n, stderr, for the weights of the checkpoint at `path`; says which metrics do not apply."""
+def measure_splits(network, data: datasets.Dataset, config: MetricsConfig, splits: list[str], path: Path, say) -> tuple[dict, dict]:
+    """split -> metric -> value, unit, n, stderr, for the weights of the checkpoint at `path`, and the values of the single images.
+
+    Says which metrics do not apply.
+    """
     require_measurable(network, data, config)
     absent = left_out(network, data, config.names, config.mask)
     for reason in dict.fromkeys(absent.values()):
         say(f"left out, {reason}: {', '.join(METRICS[name].label for name in absent if absent[name] == reason)}")
     config = replace(config, names=[name for name in config.names if name not in absent])
     training = TrainingLatents(network, data, config, path)
-    return {split: measure(network, data, split, config, training) for split in splits}
+    per_image: dict[str, np.ndarray] = {}
+    figures = {split: measure(network, data, split, config, training, per_image) for split in splits}
+    return figures, per_image
 
 
 def final_report(run: Run, data: datasets.Dataset, network, progress: dict) -> dict:
@@ -45,7 +53,7 @@ def final_report(run: Run, data: datasets.Dataset, network, progress: dict) -> d
     except UserError as error:
         raise UserError(f"{error}; ncf-eval checkpoint={best.with_name('last.pt')} measures the newest state") from error
     device = data.splits["test"].x.device
-    figures = measure_splits(network, data, config.metrics, ["validation", "test"], best, run.say)
+    figures, per_image = measure_splits(network, data, config.metrics, ["validation", "test"], best, run.say)
     rows = run.rows()
     try:
         if "project" in network.abilities:  # a classifier has no images to show
@@ -76,6 +84,7 @@ def final_report(run: Run, data: datasets.Dataset, network, progress: dict) -> d
     warn_of_swings(run, network, data)
     picture = f"reconstructions: {run.folder / 'reconstructions.png'}\n" if (run.folder / "reconstructions.png").exists() else ""
     run.say(f"checkpoint:      {best}\n{picture}summary:         {run.folder / 'summary.json'}")
+    write_per_image(run.folder / "per_image.npz", per_image)
     run.write_summary(summary)
     write_report(run, data, network)
     return summary
@@ -125,7 +134,7 @@ def evaluate(config: EvalConfig, given: set[str] = frozenset()) -> dict:
     metrics = own_metrics(trained.metrics, config.metrics, given)
     require_known(metrics)
     splits = ["validation", "test"] if config.split == "all" else [config.split]
-    figures = measure_splits(opened.network, data, metrics, splits, path, speak)
+    figures, per_image = measure_splits(opened.network, data, metrics, splits, path, speak)
     result = {
         "checkpoint": str(path),
         "model": trained.model.name,
@@ -142,6 +151,7 @@ def evaluate(config: EvalConfig, given: set[str] = frozenset()) -> dict:
     title = f"{trained.model.name}{budget_words(result)}, epoch {result['epoch']}, trained on {trained.dataset.name}, measured on {data.name}"
     speak(metric_table(figures, title))
     target = Path(config.output) if config.output else path.with_name(file_name(path, opened.dataset, config, given))
+    write_per_image(target.with_suffix(".npz"), per_image)
     write_json(target, result)
     speak(f"written: {target}")
     return result
@@ -212,8 +222,19 @@ def result_title(summary: dict) -> str:
     return f"{summary['model']}{budget_words(summary)} on {dataset}, best epoch {summary['best_epoch']} of {summary['epochs_trained']}"
 
 
+def write_per_image(target: Path, values: dict[str, np.ndarray]) -> None:
+    """The values behind every mean, one array per split and metric: two models on the same images are compared image by image."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **values)
+    write_file(target, buffer.getvalue())
+
+
 def write_json(target: Path, content: dict) -> None:
+    write_file(target, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def write_file(target: Path, content: bytes) -> None:
     try:
-        write_whole(target, (json.dumps(content, indent=2) + "\n").encode())
+        write_whole(target, content)
     except OSError as error:
         raise UserError(f"{target}: cannot be written ({error.strerror}); give output=FILE") from error

@@ -88,7 +88,7 @@ class Network:
         pixels, mask = self._pixels(x), self._mask(seen)
         if mask is None:
             raise UserError("seen: expected an array of the images' shape with 1 where a pixel is seen and 0 where it is to be filled in")
-        mu = complete(self.model, pixels, mask, self._refills())
+        mu = complete(self.model, pixels, mask, self._way())
         return self._as_images(torch.where(mask > 0, pixels, mu))
 
     # --- generation ---------------------------------------------------------------------------------------------------
@@ -124,9 +124,9 @@ class Network:
         if ability not in self.model.abilities:
             raise UserError(f"{self.config.model.name}: {lack}")
 
-    def _refills(self) -> int | None:
+    def _way(self) -> str | None:
         """Of several ways to complete an image, the one that is best on validation images."""
-        return Subject(self.model, self.data, "validation", self.config.metrics, self._latents).refills if "refill" in self.model.abilities else None
+        return Subject(self.model, self.data, "validation", self.config.metrics, self._latents).way
 
     def _steps(self, steps: int | None) -> int | None:
         if steps is not None and steps < 1:

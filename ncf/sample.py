@@ -165,7 +165,7 @@ def draw_completions(path: Path, opened, training: TrainingLatents, config: Samp
         metrics = replace(opened.config.metrics, mask=mask, mask_fraction=config.mask_fraction, n_images=config.n_completions)
         subject = Subject(opened.network, opened.data, "test", metrics, training)
         observed = observed_pixels(mask, config.mask_fraction, opened.data.image_shape).to(subject.x.device)
-        mu = complete(opened.network, subject.x, observed, subject.refills)
+        mu = complete(opened.network, subject.x, observed, subject.way)
         seen = subject.x * observed
         rows += [("image", subject.x), (mask, seen + 0.5 * (1 - observed)), ("completion", seen + mu * (1 - observed))]
     save_picture(path, [(label, images.cpu().numpy()) for label, images in rows], *opened.data.image_shape, group=3)

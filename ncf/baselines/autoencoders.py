@@ -8,6 +8,7 @@ Layers are named as in the networks: 0 is the image, L the latents, relu between
 They keep the protocol of the loop (ncf/network/model.py): `settle` encodes and decodes, `local_updates` gives the gradient, uphill.
 """
 
+from collections.abc import Callable
 from math import log
 
 import numpy as np
@@ -19,6 +20,8 @@ from ncf.baselines.backprop import Backpropagated, noise_like
 from ncf.config.schema import AutoencoderConfig
 from ncf.network.mixture import Mixture
 from ncf.network.state import State
+
+Completion = Callable[[Tensor, Tensor], Tensor]  # images (B, J_0) and which pixels are seen (J_0,) -> mu_0 (B, J_0)
 
 
 class Autoencoder(Backpropagated):
@@ -38,7 +41,7 @@ class Autoencoder(Backpropagated):
         self.code_size = config.layers[-1]
         self.names = ["image", *(f"f{l}" for l in range(1, self.depth)), "latents"]
         own = {"plain": set(), "gaussian": {"own_prior", "posterior"}, "constant": {"own_prior", "posterior"}, "adversarial": {"own_prior"}}
-        self.abilities = frozenset({"project", "refill"} | own[config.code])
+        self.abilities = frozenset({"project", "complete"} | own[config.code])
         self.device = torch.device(device)
         self.parameters: dict[str, Tensor] = {}
         J, L = self.sizes, self.depth
@@ -88,17 +91,45 @@ class Autoencoder(Backpropagated):
     # --- the loop's protocol --------------------------------------------------------------------------------------------
 
     @property
-    def completion_steps(self) -> tuple[int, int]:
-        """Ways to complete an image, of which validation chooses: unseen pixels zero, or filled again with what came out so often."""
-        return 0, self.config.refills
+    def completions(self) -> dict[str, tuple[Completion, int]]:
+        """Ways to complete an image, of which validation chooses, each with its multiply-adds per image."""
+        decoder = sum(above * below for below, above in zip(self.sizes, self.sizes[1:]))
+        encoder = sum(tensor.numel() for name, tensor in self.parameters.items() if name[0] == "E")
+        refills, steps = self.config.refills, self.config.inference_steps
+        return {
+            "zero filling": (self.refilled, encoder + decoder),
+            f"{refills} refills": (lambda x, observed: self.refilled(x, observed, refills), (refills + 1) * (encoder + decoder)),
+            f"{steps} inference steps": (lambda x, observed: self.project(self.inferred(x, observed)), encoder + (2 * steps + 1) * decoder),
+        }
+
+    def refilled(self, x: Tensor, observed: Tensor, times: int = 0) -> Tensor:
+        """mu_0 (B, J_0) of images whose unseen pixels (observed == 0) are zero at first, then filled with mu_0 so often."""
+        mu = self.settle(x * observed).mu[0]
+        for _ in range(times):
+            mu = self.settle(torch.where(observed > 0, x, mu)).mu[0]
+        return mu
+
+    def inferred(self, x: Tensor, observed: Tensor) -> Tensor:
+        """Latents f_L (B, J_L) for the seen pixels: Adam on log p(x_seen | f_L) + log p(f_L), the prior N(0, I) where the model has it.
+
+        It starts from what the encoder makes of the image with its unseen pixels zero: the same means that a network has in settling.
+        """
+        start = self.encode(x * observed, self.parameters)[0]
+        with torch.enable_grad():
+            latents = start.detach().clone().requires_grad_()
+            adam = torch.optim.Adam([latents], lr=self.config.inference_rate, maximize=True)
+            for _ in range(self.config.inference_steps):
+                log_p = -(binary_cross_entropy_with_logits(self.drive(latents), x, reduction="none") * observed).sum()
+                if "own_prior" in self.abilities:
+                    log_p = log_p - latents.square().sum() / 2
+                (latents.grad,) = torch.autograd.grad(log_p, latents)
+                adam.step()
+        return latents.detach()
 
     @torch.no_grad()
-    def settle(self, x: Tensor, observed: Tensor | None = None, steps: int | None = 0, y: Tensor | None = None) -> State:
-        """The image decoded from its mean latents. Unseen pixels (observed == 0) start as zero and are filled with mu_0 `steps` times."""
-        filled = x if observed is None else x * observed
-        for _ in range((steps or 0) if observed is not None else 0):
-            filled = torch.where(observed > 0, x, self.project(self.encode(filled, self.parameters)[0]))
-        latents = self.encode(filled, self.parameters)[0]
+    def settle(self, x: Tensor, observed: Tensor | None = None, steps: int | None = None, y: Tensor | None = None) -> State:
+        """The image decoded from its mean latents; unseen pixels (observed == 0) are zero."""
+        latents = self.encode(x if observed is None else x * observed, self.parameters)[0]
         mu = self.project(latents)
         r = x - mu if observed is None else (x - mu) * observed
         return State([x, latents], [x, latents], [mu], [r], [r])

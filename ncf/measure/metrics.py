@@ -20,14 +20,16 @@ from ncf.network.model import Model
 from ncf.runs import memory
 
 
-def complete(network: Model, x: Tensor, observed: Tensor, steps: int | None = None) -> Tensor:
-    """Images as the model predicts them from the pixels that are seen (observed == 1), mu_0 (B, J_0); `steps` are one of its ways to do so."""
-    return network.settle(x, observed=observed, steps=steps).mu[0]
+def complete(network: Model, x: Tensor, observed: Tensor, way: str | None = None) -> Tensor:
+    """Images as the model predicts them from the pixels that are seen (observed == 1), mu_0 (B, J_0), in one of its ways or by settling."""
+    if way is not None:
+        return network.completions[way][0](x, observed)  # type: ignore[attr-defined]
+    return network.settle(x, observed=observed).mu[0]
 
 
-def masked_mse(network: Model, x: Tensor, observed: Tensor, steps: int | None = None) -> Tensor:
-    """M-MSE: squared error of mu_0 over the pixels that settling did not see (observed == 0), summed per image, (B,)."""
-    mu = complete(network, x, observed, steps)
+def masked_mse(network: Model, x: Tensor, observed: Tensor, way: str | None = None) -> Tensor:
+    """M-MSE: squared error of mu_0 over the pixels that are not seen (observed == 0), summed per image, (B,)."""
+    mu = complete(network, x, observed, way)
     return ((x - mu).square() * (1 - observed)).sum(1)
 
 
@@ -95,25 +97,25 @@ class Subject:
         return encoder_estimates(self.network, self.x, self.config.encoder_samples, stream(0, "log_p_encoder"))
 
     @cached_property
-    def refills(self) -> int | None:
+    def way(self) -> str | None:
         """Of several ways to complete an image, the one that is best on (at most 2,000) validation images; None where there is one."""
-        if "refill" not in self.network.abilities:
+        if "complete" not in self.network.abilities:
             return None
-        choices = self.network.completion_steps
-        seen = self.data.splits["validation"].x[:2000]
-        return min(choices, key=lambda steps: self.completed(seen, steps).mean().item())
+        images = self.data.splits["validation"].x[:2000]
+        return min(self.network.completions, key=lambda way: self.completed(images, way).mean().item())  # type: ignore[attr-defined]
 
-    def completed(self, x: Tensor, steps: int | None) -> Tensor:
+    def completed(self, x: Tensor, way: str | None) -> Tensor:
         """M-MSE of images x, (N,)."""
         config = self.config
         observed = observed_pixels(config.mask, config.mask_fraction, self.data.image_shape).to(x.device)
-        return torch.cat([masked_mse(self.network, part, observed, steps) for part in x.split(config.batch_size)])
+        return torch.cat([masked_mse(self.network, part, observed, way) for part in x.split(config.batch_size)])
 
 
 def completion(subject: Subject) -> dict:
     """M-MSE, with how the image was completed."""
-    figure = summarize(subject.completed(subject.x, subject.refills)) | {"mask": subject.config.mask, "mask_fraction": subject.config.mask_fraction}
-    return figure if subject.refills is None else figure | {"refills": subject.refills}
+    way = subject.way
+    figure = summarize(subject.completed(subject.x, way)) | {"mask": subject.config.mask, "mask_fraction": subject.config.mask_fraction}
+    return figure if way is None else figure | {"completed_by": way, "multiply_adds": subject.network.completions[way][1]}  # type: ignore[attr-defined]
 
 
 def class_error(subject: Subject) -> dict:
@@ -154,11 +156,14 @@ def reliability(estimate: Estimate) -> dict:
     return {"sampling_stderr": estimate.sampling_stderr, "effective_samples": estimate.effective_samples.median().item()}
 
 
+PER_IMAGE = "per_image"
+
+
 def summarize(values: Tensor) -> dict:
-    """Mean over the images, their number, and the standard error of the mean."""
+    """Mean over the images, their number, the standard error of the mean, and the values themselves."""
     values = values.double()
     spread = values.std().item() if len(values) > 1 else 0.0
-    return {"value": values.mean().item(), "n": len(values), "stderr": spread / len(values) ** 0.5}
+    return {"value": values.mean().item(), "n": len(values), "stderr": spread / len(values) ** 0.5, PER_IMAGE: values}
 
 
 # --- the registry -----------------------------------------------------------------------------------------------------
@@ -286,8 +291,16 @@ def binary(x: Tensor) -> bool:
 
 
 @torch.no_grad()
-def measure(network, data: Dataset, split: str, config: MetricsConfig, training: TrainingLatents | None = None) -> dict[str, dict]:
-    """Every metric of the config, all of which must apply: value (mean), unit, n, standard error of the mean, and its particulars."""
+def measure(
+    network, data: Dataset, split: str, config: MetricsConfig, training: TrainingLatents | None = None, per_image: dict | None = None
+) -> dict[str, dict]:
+    """Every metric of the config, all of which must apply: value (mean), unit, n, standard error of the mean, and its particulars.
+
+    The values of the single images, in the order of the split, are put into `per_image` as SPLIT_METRIC (N,).
+    """
     subject = Subject(network, data, split, config, training or TrainingLatents(network, data, config))
     figures = {name: METRICS[name].figure(subject) for name in config.names}
+    values = {f"{split}_{name}": figure.pop(PER_IMAGE).float().cpu().numpy() for name, figure in figures.items() if PER_IMAGE in figure}
+    if per_image is not None:
+        per_image |= values
     return {name: {"value": figure["value"], "unit": METRICS[name].unit, **figure} for name, figure in figures.items()}

@@ -20,7 +20,7 @@ class Model(Protocol):
     posterior    `posterior(x)`: mean and log variance of an encoder's distribution
     exact_log_p  `exact_log_p(x)`: log p(x) in closed form
     classify     `classify(x)`: log odds of the classes
-    refill       `completion_steps`: several ways to complete an image, given to `settle` as `steps`
+    complete     `completions`: several ways to complete an image, by name; the others complete by settling
     """
 
     config: Any

@@ -59,10 +59,10 @@ def completions(run: Record, network, data, x) -> Html:
     if reason := nothing_to_hide(settings.mask, data.image_shape):
         return section("Completions", note=f"Left out: {reason}.")
     observed = observed_pixels(settings.mask, settings.mask_fraction, data.image_shape).to(x.device)
-    refills = Subject(network, data, "test", settings, TrainingLatents(network, data, settings)).refills  # the way that is measured
+    way = Subject(network, data, "test", settings, TrainingLatents(network, data, settings)).way  # the way that is measured
     seen = np.repeat(grey(x)[..., None], 3, axis=2)
     seen[:, observed.cpu().numpy() == 0] = (86, 180, 233)  # a colour that no image has
-    rows = [grey(x), seen, grey(complete(network, x, observed, refills))]
+    rows = [grey(x), seen, grey(complete(network, x, observed, way))]
     where = f"the {settings.mask} {settings.mask_fraction:.0%}" if settings.mask != "random" else f"a random {settings.mask_fraction:.0%}"
     return section(
         "Completions",

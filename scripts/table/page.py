@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import mean
 
 from table.cells import Cell, collect, command_of, lines
-from table.rows import DATASETS, composed, deciders, deciding, is_set, row_title, settings
+from table.rows import DATASETS, composed, deciders, deciding, is_for, is_set, row_title, settings
 
 from ncf.measure.metrics import METRICS
 from ncf.report.charts import COLOURS
@@ -76,6 +76,8 @@ def dataset_table(dataset: str, table: dict[str, dict], full: dict[tuple, Cell])
     rows = []
     for row in table:
         cell = full.get((dataset, row))
+        if cell is None and not is_for(table[row], dataset):
+            continue
         if cell is None:
             rows.append([row_title(row), *["not run"] * len(metrics), "", "0", "", ""])
             continue

@@ -1,7 +1,7 @@
 """scripts/reproduce: the whole comparison as a resumable sweep of ncf-train runs, and docs/results.md from what they measured.
 
 A cell of the table is a run folder, OUTPUT/DATASET/ROW/seedN; one that is complete is not run again, one that was stopped goes on. The
-rows stand in scripts/table/rows.yaml, what all runs on a dataset share in configs/experiment/table_DATASET.yaml.
+rows are in scripts/table/rows.yaml, what all runs on a dataset share in configs/experiment/table_DATASET.yaml.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from table import cells as results
 from table import page as results_page
-from table.rows import DATASETS, composed, read_table, settings
+from table.rows import DATASETS, composed, is_for, read_table, settings
 
 from ncf.config.defaults import override_text
 from ncf.errors import UserError, nearest
@@ -98,6 +98,8 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
     jobs = []
     for dataset, seed in itertools.product(arguments.datasets, arguments.seeds):
         for name, row in rows.items():
+            if not is_for(row, dataset):
+                continue
             folder = arguments.output / dataset / name / f"seed{seed}"
             if results.status(folder) != "complete":
                 jobs.append(train_command(dataset, row, seed, folder, arguments))
@@ -156,6 +158,8 @@ def tune(arguments: argparse.Namespace, rows: dict[str, dict]) -> bool:
     """Every row's grid on every dataset, one seed: its keys in turn, each left at its best value on validation images before the next."""
     complete = True
     for dataset, (name, row) in itertools.product(arguments.datasets, rows.items()):
+        if not is_for(row, dataset):
+            continue
         chosen = dict(setting.split("=", 1) for setting in settings(row, dataset))
         tried: dict[str, dict[str, float]] = {}
         for key, values in row.get("grid", {}).items():

@@ -18,11 +18,11 @@ DATASETS = {
 }
 
 
-SUFFIXES = {"tuned": "tuned", "sgd": "SGD"}
+SUFFIXES = {"tuned": "tuned", "sgd": "SGD", "published": "published protocol", "wide": "1.4 million synapses"}
 
 
 def read_table() -> dict[str, dict]:
-    """Row name -> model, fixed, sets, sets_for, grid, choose_by, aim, targets, remark."""
+    """Row name -> model, fixed, sets, sets_for, only (datasets; all without it), grid, choose_by, aim, targets, remark."""
     return yaml.safe_load(Path(__file__).with_name("rows.yaml").read_text())["rows"]
 
 
@@ -35,6 +35,10 @@ def row_title(name: str) -> str:
 def settings(row: dict, dataset: str) -> list[str]:
     """What a row sets on a dataset."""
     return [*row.get("fixed", []), *row.get("sets", []), *row.get("sets_for", {}).get(dataset, [])]
+
+
+def is_for(row: dict, dataset: str) -> bool:
+    return dataset in row.get("only", [dataset])
 
 
 def composed(dataset: str, model: str | None, overrides: list[str]) -> TrainConfig:

@@ -1,6 +1,7 @@
 """Figures of merit against sums written out, and the registry: what is measured, on what, how often, and what is left out."""
 
 import json
+from dataclasses import replace
 from math import log
 
 import numpy as np
@@ -113,7 +114,9 @@ def test_what_does_not_apply_is_left_out_with_its_reason():
 
 
 def test_summaries_are_means_with_their_standard_error():
-    assert summarize(torch.tensor([1.0, 2, 3, 6])) == {"value": 3.0, "n": 4, "stderr": pytest.approx(np.std([1, 2, 3, 6], ddof=1) / 2)}
+    summary = summarize(torch.tensor([1.0, 2, 3, 6]))
+    assert summary.pop("per_image").tolist() == [1, 2, 3, 6]
+    assert summary == {"value": 3.0, "n": 4, "stderr": pytest.approx(np.std([1, 2, 3, 6], ddof=1) / 2)}
     assert summarize(torch.tensor([5.0]))["stderr"] == 0
 
 
@@ -121,3 +124,18 @@ def test_summaries_are_means_with_their_standard_error():
 def test_a_mask_that_hides_nothing_or_everything_is_refused(kind, fraction):
     with pytest.raises(UserError, match="hide some, not all"):
         observed_pixels(kind, fraction, (8, 8))
+
+
+def test_the_values_of_single_images_are_those_behind_the_means():
+    net, data = network(), dataset()
+    per_image = {}
+    names = [name for name in METRICS if name not in left_out(net, data, list(METRICS))]
+    figures = measure(net, data, "test", replace(CONFIG, names=names), per_image=per_image)
+    assert set(per_image) == {f"test_{name}" for name in figures}
+    for name, figure in figures.items():
+        values = per_image[f"test_{name}"]
+        assert len(values) == figure["n"] and values.mean(dtype=float) == pytest.approx(figure["value"], rel=1e-5)
+        assert "per_image" not in figure
+    config = MetricsConfig(names=["bce"], batch_size=1)
+    alone = [measure(net, data, "test", replace(config, n_images=n), per_image=(kept := {})) and kept["test_bce"] for n in (3, 5)]
+    assert (alone[1][:3] == alone[0]).all()  # in the order of the split
