@@ -37,7 +37,16 @@ class Cell:
         values = self.values(metric)
         if len(values) > 1:
             return stdev(values)
-        return next(run["figures"][metric]["stderr"] for run in self.runs.values() if metric in run["figures"])
+        return self.image_error(metric)
+
+    @property
+    def inferred(self) -> bool:
+        """Whether completion had all three ways to choose from; runs of before latent inference had two."""
+        return all("completed_by" in run["figures"].get("m_mse", {}) for run in self.runs.values())
+
+    def image_error(self, metric: str) -> float:
+        """The standard error over the images, of the first seed."""
+        return next(run["figures"][metric]["stderr"] for _, run in sorted(self.runs.items()) if metric in run["figures"])
 
 
 def read_json(path: Path) -> dict:

@@ -8,12 +8,14 @@ import shlex
 from collections import Counter
 from contextlib import suppress
 from itertools import product
-from math import sqrt
 from pathlib import Path
 from statistics import mean
 
+from table import replication
 from table.cells import Cell, collect, command_of, lines
 from table.rows import DATASETS, composed, deciders, deciding, is_for, is_set, row_title, settings
+from table.text import MARKS, markdown, shown
+from table.verdicts import compare
 
 from ncf.measure.metrics import METRICS
 from ncf.report.charts import COLOURS
@@ -48,7 +50,9 @@ def write(output: Path, page: Path, table: dict[str, dict]) -> None:
     page.parent.mkdir(parents=True, exist_ok=True)
     files.write_whole(page, ("\n\n".join(parts) + "\n").encode())
     files.write_whole(rows, "".join(json.dumps(line) + "\n" for line in lines(cells)).encode())
-    print(f"written: {page}, {rows}")
+    beside = page.with_name("replication.md")
+    files.write_whole(beside, replication.page(full).encode())
+    print(f"written: {page}, {beside}, {rows}")
 
 
 def heading(cells: list[Cell]) -> str:
@@ -85,7 +89,10 @@ def dataset_table(dataset: str, table: dict[str, dict], full: dict[tuple, Cell])
         epochs = mean(run["best_epoch"] for run in cell.runs.values())
         minutes = mean(run["seconds"] for run in cell.runs.values()) / 60
         rows.append([row_title(row), *(shown(cell, name) for name in metrics), budget, str(len(cell.runs)), f"{epochs:.0f}", f"{minutes:.1f}"])
-    note = "`epochs`: of the best checkpoint; `minutes`: of training, per seed, whatever else the machine did meanwhile; –: does not apply to the method, or is not measured."
+    note = (
+        "`epochs`: of the best checkpoint; `minutes`: of training, per seed, whatever else the machine did meanwhile; –: does not apply to the method, or is not measured. "
+        + MARKS
+    )
     folders = {run["folder"] for cell in present for run in cell.runs.values()} - {None}
     if folders:
         note += f" Images from the folder {', '.join(sorted(folders))} in place of the published set."
@@ -120,38 +127,32 @@ def words(command: str | None) -> frozenset[str]:
     return frozenset(word for word in shlex.split(command or "") if not word.startswith(("seed=", "dataset.folder=")))  # the folder is told anyway
 
 
-def shown(cell: Cell, metric: str) -> str:
-    values = cell.values(metric)
-    if not values:
-        return "–"
-    return f"{mean(values):.2f} ± {cell.spread(metric):.2f}" + ("¹" if len(values) == 1 else "")
-
-
-def markdown(head: list[str], rows: list[list[str]]) -> str:
-    every = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(row) + " |" for row in every)
-
-
 def claims(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
-    """Each network against each variational autoencoder, figure by figure: ahead beyond the spread, level within it, or behind beyond it."""
+    """Each network against each variational autoencoder, figure by figure: ahead or behind where a test at 5 % says so, else level."""
     networks, rivals = ([name for name, row in table.items() if row["model"].startswith(kind)] for kind in ("gncn", "gvae"))
     counts, details = [], []
     for name, rival in product(networks, rivals):
         pairs = {dataset: (full[dataset, name], full[dataset, rival]) for dataset in DATASETS if (dataset, name) in full and (dataset, rival) in full}
-        found = {dataset: {metric: verdict(*pair, metric) for metric in CLAIMED if measured(metric, *pair)} for dataset, pair in pairs.items()}
+        found = {dataset: {metric: compare(*pair, metric) for metric in CLAIMED if measured(metric, *pair)} for dataset, pair in pairs.items()}
         if found:
-            told = Counter(word for verdicts in found.values() for word, _ in verdicts.values())
+            told = Counter(verdict.word for verdicts in found.values() for verdict in verdicts.values())
             counts.append([row_title(name), row_title(rival), *(str(told[word]) for word in ("ahead", "level", "behind"))])
         if name in CLAIMANTS:
             details += [
-                [DATASETS[dataset], row_title(name), row_title(rival), *(" ".join(verdicts.get(metric, "–")) for metric in CLAIMED)]
+                [
+                    DATASETS[dataset],
+                    row_title(name),
+                    row_title(rival),
+                    *(f"{verdicts[metric].word} {verdicts[metric]}" if metric in verdicts else "–" for metric in CLAIMED),
+                ]
                 for dataset, verdicts in found.items()
             ]
     if not counts:
         return "Not run yet."
     lead = (
         "The claim is that the network is competitive with the variational autoencoder or better: reproduced where it is ahead or level, opposite where it is\n"
-        "behind. Ahead and behind mean beyond the joint spread of the two rows; a difference is positive where the network is better. What chose the\n"
+        "behind. Ahead and behind are significant at 5 % by Welch's test over seeds or, where a row has one seed (marked ¹), by the errors over images, which\n"
+        "says nothing about other seeds; ± is the standard error of the difference, which is positive where the network is better. What chose the\n"
         f"autoencoders: {'; '.join(f'{row_title(rival)}: {deciding(table[rival])}' for rival in rivals)}. How often, over the datasets and the figures below:"
     )
     spelt = "One by one, for the network of the claim, at the released settling and tuned, and for the tuned network that reconstructs best:"
@@ -169,13 +170,6 @@ def claims(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
 
 def measured(metric: str, *cells: Cell | None) -> bool:
     return all(cell and cell.values(metric) for cell in cells)
-
-
-def verdict(one: Cell, other: Cell, metric: str) -> tuple[str, str]:
-    lead = mean(one.values(metric)) - mean(other.values(metric))
-    lead = lead if METRICS[metric].higher else -lead
-    spread = sqrt(one.spread(metric) ** 2 + other.spread(metric) ** 2)
-    return "ahead" if lead > spread else "behind" if lead < -spread else "level", f"{lead:+.2f} ± {spread:.2f}"
 
 
 def targets(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
@@ -215,7 +209,7 @@ def curve(cells: list[Cell], picture: Path) -> str:
                     [
                         "",
                         f"{row_title(name)} ahead by",
-                        *(verdict(one, other, metric)[1] if measured(metric, one, other) else "–" for one, other in pairs),
+                        *(str(compare(one, other, metric)) if measured(metric, one, other) else "–" for one, other in pairs),
                     ]
                 )
         if rows:

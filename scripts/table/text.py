@@ -1,0 +1,21 @@
+"""How the pages of the comparison are written."""
+
+from statistics import mean
+
+from table.cells import Cell
+
+AUTOENCODERS = ("rae", "gvae", "gvae_cv", "gan_ae")
+MARKS = "¹: a single seed. ²: measured before ncf completed images by inferring an autoencoder's latents; zero filling or refilling, whichever was better on validation images."
+
+
+def shown(cell: Cell, metric: str) -> str:
+    values = cell.values(metric)
+    if not values:
+        return "–"
+    older = metric == "m_mse" and cell.row.startswith(AUTOENCODERS) and not cell.inferred
+    return f"{mean(values):.2f} ± {cell.spread(metric):.2f}" + ("¹" if len(values) == 1 else "") + ("²" if older else "")
+
+
+def markdown(head: list[str], rows: list[list[str]]) -> str:
+    every = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in every)
