@@ -72,6 +72,20 @@ class TrainingLatents:
         return Mixture(**self.kept("prior", asdict(wanted), fit))
 
     @cached_property
+    def drawn(self) -> Tensor:
+        """As many samples mu_0 as there are training images, (N, J_0)."""
+        from ncf.measure.likeness import draw
+
+        return draw(self, len(self.images))
+
+    @cached_property
+    def bins(self):
+        """The k-means bins of the training images."""
+        from ncf.measure.likeness import Bins
+
+        return Bins(self.images)
+
+    @cached_property
     def classifier(self):
         """Multinomial logistic regression from f_L to the class (scikit-learn's, L2 penalty 1), fitted to all training images."""
         from sklearn.linear_model import LogisticRegression

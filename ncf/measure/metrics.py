@@ -15,8 +15,10 @@ from ncf.errors import UserError, nearest
 from ncf.measure.annealing import anneal
 from ncf.measure.density import BLOCKS, Estimate, encoder_estimates, monte_carlo
 from ncf.measure.latents import TrainingLatents, require_room
+from ncf.measure.likeness import different_bins, gaussian_distance
 from ncf.network.likelihoods import LIKELIHOODS
 from ncf.network.model import Model
+from ncf.network.state import State
 from ncf.runs import memory
 
 
@@ -82,13 +84,13 @@ class Subject:
             self.x = training.images[: len(part)]
 
     @cached_property
-    def settled(self) -> tuple[Tensor, Tensor, Tensor]:
-        """BCE (N,), ToD (N,) and the top activities f_L (N, J_L)."""
+    def settled(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """BCE (N,), ToD (N,), the top activities f_L (N, J_L) and the share of active units in every hidden population (N, L)."""
         parts = []
         for start in range(0, len(self.x), self.config.batch_size):
             rows = slice(start, start + self.config.batch_size)
             state = self.network.settle(self.x[rows])
-            parts.append((*self.network.losses(state, None if self.y is None else self.y[rows]), state.code))
+            parts.append((*self.network.losses(state, None if self.y is None else self.y[rows]), state.code, active_units(state)))
         return tuple(torch.cat(part) for part in zip(*parts))
 
     @cached_property
@@ -109,6 +111,23 @@ class Subject:
         config = self.config
         observed = observed_pixels(config.mask, config.mask_fraction, self.data.image_shape).to(x.device)
         return torch.cat([masked_mse(self.network, part, observed, way) for part in x.split(config.batch_size)])
+
+
+def active_units(state: State) -> Tensor:
+    """The share of units with an activity above 1e-6 in every population that moves, (B, L)."""
+    shares = [(state.f[i] > 1e-6).double().mean(1) for i in state.free]
+    return torch.stack(shares, 1) if shares else state.f[0].new_zeros(len(state.f[0]), 0)
+
+
+def activity(subject: Subject) -> dict:
+    """The share of active units, the mean over populations, with that of each."""
+    shares = 100 * subject.settled[3]
+    return summarize(shares.mean(1)) | {"populations": shares.mean(0).tolist()}
+
+
+def likeness(subject: Subject, measure: Callable[[Tensor], dict]) -> dict:
+    """A measure of as many samples as there are training images, and of the split's images: held-out ones show what can be had at best."""
+    return measure(subject.training.drawn) | {"held_out": measure(subject.x)["value"]}
 
 
 def completion(subject: Subject) -> dict:
@@ -190,6 +209,11 @@ MEANINGS = {
     "log_p_own": "Log likelihood by Monte Carlo from the prior that the model was trained with.",
     "elbo": "Evidence lower bound of a variational autoencoder: a lower bound on log p(x).",
     "log_p_encoder": "Log likelihood by importance sampling from the encoder.",
+    "active": "The share of hidden units with an activity above 1e-6 on an image, the mean over layers. Lower is sparser.",
+    "ndb": "Number of statistically different bins, as a share: of 100 k-means bins of the training images, how many hold another share of the samples. "
+    "Lower is better; held-out images show what can be had.",
+    "gaussian_kl": "Divergence of the Gaussian fitted to the samples from that of the training images' pixels (0.01 added to every variance). Lower is "
+    "better; held-out images show what can be had.",
     "log_p_annealed": "Log likelihood by annealed importance sampling from the fitted mixture to the posterior, on the first images of the split.",
     "log_p_annealed_own": "The same from the prior that the model was trained with.",
 }
@@ -226,7 +250,19 @@ METRICS = {
         higher=True,
     ),
 }
+METRICS |= {
+    "active": Metric("active units", "%", activity, MEANINGS["active"], "settle"),
+    "ndb": Metric("NDB", "%", lambda subject: likeness(subject, lambda x: different_bins(x, subject.training.bins)), MEANINGS["ndb"], "project"),
+    "gaussian_kl": Metric(
+        "Gaussian KL",
+        "nats",
+        lambda subject: likeness(subject, lambda x: gaussian_distance(subject.training.images, x)),
+        MEANINGS["gaussian_kl"],
+        "project",
+    ),
+}
 LACKS = {
+    "settle": "the model does not settle",
     "project": "the model has no decoder",
     "own_prior": "the model has no prior of its own over the top activities",
     "posterior": "the model has no encoder that gives a distribution",
@@ -274,7 +310,8 @@ def left_out(network, data: Dataset, names: list[str], mask: str = "right") -> d
         reasons.setdefault("class_err", "the training images are all of one class")
     densities = [name for name in names if name.startswith("log_p") or name == "elbo"]
     if len(data.splits["train"]) < 2 and "exact_log_p" not in network.abilities:
-        reasons |= {name: "no mixture can be fitted to a single training image" for name in {"log_p", "log_p_annealed"} & set(names) - set(reasons)}
+        fitted = {"log_p", "log_p_annealed", "ndb", "gaussian_kl"}
+        reasons |= {name: "no mixture can be fitted to a single training image" for name in fitted & set(names) - set(reasons)}
     if "exact_log_p" in network.abilities:
         reasons |= {name: "log p(x) of the model is exact" for name in densities if name != "log_p" and name not in reasons}
     if (

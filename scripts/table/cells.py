@@ -16,6 +16,7 @@ from ncf.config.checks import build
 from ncf.config.defaults import command
 from ncf.config.schema import TrainConfig, science
 
+LATER = ("density", "samples")  # groups of metrics that are measured once a run is complete, each into a file of its own
 SHARED = ("epochs_trained", "best_epoch", "seconds", "command", "folder", "settle", "versions", "hardware")  # by all figures of a run
 
 
@@ -66,13 +67,13 @@ def figures(folder: Path, split: str) -> dict[str, float]:
 
 
 def read_run(folder: Path) -> dict | None:
-    """What a complete run left: test figures (those of density.json with them), config, command, time, versions, hardware."""
+    """What a complete run left: test figures (those measured later with them), config, command, time, versions, hardware."""
     summary = read_json(folder / "summary.json")
     if summary.get("status") != "complete":
         return None
     config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
-    density = read_json(folder / "density.json").get("metrics", {}).get("test", {})
-    new = {name: value for name, value in density.items() if name not in summary["metrics"]["test"]}
+    later = [read_json(folder / f"{group}.json").get("metrics", {}).get("test", {}) for group in LATER]
+    new = {name: value for more in later for name, value in more.items() if name not in summary["metrics"]["test"]}
     kept = {name: summary[name] for name in ("seed", "epochs_trained", "best_epoch", "seconds", "versions", "hardware")}
     made = {"command": command_of(build(config, TrainConfig)), "folder": config["dataset"]["folder"], "settle": summary.get("settle")}
     return {"figures": summary["metrics"]["test"] | new, **made, **kept}

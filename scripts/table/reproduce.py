@@ -53,6 +53,7 @@ def read_arguments() -> argparse.Namespace:
         help="further overrides for every run, or DATASET:KEY=VALUE, e.g. kmnist:dataset.folder=kmnist_6k",
     )
     parser.add_argument("--annealed", action="store_true", help="also annealed importance sampling, for the first seed of every row")
+    parser.add_argument("--samples", action="store_true", help="also how like the training images the samples are, and how sparse the codes")
     parser.add_argument("--curve", action="store_true", help="also the learning curve over the number of training images, for the first seed")
     parser.add_argument("--tune", action="store_true", help="run the grids of the rows (first seed) instead, and print what validation chooses")
     parser.add_argument("--report-only", action="store_true", help="run nothing; write the page from what is there")
@@ -104,7 +105,9 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
             if results.status(folder) != "complete":
                 jobs.append(train_command(dataset, row, seed, folder, arguments))
             if arguments.annealed and seed == arguments.seeds[0] and not (folder / "density.json").exists():
-                jobs.append(eval_command(dataset, folder, arguments))
+                jobs.append(eval_command(dataset, folder, "density", arguments))
+            if arguments.samples and "classifier" not in name and not (folder / "samples.json").exists():
+                jobs.append(eval_command(dataset, folder, "samples", arguments))
     if arguments.curve:
         for dataset, size, name in itertools.product(arguments.datasets, CURVE_SIZES, CURVE_ROWS):
             folder = arguments.output / dataset / name / f"seed{arguments.seeds[0]}-n{size}"
@@ -135,9 +138,9 @@ def train_command(dataset: str, row: dict, seed: int, folder: Path, arguments: a
     ]
 
 
-def eval_command(dataset: str, folder: Path, arguments: argparse.Namespace) -> list[str]:
+def eval_command(dataset: str, folder: Path, metrics: str, arguments: argparse.Namespace) -> list[str]:
     kept = [s for s in given(dataset, arguments) if s.split("=")[0] in ("threads", "device", "data_dir") or s.startswith("metrics.")]
-    return ["ncf-eval", f"checkpoint={folder}", "metrics=density", "metrics.cache=false", "split=test", *kept, f"output={folder / 'density.json'}"]
+    return ["ncf-eval", f"checkpoint={folder}", f"metrics={metrics}", "metrics.cache=false", "split=test", *kept, f"output={folder / metrics}.json"]
 
 
 def given(dataset: str, arguments: argparse.Namespace) -> list[str]:

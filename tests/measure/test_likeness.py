@@ -1,0 +1,71 @@
+"""Samples against training images: closed forms, a test written out, and distributions that are the same or not."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from small import dataset, network
+
+from ncf.config.schema import MetricsConfig
+from ncf.measure.latents import TrainingLatents
+from ncf.measure.likeness import Bins, different_bins, draw, gaussian_distance, gaussian_kl
+from ncf.measure.metrics import measure
+
+RNG = np.random.default_rng(0)
+
+
+def gaussian(n: int, mean: float = 0.0, spread: float = 1.0, pixels: int = 3) -> torch.Tensor:
+    return torch.from_numpy(mean + spread * RNG.standard_normal((n, pixels)))
+
+
+def test_the_divergence_of_two_gaussians_is_its_closed_form():
+    """Independent pixels: sum of ln(s/r) + (r^2 + d^2) / (2 s^2) - 1/2."""
+    r, s, d = 1.0, 2.0, 0.5
+    expected = 3 * (np.log(s / r) + (r**2 + d**2) / (2 * s**2) - 0.5)
+    assert gaussian_kl(gaussian(200_000), gaussian(200_000, d, s), ridge=0) == pytest.approx(expected, rel=0.02)
+    x = gaussian(1000)
+    assert gaussian_kl(x, x, ridge=0.01) == pytest.approx(0, abs=1e-9)
+    turned = x @ torch.linalg.qr(torch.from_numpy(RNG.standard_normal((3, 3))))[0]
+    other = gaussian(500, 1.0)
+    assert gaussian_kl(turned, other @ torch.eye(3, dtype=torch.float64)) != pytest.approx(gaussian_kl(x, other))
+
+
+def test_the_divergence_is_that_of_the_data_from_the_samples_and_knows_dead_pixels():
+    wide, narrow = gaussian(50_000, 0, 2.0), gaussian(50_000)
+    one, other = gaussian_kl(wide, narrow, 0), gaussian_kl(narrow, wide, 0)
+    assert one == pytest.approx(3 * (np.log(0.5) + 2 - 0.5), rel=0.05) and other == pytest.approx(3 * (np.log(2) + 1 / 8 - 0.5), rel=0.05)
+    dead = torch.zeros(100, 4)
+    assert gaussian_kl(dead, dead + 0.1) == pytest.approx(0.5 * 4 * 0.1**2 / 0.01, rel=1e-5)
+    error = gaussian_distance(narrow, gaussian(5000))
+    assert 0 < error["stderr"] < 0.01 and error["n"] == 5000
+
+
+def test_bins_differ_by_the_two_proportion_test():
+    bins = Bins(gaussian(3000), bins=4)
+    counts = np.array([300, 200, 100, 400])
+    for i, different in enumerate(bins.different(counts)):
+        a, b = round(bins.share[i] * 3000), counts[i]
+        pooled = (a + b) / 4000
+        z = (a / 3000 - b / 1000) / np.sqrt(pooled * (1 - pooled) * (1 / 3000 + 1 / 1000))
+        assert different == (2 * stats.norm.sf(abs(z)) < 0.05)
+    assert bins.counts(bins.centres).tolist() == [1, 1, 1, 1]
+
+
+def test_images_of_the_same_kind_differ_in_few_bins_and_a_single_image_in_all():
+    bins = Bins(gaussian(10_000, pixels=6))
+    same, one = different_bins(gaussian(10_000, pixels=6), bins), different_bins(gaussian(1, pixels=6).repeat(10_000, 1), bins)
+    assert same["value"] < 25 and one["value"] == 100 and same["stderr"] > 0 == one["stderr"]
+    assert len(bins.share) == 100 and len(Bins(gaussian(35)).share) == 3
+
+
+def test_as_many_samples_as_training_images_are_held_against_them_and_held_out_images_too():
+    net, data = network(), dataset()
+    training = TrainingLatents(net, data, MetricsConfig())
+    figures = measure(net, data, "test", MetricsConfig(names=["ndb", "gaussian_kl", "active"]), training)
+    n = len(data.splits["train"].x)
+    assert figures["ndb"]["n"] == figures["gaussian_kl"]["n"] == n == len(draw(training, n))
+    assert figures["gaussian_kl"]["value"] == pytest.approx(gaussian_kl(training.images, draw(training, n)))
+    assert figures["gaussian_kl"]["held_out"] == pytest.approx(gaussian_kl(training.images, data.splits["test"].x))
+    state = net.settle(data.splits["test"].x)
+    shares = [100 * (state.f[i] > 1e-6).float().mean().item() for i in state.free]
+    assert figures["active"]["populations"] == pytest.approx(shares) and figures["active"]["value"] == pytest.approx(np.mean(shares))
