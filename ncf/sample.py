@@ -42,9 +42,7 @@ def sample(config: SampleConfig, given: set[str] = frozenset()) -> dict:
     memory.require(4 * 2 * config.n * pixels, f"n={config.n}: samples of {pixels} pixels", "lower n")
     config.masks = usable_masks(config, data.image_shape)
     training = TrainingLatents(network, data, opened.config.metrics, path)
-    prior, kind = choose_prior(network, training, config.prior)
-    f_top = prior.sample(config.n, stream(config.seed, "samples"))
-    images = network.project(f_top)
+    f_top, images, asked, kind = draw(network, training, config)
     distances, neighbours = nearest(images, training.images, NEIGHBOURS)
     folder = Path(config.output) if config.output else path.with_name(f"{path.stem}-samples")
     result = {"checkpoint": str(path), "model": opened.config.model.name, "dataset": data.name, "n": config.n, "seed": config.seed, "prior": kind}
@@ -59,11 +57,16 @@ def sample(config: SampleConfig, given: set[str] = frozenset()) -> dict:
     if data.splits["train"].y is not None:
         found = vote(data.splits["train"].y[neighbours])
         result["classes"] = class_histogram(found, data, training.images)
+        if asked is not None:
+            result["condition"] = {"asked": config.condition, "read_as_asked_percent": 100 * (found == asked).double().mean().item()}
         arrays["class"] = found if data.labels is None else torch.tensor(data.labels)[found.cpu()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_arrays(folder / "samples.npz", arrays, data.image_shape)
-        draw_samples(folder / "samples.png", images[:SHOWN], arrays["nearest"][:SHOWN], data.image_shape)
+        if config.condition == "label:all":
+            draw_classes(folder / "samples.png", images, asked, data)
+        else:
+            draw_samples(folder / "samples.png", images[:SHOWN], arrays["nearest"][:SHOWN], data.image_shape)
         if config.masks:
             draw_completions(folder / "completions.png", opened, training, config)
         if "fields" in network.abilities:  # (an autoencoder's first weights are no generative synapses)
@@ -74,6 +77,37 @@ def sample(config: SampleConfig, given: set[str] = frozenset()) -> dict:
     write_json(folder / "samples.json", result)
     speak(describe(result, folder))
     return result
+
+
+def draw(network, training: TrainingLatents, config: SampleConfig) -> tuple[Tensor, Tensor, Tensor | None, str]:
+    """Activities of the top (n, J_top), their images (n, J_0), the class that each was asked for (n,), and the prior's name.
+
+    Of a class: activities from the mixture of that class's training images, and where a label drives the circuit, that label with them.
+    """
+    rng = stream(config.seed, "samples")
+    if config.condition is None:
+        prior, kind = choose_prior(network, training, config.prior)
+        f_top = prior.sample(config.n, rng)
+        return f_top, network.project(f_top), None, kind
+    classes = asked_classes(config, training.data)
+    each = -(-config.n // len(classes))
+    asked = torch.tensor(classes, device=training.images.device).repeat_interleave(each)[: config.n]
+    f_top = torch.cat([training.prior_of(label).sample(int((asked == label).sum()), rng) for label in classes if (asked == label).any()])
+    one_hot = torch.nn.functional.one_hot(asked, training.data.n_classes).to(f_top)
+    images = network.project(f_top, {"label": one_hot}) if "label" in network.abilities else network.project(f_top)
+    return f_top, images, asked, "fitted, by class"
+
+
+def asked_classes(config: SampleConfig, data) -> list[int]:
+    """The classes of condition=label:3 or label:all, numbered from 0."""
+    what, _, which = config.condition.partition(":")  # type: ignore[union-attr]
+    if data.splits["train"].y is None:
+        raise UserError(f"condition={config.condition}: {data.name} has no classes; leave it out")
+    names = [str(name) for name in (range(data.n_classes) if data.labels is None else data.labels)]
+    if what != "label" or not (which == "all" or which in names):
+        known = ", ".join(names) if len(names) <= 20 else f"{names[0]} to {names[-1]}"
+        raise UserError(f"condition={config.condition}: expected label:all or label:CLASS, of {known}")
+    return list(range(len(names))) if which == "all" else [names.index(which)]
 
 
 def usable_masks(config: SampleConfig, shape: tuple[int, int]) -> list[str]:
@@ -158,6 +192,13 @@ def draw_samples(path: Path, images: Tensor, near: Tensor, shape: tuple[int, int
     save_picture(path, rows, *shape, group=2)
 
 
+def draw_classes(path: Path, images: Tensor, asked: Tensor, data) -> None:
+    """A row of samples for each class that was asked for."""
+    names = range(data.n_classes) if data.labels is None else data.labels
+    rows = [(str(name), images[asked == label][:20].cpu().numpy()) for label, name in enumerate(names) if (asked == label).any()]
+    save_picture(path, rows, *data.image_shape)
+
+
 def draw_completions(path: Path, opened, training: TrainingLatents, config: SampleConfig) -> None:
     """For every mask: test images, what is seen of them (the rest grey), and their completion (seen pixels as they are)."""
     rows = []
@@ -174,6 +215,11 @@ def draw_completions(path: Path, opened, training: TrainingLatents, config: Samp
 def describe(result: dict, folder: Path) -> str:
     lines = [f"{result['n']} samples of {result['model']} ({result['prior']} prior), nearest training images of {result['dataset']} "]
     lines[0] += f"at a mean distance of {result['nearest_training_image']['mean_distance']:.2f}"
+    if "condition" in result:
+        wrong = result["classes"]["its_test_error_percent"]
+        told = f"; it reads {wrong:.1f}% of test images wrong" if wrong is not None else ""
+        share = result["condition"]["read_as_asked_percent"]
+        lines.append(f"{share:.1f}% of them are read as the class that was asked for, by the {result['classes']['told_by']}{told}")
     if "classes" in result:
         classes = result["classes"]
         apart = 100 * classes["total_variation"]

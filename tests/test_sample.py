@@ -8,6 +8,7 @@ import torch
 from installed import TINY, command, require_one_line, warm
 from small import dataset
 
+import ncf
 from ncf.sample import class_histogram, nearest, vote
 
 
@@ -71,9 +72,39 @@ def test_a_checkpoint_is_sampled_and_completed(run, tmp_path):
         assert np.array_equal(same["samples"], arrays["samples"]) and not np.array_equal(different["latents"], arrays["latents"])
 
 
+def test_samples_of_a_class_are_asked_for_and_read(run, tmp_path):
+    one = warm("ncf-sample", f"checkpoint={run}", "condition=label:3", "n=30", "masks=[]", "threads=1", f"output={tmp_path / 'three'}", cwd=tmp_path)
+    every = warm(
+        "ncf-sample", f"checkpoint={run}", "condition=label:all", "n=50", "masks=[]", "threads=1", f"output={tmp_path / 'all'}", cwd=tmp_path
+    )
+    assert one.returncode == every.returncode == 0, one.stderr + every.stderr
+    read = [json.loads((tmp_path / name / "samples.json").read_text()) for name in ("three", "all")]
+    for result, asked, n in zip(read, (np.full(30, 3), np.repeat(np.arange(10), 5)), (30, 50)):
+        with np.load(tmp_path / ("three" if n == 30 else "all") / "samples.npz") as file:
+            share = 100 * (file["class"] == asked).mean()
+        assert result["condition"]["read_as_asked_percent"] == pytest.approx(share) and result["n"] == n
+    assert "are read as the class that was asked for" in one.stdout
+
+
+def test_a_label_on_top_drives_the_samples_of_its_class(tmp_path):
+    small = "model=gncn_pdh_label dataset.n_train=300 epochs=2 threads=1 metrics=basic name=c model.settle.steps=10".split()
+    sizes = [f"model.populations.z{i}.size=36" for i in (1, 2, 3)]
+    assert warm("ncf-train", *small, *sizes, cwd=tmp_path).returncode == 0
+    done = warm("ncf-sample", "checkpoint=outputs/runs/c", "condition=label:all", "n=20", "masks=[]", "threads=1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    network = ncf.load(tmp_path / "outputs/runs/c").model
+    with np.load(tmp_path / "outputs/runs/c/checkpoints/best-samples/samples.npz") as file:
+        codes, images = torch.from_numpy(file["latents"]), file["samples"].reshape(20, -1)
+    labels = torch.eye(10).repeat_interleave(2, 0)
+    np.testing.assert_allclose(images, network.project(codes, {"label": labels}).numpy(), atol=1e-5)
+    assert np.abs(images - network.project(codes).numpy()).max() > 1e-3
+
+
 @pytest.mark.parametrize(
     "overrides, words",
     [
+        (["condition=label:10"], ["condition=label:10", "label:all", "0, 1, 2"]),
+        (["condition=3"], ["condition=3", "label:all"]),
         (["masks=[middle]"], ["masks", "'middle'", "left"]),
         (["prior=own"], ["no prior of its own", "prior=fitted"]),
         (["n=0"], ["n=0", "at least 1"]),

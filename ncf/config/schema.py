@@ -334,6 +334,7 @@ class SampleConfig:
         "own (the one the model was trained with), fitted (to settled training images), auto: own if there is one",
         choices=("auto", "own", "fitted"),
     )
+    condition: str | None = key(None, "label:3 (samples of one class), label:all (a row of samples per class); null: of no class in particular")
     masks: list[str] = key(["left", "right", "top", "bottom", "random"], "unseen parts, one set of completions each")
     mask_fraction: float = key(0.5, "share of unseen pixels", above=0, most=0.99)
     n_completions: int = key(12, "test images to complete", least=1)

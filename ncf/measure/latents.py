@@ -78,6 +78,17 @@ class TrainingLatents:
 
         return draw(self, len(self.images))
 
+    def prior_of(self, label: int) -> Mixture:
+        """The mixture fitted to the activities f_L that settling on the training images of one class leaves, their label seen."""
+        split, config = self.data.splits["train"], self.config
+        rows = (split.y == label).nonzero()[:, 0][: config.mixture.latents]
+        if len(rows) < 2:
+            raise UserError(f"class {label} has {len(rows)} training images; no mixture can be fitted to them")
+        parts = rows.split(config.batch_size)
+        codes = torch.cat([self.network.settle(self.images[part], y=split.y[part]).code for part in parts])
+        with quiet_fit():
+            return fit_mixture(codes, config.mixture.components, config.mixture.floor, seed=0)
+
     @cached_property
     def bins(self):
         """The k-means bins of the training images."""

@@ -84,13 +84,21 @@ class Subject:
             self.x = training.images[: len(part)]
 
     @cached_property
-    def settled(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """BCE (N,), ToD (N,), the top activities f_L (N, J_L) and the share of active units in every hidden population (N, L)."""
+    def settled(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """BCE (N,), ToD (N,), the top activities f_L (N, J_L), the share of active units in every hidden population (N, L) and the class
+        that a network with labels tells (N,), all with the labels unseen."""
         parts = []
         for start in range(0, len(self.x), self.config.batch_size):
             rows = slice(start, start + self.config.batch_size)
             state = self.network.settle(self.x[rows])
-            parts.append((*self.network.losses(state, None if self.y is None else self.y[rows]), state.code, active_units(state)))
+            parts.append(
+                (
+                    *self.network.losses(state, None if self.y is None else self.y[rows]),
+                    state.code,
+                    active_units(state),
+                    told_classes(self.network, state),
+                )
+            )
         return tuple(torch.cat(part) for part in zip(*parts))
 
     @cached_property
@@ -117,6 +125,11 @@ def active_units(state: State) -> Tensor:
     """The share of units with an activity above 1e-6 in every population that moves, (B, L)."""
     shares = [(state.f[i] > 1e-6).double().mean(1) for i in state.free]
     return torch.stack(shares, 1) if shares else state.f[0].new_zeros(len(state.f[0]), 0)
+
+
+def told_classes(network: Model, state: State) -> Tensor:
+    """The class that the network tells, (B,); nothing (B, 0) where it has no labels."""
+    return network.told(state).argmax(1) if "label" in network.abilities else state.f[0].new_zeros(len(state.f[0]), 0)  # type: ignore[attr-defined]
 
 
 def activity(subject: Subject) -> dict:
@@ -209,6 +222,7 @@ MEANINGS = {
     "log_p_own": "Log likelihood by Monte Carlo from the prior that the model was trained with.",
     "elbo": "Evidence lower bound of a variational autoencoder: a lower bound on log p(x).",
     "log_p_encoder": "Log likelihood by importance sampling from the encoder.",
+    "label_err": "Label error: the network settles on the image alone; the share of images whose unseen label it tells wrong.",
     "active": "The share of hidden units with an activity above 1e-6 on an image, the mean over layers. Lower is sparser.",
     "ndb": "Number of statistically different bins, as a share: of 100 k-means bins of the training images, how many hold another share of the samples. "
     "Lower is better; held-out images show what can be had.",
@@ -251,6 +265,7 @@ METRICS = {
     ),
 }
 METRICS |= {
+    "label_err": Metric("label error", "%", lambda subject: summarize(100.0 * (subject.settled[4] != subject.y)), MEANINGS["label_err"], "label"),
     "active": Metric("active units", "%", activity, MEANINGS["active"], "settle"),
     "ndb": Metric("NDB", "%", lambda subject: likeness(subject, lambda x: different_bins(x, subject.training.bins)), MEANINGS["ndb"], "project"),
     "gaussian_kl": Metric(
@@ -262,6 +277,7 @@ METRICS |= {
     ),
 }
 LACKS = {
+    "label": "the model has no labels",
     "settle": "the model does not settle",
     "project": "the model has no decoder",
     "own_prior": "the model has no prior of its own over the top activities",

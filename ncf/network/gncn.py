@@ -51,7 +51,8 @@ class GNCN:
         self.names, self.sizes = self.circuit.names, self.circuit.sizes
         self.phi = [ACTIVATIONS[p.activation] for p in populations]
         self.g = [ACTIVATIONS[LIKELIHOODS[p.likelihood].g if p.likelihood else p.prediction] for p in populations[: self.circuit.n_predicted]]
-        self.abilities = frozenset({"settle", "project", "fields"} if self.circuit.predicts_image else {"settle"})
+        image = {"project", "fields"} if self.circuit.predicts_image else set()
+        self.abilities = frozenset({"settle"} | image | ({"label"} if "label" in self.circuit.observed else set()))
         self.compiled = all(activation.name in kernels.ACTIVATIONS for activation in [*self.phi, *self.g])  # a plugin's are not
         self.product_dtype: torch.dtype | None = None  # of settling's products; None: that of the images
         self.recordings: dict = {}  # of settling, by shape (ncf.network.cuda_graph)
@@ -328,6 +329,11 @@ class GNCN:
         if y is None:
             raise UserError("model: a circuit that predicts the label needs images with classes; choose another dataset")
         return cross_entropy(state.mu[self.circuit.observed["label"]], y), tod(state)
+
+    def told(self, state: State) -> Tensor:
+        """What a settled state says of the label it has not seen: its prediction, or, where the label is a root, its state, (B, C)."""
+        i = self.circuit.observed["label"]
+        return state.mu[i] if i < self.circuit.n_predicted else state.z[i]
 
     @property
     def code_size(self) -> int:

@@ -20,6 +20,7 @@ class Model(Protocol):
     posterior    `posterior(x)`: mean and log variance of an encoder's distribution
     exact_log_p  `exact_log_p(x)`: log p(x) in closed form
     classify     `classify(x)`: log odds of the classes
+    label        `told(state)`: what it says of the label; `project(code, {"label": one_hot})`
     complete     `completions`: several ways to complete an image, by name; the others complete by settling
     """
 

@@ -39,6 +39,7 @@ def test_labels_units_and_directions():
         "log_p_encoder": ("log p(x), encoder", nats, True),
         "log_p_annealed": ("log p(x), annealed", nats, True),
         "log_p_annealed_own": ("log p(x), annealed, own prior", nats, True),
+        "label_err": ("label error", "%", False),
         "active": ("active units", "%", False),
         "ndb": ("NDB", "%", False),
         "gaussian_kl": ("Gaussian KL", "nats", False),

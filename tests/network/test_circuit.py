@@ -1,9 +1,11 @@
 """Circuits written out, against referees: the short form bit for bit, autograd on the energy, a loop written by hand, the plain equations."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from small import double, require_same
+from small import dataset, double, network, require_same
 
 from ncf.config.compose import compose_train
 from ncf.config.schema import (
@@ -11,12 +13,15 @@ from ncf.config.schema import (
     CompetitionConfig,
     GNCNConfig,
     LateralConfig,
+    MetricsConfig,
     PopulationConfig,
     PrecisionConfig,
     PriorConfig,
     SettleConfig,
 )
+from ncf.data.datasets import Split
 from ncf.errors import UserError
+from ncf.measure.metrics import left_out, measure
 from ncf.network.expand import circuit_of
 from ncf.network.gncn import GNCN
 from ncf.network.settling import multiply_adds
@@ -286,3 +291,35 @@ def test_shipped_circuits_have_the_arrows_that_their_names_say(model):
     skips = {("z2", "image"), ("z3", "z1")} | ({("z3", "image")} if "skip" in model else set())
     assert arrows == chain | skips
     assert back == {(t, s) for s, t in (arrows if "pdeh" in model else chain)} and all(f.name for f in circuit.feedback)
+
+
+def labelled(where: str) -> GNCN:
+    """Image and label under z1, or the label on top of it; columns are of any norm."""
+    config = CircuitConfig(
+        name="labelled",
+        populations={"image": LABELLED["image"], "label": LABELLED["label"], "z1": PopulationConfig(size=6)},
+        bundles=["z1 -> image", "z1 -> label" if where == "below" else "label -> z1"],
+        error_synapses="tied",
+        init_sd=0.3,
+        settle=SettleConfig(steps=30, beta=0.1),
+    )
+    return GNCN(config, 9, np.random.default_rng(0), n_classes=3)
+
+
+@pytest.mark.parametrize("where", ["below", "on top"])
+def test_a_label_is_told_after_learning_and_never_looked_at(where):
+    net, data = labelled(where), dataset()
+    x, y = data.splits["train"].x, data.splits["train"].y
+    for _ in range(150):
+        for name, update in net.local_updates(net.settle(x, y=y)).items():
+            net.parameters[name].add_(update, alpha=0.1)
+        net.limit_norms()
+    figure = measure(net, data, "test", MetricsConfig(names=["label_err"]))["label_err"]
+    told = net.told(net.settle(data.splits["test"].x)).argmax(1)
+    assert figure["value"] == pytest.approx(100 * (told != data.splits["test"].y).double().mean().item()) and figure["value"] < 40
+    shuffled = replace(data, splits=data.splits | {"test": Split(data.splits["test"].x, data.splits["test"].y.roll(1))})
+    assert measure(net, shuffled, "test", MetricsConfig(names=["label_err"]))["label_err"]["value"] > 50
+
+
+def test_models_without_labels_have_no_label_error():
+    assert left_out(network(), dataset(), ["label_err"]) == {"label_err": "the model has no labels"}
