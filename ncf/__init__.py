@@ -22,6 +22,10 @@ if "OMP_WAIT_POLICY" not in os.environ:
 PLACES = {"GNCN": "ncf.network.gncn", "UserError": "ncf.errors"}  # the rest lives in ncf.notebook
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str):
     """Torch is loaded when something that needs it is asked for: the commands answer --version without."""
     from importlib import import_module

@@ -128,7 +128,7 @@ def open_checkpoint(config: EvalConfig | SampleConfig, given: set[str] = frozens
 
 
 def evaluate(config: EvalConfig, given: set[str] = frozenset()) -> dict:
-    """Measure a checkpoint and write eval-DATASET-SPLIT.json beside it (or to `output`); returns what was written."""
+    """Measure a checkpoint and write eval-CHECKPOINT-DATASET-SPLIT.json beside it (or to `output`); returns what was written."""
     opened = open_checkpoint(config, given)
     path, trained, data = opened.path, opened.config, opened.data
     metrics = own_metrics(trained.metrics, config.metrics, given)

@@ -40,7 +40,8 @@ def arguments() -> argparse.Namespace:
 
 
 def export(given: argparse.Namespace) -> Path:
-    path = given.checkpoint / "checkpoints" / "best.pt" if given.checkpoint.is_dir() else given.checkpoint
+    place = Path(str(given.checkpoint).removeprefix("checkpoint="))  # as the other commands have it
+    path = place / "checkpoints" / "best.pt" if place.is_dir() else place
     content = checkpoint.load(path)
     try:
         data = safetensors_of(content) if given.format == "safetensors" else onnx_of(path)

@@ -107,6 +107,10 @@ class Network:
         prior = self.model.own_prior if "own_prior" in self.model.abilities else self._latents.prior  # type: ignore[attr-defined]
         return self._as_images(self.model.project(prior.sample(n, stream(seed, "samples"))))  # type: ignore[attr-defined]
 
+    def synapses(self) -> dict[str, np.ndarray]:
+        """All that is learned, by name: W1 .. (generative), E1 .. (error), M2 .. (skips), Sigma1, Q1 .. (precision) of a chain; W[z1->image] .. of a circuit."""
+        return {name: tensor.cpu().numpy() for name, tensor in self.model.tensors().items()}
+
     def fields(self, n: int | None = None) -> np.ndarray:
         """Receptive fields: what a unit next to the image adds to its drive, strongest first, (n, height, width)."""
         self._require("fields", "it has no synapses into the image")

@@ -152,4 +152,10 @@ def read_jobs(folder: Path, record: Path) -> dict[str, dict]:
         job = Path(told["folder"])
         name = str(job.relative_to(folder.absolute())) if job.is_relative_to(folder.absolute()) else str(job)
         jobs[name] = (read_summary(job) if told["status"] == "complete" else None) or told
-    return dict(sorted(jobs.items()))
+    return dict(sorted(jobs.items(), key=lambda job: in_order(job[0])))
+
+
+def in_order(name: str) -> list[tuple[bool, float, str]]:
+    """A job's name by its numbers as numbers: steps=5 before steps=10."""
+    parts = re.split(r"(?<![\w.])(-?\d+(?:\.\d*)?(?:e-?\d+)?)(?![\w.])", name)
+    return [(i % 2 == 0, float(part) if i % 2 else 0.0, "" if i % 2 else part) for i, part in enumerate(parts)]

@@ -17,8 +17,9 @@ WRITTEN = "<!-- written by scripts/docs_pages.py -->"
 def configuration() -> str:
     """Every key of every command, in tables."""
     parts = [
-        f"# Configuration\n\n{WRITTEN}\n\nEvery key with its default and its range. `ncf-train --help` prints the same with the values of your command line; "
-        "defaults of a model are those of its YAML file in `configs/model/`.",
+        f"# Configuration\n\n{WRITTEN}\n\nEvery key with the default of the schema and its range. A group's option overrides these: `configs/model/`, `configs/optimizer/` and so on "
+        "(a run of `ncf-train` with nothing else takes `optimizer=sgd` at `lr=0.1`). `ncf-train --help` prints the keys of the chosen model with the values that your "
+        "command line gives them.",
         table("ncf-train", TrainConfig, ""),
     ]
     parts += [table(f"model: family {family}", schema, "model.") for family, schema in MODEL_FAMILIES.items()]
@@ -50,7 +51,7 @@ def shown(value) -> str:
         return "required"
     if isinstance(value, list | dict):
         return str(value).replace("'", "")
-    return {None: "null", True: "true", False: "false"}.get(value, str(value))
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def modules() -> str:

@@ -135,3 +135,10 @@ def test_a_notebook_runs_and_is_short(path, tmp_path, monkeypatch):
 
 def test_there_are_examples():
     assert EXAMPLES
+
+
+def test_names_are_listed_and_synapses_have_theirs(run):
+    assert {"load", "train", "Network"} <= set(dir(ncf))
+    network = run.network
+    found = network.synapses()
+    assert set(found) == set(network.model.tensors()) and (found["W1"] == network.model.parameters["W1"].numpy()).all()

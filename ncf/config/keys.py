@@ -24,12 +24,17 @@ def nearest_key(key: str, known: Iterable[str]) -> str:
     """A hint that ends an error line: the keys whose last word was typed, else the key that is spelt alike."""
     known = list(dict.fromkeys(known))
     wanted = key.split(".")[-1]
-    same = ending(wanted, known) or ending(SYNONYMS.get(wanted.lower(), ""), known)
+    same = meant(wanted, known)
     if not same:
         return nearest(key, known)
     if "." in key and wanted not in same:  # a section misspelt, or left out in the middle
         same = get_close_matches(key, same, n=1, cutoff=0.5) or same
     return f"did you mean {' or '.join(repr(k) for k in same[:3])}?"
+
+
+def meant(word: str, known: Sequence[str]) -> list[str]:
+    """The keys that end in the word, else in what it stands for."""
+    return ending(word, known) or ending(SYNONYMS.get(word.lower(), ""), known)
 
 
 def ending(words: str, known: Sequence[str]) -> list[str]:

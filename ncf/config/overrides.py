@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shutil
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from ncf import plugins
+from ncf.config import schema as config_schema
 from ncf.config.checks import flat_keys
 from ncf.config.compose import composed
 from ncf.config.keys import handle, nearest_key
@@ -106,6 +108,9 @@ def flags_first(arguments: list[str]) -> list[str]:
     except (argparse.ArgumentError, SystemExit) as error:
         raise UserError(f"{error}; --help lists the flags") from error
     if unknown:
+        key = unknown[0].lstrip("-").split("=")[0]
+        if "=" in unknown[0] or unknown[0].startswith("--") and overrides:
+            raise UserError(f"unknown flag {unknown[0]!r}: keys are written without dashes, {key}=VALUE")
         raise UserError(f"unknown flag {unknown[0]!r}; {nearest(unknown[0], known)}")
     return flags + overrides
 
@@ -187,6 +192,10 @@ def require_plugins(arguments: list[str], multirun: bool) -> None:
         modules = " ".join(plugin.__module__ for plugin in Plugins.instance().discover(base))
         if value in EXTRAS and value.split("_")[0] not in modules:
             raise UserError(f"{argument}: not installed; pip install 'ncf[{EXTRAS[value]}]'")
+        if value == "submitit_slurm" and not shutil.which("srun"):
+            raise UserError(
+                f"{argument}: there is no srun on the PATH; run this on a login node of the cluster, or try it here with hydra/launcher=submitit_local"
+            )
 
 
 def explain_hydra(error: Exception, name: str, configs: str) -> str:
@@ -198,6 +207,8 @@ def explain_hydra(error: Exception, name: str, configs: str) -> str:
             return f"{group}={option}: unknown; {nearest(option, options)} ({group}: {', '.join(options)})"
         return text.splitlines()[0]
     if isinstance(error, OverrideParseException):
+        if name != "train" and Path(error.override).exists():
+            return f"{error.override}: write checkpoint={error.override}"
         return f"cannot read {error.override!r}: expected key=value, e.g. seed=1 or 'model.layers=[128,64]' (quote brackets and spaces)"
     ambiguous = re.search(r"Ambiguous value for argument '(.*?)'", text)
     if ambiguous:
@@ -218,6 +229,9 @@ def explain_hydra(error: Exception, name: str, configs: str) -> str:
         owner = next((other for other in SCHEMAS if other != name and key in known_keys(other)), None)
         theirs = f" (it is a key of ncf-{owner})" if owner else ""
         return f"unknown key {key!r}{theirs}: {nearest_key(key, known)}"
+    own = re.search(r"Key '(\w+)' not in '(\w+)'", text)
+    if own and hasattr(config_schema, own[2]):
+        return f"unknown key {own[1]!r} in {text.split(':')[0].removeprefix('In ')}; {nearest(own[1], [f.name for f in fields(getattr(config_schema, own[2]))])}"
     lines = str(getattr(cause, "msg", None) or cause).splitlines()
     detail = " ".join(line for line in lines if line.split("=")[0].split(":")[0].strip() not in ("full_key", "object_type", "reference_type"))
     return f"{full_key}: {detail}" if full_key else detail

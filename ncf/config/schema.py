@@ -145,7 +145,7 @@ class CircuitConfig(TermsConfig):
     family: str = key("circuit", "family of models", choices=("circuit",))
     name: str = key("circuit", "name shown in reports")
     populations: dict[str, PopulationConfig] = key(
-        {}, "name: {size: 360, columns: 12} or {observed: image}; see PopulationConfig", each=PopulationConfig
+        {}, "name: {size: 360, columns: 12} or {observed: image}; see docs/guides/circuits.md", each=PopulationConfig
     )
     bundles: list[str] = key([], "'source -> target': the source's activity predicts the target")
     feedback: list[str] | None = key(
@@ -245,7 +245,7 @@ class AnnealingConfig:
 
 @dataclass
 class MetricsConfig:
-    names: list[str] = key(["bce", "tod"], "which metrics: see ncf/measure/metrics.py, or the options of group metrics")
+    names: list[str] = key(["bce", "tod"], "which metrics: see docs/concepts.md, or the options of group metrics")
     mask: str = key("right", "m_mse: the half (or pixels) that settling does not see", choices=("left", "right", "top", "bottom", "random"))
     mask_fraction: float = key(0.5, "m_mse: share of unseen pixels", above=0, most=0.99)
     n_images: int | None = key(None, "first images of the split to measure on; null: all", least=1)
@@ -321,7 +321,7 @@ class EvalConfig:
     threads: int | None = key(None, "processor threads; null: all cores", least=1)
     device: str = key("auto", "auto (CUDA if available), cpu, cuda or cuda:N")
     data_dir: str | None = key(None, "folder of the image sets; null: NCF_DATA, else a cache folder in your home")
-    output: str | None = key(None, "file to write; null: eval-DATASET-SPLIT.json next to the checkpoint")
+    output: str | None = key(None, "file to write; null: eval-CHECKPOINT-DATASET-SPLIT.json next to the checkpoint")
 
 
 @dataclass

@@ -292,7 +292,7 @@ def require_known(config: MetricsConfig) -> None:
         raise UserError(f"metrics.names=[]: name at least one of {', '.join(METRICS)}")
     for name in config.names:
         if name not in METRICS:
-            raise UserError(f"metrics.names: unknown metric {name!r}; {nearest(name, METRICS)}")
+            raise UserError(f"metrics.names: unknown metric {name!r}; {nearest(name, METRICS)} (a plugin's metric needs --config-dir=FOLDER)")
 
 
 def require_measurable(network, data: Dataset, config: MetricsConfig) -> None:

@@ -122,14 +122,13 @@ def arranged(populations: list[Population], bundles: list[tuple[str, str, str]],
     """A circuit of populations by name, bundles (name, source, target) and feedback (source, target, name or None for tied), checked and numbered."""
     if not populations:
         raise UserError("model.populations is empty: write out at least an observed image and what predicts it")
+    known = [p.name for p in populations]
+    for key, arrows in (("bundles", [(s, t) for _, s, t in bundles]), ("feedback", [(s, t) for s, t, _ in feedback])):
+        for source, target in arrows:
+            for name in (source, target):
+                require_population(name, known, f"model.{key}: '{source} -> {target}'")
     order = numbered(populations, bundles)
     number = {p.name: i for i, p in enumerate(order)}
-    for _, source, target in bundles:
-        for name in (source, target):
-            require_population(name, number, f"model.bundles: '{source} -> {target}'")
-    for source, target, _ in feedback:
-        for name in (source, target):
-            require_population(name, number, f"model.feedback: '{source} -> {target}'")
     made = [Bundle(name, number[source], number[target]) for name, source, target in bundles]
     across = {(b.target, b.source): b for b in made}
     circuit = Circuit(
@@ -151,7 +150,7 @@ def numbered(populations: list[Population], bundles: list[tuple[str, str, str]])
         known = {p.name for p in placed}
         ready = [p for p in waiting if all(target in known for _, source, target in bundles if source == p.name)]
         if not ready:
-            raise UserError(f"model.bundles: {' , '.join(p.name for p in waiting)} predict one another in a circle; a circuit has a top")
+            raise UserError(f"model.bundles: {', '.join(p.name for p in waiting)} predict one another in a circle; a circuit has a top")
         placed.append(ready[0])
         waiting.remove(ready[0])
     roots = [p for p in populations if p.name not in predicted]

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from statistics import mean, stdev
 
+from ncf.config.keys import meant
 from ncf.errors import UserError, nearest
 from ncf.measure.metrics import METRICS
 from ncf.report import names
@@ -19,7 +20,9 @@ MARKERS = "osD^v<"
 def write(comparison: Comparison, what: str, metric: str, split: str, folder: Path) -> list[Path]:
     """`what` is ``curves`` or a key; one figure per data set. Raises UserError."""
     if metric not in METRICS:
-        raise UserError(f"--metric={metric}: {nearest(metric, METRICS)}")
+        raise UserError(f"--metric={metric}: {nearest(metric, METRICS)} (a plugin's metric needs --config-dir=FOLDER)")
+    if what not in comparison.keys:
+        what = next(iter(meant(what, comparison.keys)), what)
     keys = {name: key for key in comparison.keys for name in (key, key_name(key), names.short_keys(comparison.keys)[key])}
     if what != "curves" and what not in keys:
         raise UserError(f"--figure={what}: does not differ between these runs; {nearest(what, ['curves', *map(key_name, comparison.keys)])}")
@@ -29,7 +32,7 @@ def write(comparison: Comparison, what: str, metric: str, split: str, folder: Pa
         if what == "curves":
             lines, x_label, y_label = curves(part), "epoch", "validation BCE (nats per image)"
         else:
-            lines, x_label = against(part, keys[what], (split, metric)), key_name(keys[what])
+            lines, x_label = against(part, keys[what], (split, metric)), names.axis(key_name(keys[what]))
             y_label = f"{figure_name((split, metric))} ({METRICS[metric].unit})"
         if not lines:
             continue

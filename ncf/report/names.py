@@ -26,6 +26,24 @@ DATASETS = {
 }
 
 
+AXES = {
+    "model.settle.steps": "K (settling steps)",
+    "model.settle.beta": "β (step size of settling)",
+    "optimizer.lr": "learning rate",
+    "dataset.n_train": "training images",
+    "batch_size": "images per update",
+    "epochs": "epochs",
+    "model.lateral.inhibition": "lateral inhibition",
+    "model.lateral.self_excitation": "self-excitation",
+    "model.prior.strength": "λ (strength of the prior)",
+}
+
+
+def axis(key: str) -> str:
+    """A key as the label of an axis."""
+    return AXES.get(key, key)
+
+
 def method(name: str) -> str:
     return METHODS.get(name, name)
 

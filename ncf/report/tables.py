@@ -1,6 +1,7 @@
 """Tables for the terminal and pictures for the run folder."""
 
 import io
+from math import floor, log10
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,15 @@ def metric_table(figures: dict[str, dict], title: str) -> str:
     for name in names:
         found = [figures[split][name] for split in splits]
         fewer = "" if [figure["n"] for figure in found] == common else f" ({found[-1]['n']} images)"
-        cells = [f"{figure['value']:.2f} +- {figure['stderr']:.2f}" for figure in found]
+        cells = [f"{figure['value']:.{(d := digits(figure['stderr']))}f} +- {figure['stderr']:.{d}f}" for figure in found]
         rows.append([METRICS[name].label + fewer, *cells, found[0]["unit"]])
     rows.append(["images", *map(str, common), ""])
     return title + "\n" + aligned(rows)
+
+
+def digits(error: float) -> int:
+    """Decimals of a value with such an error: two, or as many as show two digits of a smaller one."""
+    return 1 - floor(log10(error)) if 0 < error < 0.01 else 2
 
 
 def aligned(rows: list[list[str]], left: int | None = None) -> str:

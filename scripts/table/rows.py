@@ -7,7 +7,7 @@ import yaml
 from ncf.config.compose import compose_train
 from ncf.config.schema import TrainConfig
 from ncf.errors import UserError
-from ncf.report.names import method
+from ncf.report.names import METHODS, method
 
 DATASETS = {
     "digits": "Digits",
@@ -18,7 +18,7 @@ DATASETS = {
 }
 
 
-SUFFIXES = {"tuned": "tuned", "sgd": "SGD", "published": "published protocol", "wide": "1.4 million synapses"}
+SUFFIXES = {"tuned": "tuned", "sgd": "default (SGD)", "published": "published protocol", "wide": "1.4 million synapses"}
 
 
 def read_table() -> dict[str, dict]:
@@ -29,7 +29,9 @@ def read_table() -> dict[str, dict]:
 def row_title(name: str) -> str:
     """A row as people write it: its method, and what sets it apart."""
     suffix = next((suffix for suffix in SUFFIXES if name.endswith(f"_{suffix}")), None)
-    return f"{method(name.removesuffix(f'_{suffix}'))}, {SUFFIXES[suffix]}" if suffix else method(name)
+    if suffix is None:
+        return f"{method(name)}, released" if name.startswith("gncn_") and name in METHODS else method(name)
+    return f"{method(name.removesuffix(f'_{suffix}'))}, {SUFFIXES[suffix]}"
 
 
 def settings(row: dict, dataset: str) -> list[str]:

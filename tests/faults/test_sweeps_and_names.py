@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from installed import require_one_line, summary, warm
 
+from ncf import sweep
 from ncf.config.schema import configs_folder
 
 LEAST = ["model.settle.steps=2", "dataset.n_train=60", "dataset.n_validation=20", "epochs=1", "metrics=basic", "metrics.n_images=9", "threads=1"]
@@ -114,3 +115,25 @@ def test_a_long_name_beyond_ascii_is_cut_by_what_a_file_system_counts(tmp_path):
     done = warm("ncf-train", *words, f"dataset.path={long}.npz,short.npz", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     assert len(jobs(tmp_path / "outputs/sweeps/sweep")) == 2
+
+
+def test_jobs_are_in_the_order_of_their_numbers():
+    names = ["steps=10,seed=1", "steps=5,seed=0", "steps=10,seed=0", "beta=0.05", "beta=0.1", "lr=1e-3", "model=b", "model=a", "20", "3"]
+    in_order = ["3", "20", "beta=0.05", "beta=0.1", "lr=1e-3", "model=a", "model=b", "steps=5,seed=0", "steps=10,seed=0", "steps=10,seed=1"]
+    assert sorted(names, key=sweep.in_order) == in_order
+
+
+@pytest.mark.parametrize(
+    "name, arguments, words",
+    [
+        ("ncf-train", ["--epochs", "3"], "epochs=VALUE"),
+        ("ncf-train", ["--lr=0.1"], "lr=VALUE"),
+        ("ncf-eval", ["there"], "write checkpoint=there"),
+        ("ncf-train", ["--multirun", "hydra/launcher=submitit_slurm", "seed=0,1"], "no srun on the PATH"),
+    ],
+)
+def test_what_people_type_at_first_is_answered_with_what_to_write(name, arguments, words, tmp_path, monkeypatch):
+    (tmp_path / "there").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    require_one_line(warm(name, *arguments, cwd=tmp_path), words)
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]

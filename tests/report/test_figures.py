@@ -20,7 +20,7 @@ def test_a_key_against_a_metric_has_a_line_for_each_other_setting(swept):
     assert done.returncode == 0 and done.stdout.count("written: out/model.settle.steps-bce-validation.") == 2, done.stderr
     svg = (swept / "out/model.settle.steps-bce-validation.svg").read_text()
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
-    assert {"model.settle.steps", "BCE validation (nats per image)", "digits", "beta=0.1", "beta=0.3"} <= set(texts)
+    assert {"K (settling steps)", "BCE validation (nats per image)", "digits", "beta=0.1", "beta=0.3"} <= set(texts)
     assert (swept / "out/model.settle.steps-bce-validation.pdf").read_bytes().startswith(b"%PDF")
     from ncf.report.comparison_page import compared
     from ncf.report.figures import against
@@ -29,6 +29,12 @@ def test_a_key_against_a_metric_has_a_line_for_each_other_setting(swept):
     values = [summary(path)["metrics"]["validation"]["bce"]["value"] for path in (swept / "outputs/sweeps/s").glob("*beta=0.3*steps=5*")]
     assert [x for x, *_ in lines["beta=0.3"]] == [5, 10] and len(values) == 2
     assert lines["beta=0.3"][0][1] == pytest.approx(sum(values) / 2) and lines["beta=0.3"][0][2] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+
+
+@pytest.mark.parametrize("typed", ["K", "steps"])
+def test_the_words_that_people_type_for_a_key_are_understood(swept, typed):
+    done = warm("ncf-report", "outputs/sweeps/s", "--figure", typed, "--output=short", cwd=swept)
+    assert done.returncode == 0 and (swept / "short/model.settle.steps-bce-test.svg").exists(), done.stderr
 
 
 def test_learning_curves_are_drawn(swept):

@@ -34,6 +34,11 @@ def test_figures_stand_below_their_splits_beside_their_units():
     ]
 
 
+@pytest.mark.parametrize("error, shown", [(0.00184, "0.0989 +- 0.0018"), (0.01, "0.10 +- 0.01"), (0.0, "0.10 +- 0.00"), (12.0, "0.10 +- 12.00")])
+def test_a_small_error_has_two_digits(error, shown):
+    assert shown in metric_table({"test": {"bce": figure(0.09886, error)}}, "title")
+
+
 def test_jobs_of_a_sweep_have_their_best_epoch_figures_and_seconds():
     jobs = {
         "a=1": {"status": "complete", "best_epoch": 2, "epochs_trained": 5, "seconds": 61.6, "metrics": FIGURES},

@@ -157,14 +157,20 @@ def test_claims_hold_each_network_against_each_rival():
     }
     rows = {name: {"model": name} for name in ("gncn_pdh", "gncn_t1", "gvae", "rae")} | {"gvae_tuned": {"model": "gvae"}}
     page = results_page.claims(rows, full | {("digits", name): cell(name, *values) for name, values in {"gncn_pdh": (9, 10), "gvae": (7, 8)}.items()})
-    assert "| MNIST | GNCN-PDH | GVAE | ahead +10.00 ± 0.82 | – | – | – | – |" in page
-    assert "| MNIST | GNCN-PDH | GVAE, tuned | level +1.00 ± 0.82 | – | – | – | – |" in page
-    assert "| GNCN-PDH | GVAE | 1 | 1 | 0 |" in page and "| GNCN-PDH | GVAE, tuned | 0 | 1 | 0 |" in page
+    assert "| MNIST | GNCN-PDH, released | GVAE | ahead +10.00 ± 0.82 | – | – | – | – |" in page
+    assert "| MNIST | GNCN-PDH, released | GVAE, tuned | level +1.00 ± 0.82 | – | – | – | – |" in page
+    assert "| GNCN-PDH, released | GVAE | 1 | 1 | 0 |" in page and "| GNCN-PDH, released | GVAE, tuned | 0 | 1 | 0 |" in page
     assert "GNCN-t1" not in page and "RAE" not in page and results_page.claims(rows, {}) == "Not run yet."
 
 
 def test_rows_are_named_as_people_write_them():
-    names = {"gncn_pdh": "GNCN-PDH", "gncn_t1_sigma_tuned": "GNCN-t1-Σ, tuned", "gncn_t1_sgd": "GNCN-t1, SGD", "gvae_cv": "GVAE-CV", "mine": "mine"}
+    names = {
+        "gncn_pdh": "GNCN-PDH, released",
+        "gncn_t1_sigma_tuned": "GNCN-t1-Σ, tuned",
+        "gncn_t1_sgd": "GNCN-t1, default (SGD)",
+        "gvae_cv": "GVAE-CV",
+        "mine": "mine",
+    }
     assert {name: table.row_title(name) for name in names} == names
 
 
@@ -211,10 +217,10 @@ def test_the_learning_curve_tells_who_is_ahead_at_each_size(tmp_path):
     assert (tmp_path / "curve.png").stat().st_size > 1000 and "](curve.png)" in page
     for line in (
         "| figure | method | 100 | 300 | all |",
-        "| BCE | GNCN-PDH | 7.00 ± 0.30¹ | 6.00 ± 0.30¹ | not run |",
+        "| BCE | GNCN-PDH, released | 7.00 ± 0.30¹ | 6.00 ± 0.30¹ | not run |",
         "| BCE | GVAE | 9.00 ± 0.30¹ | not run | 5.00 ± 0.30¹ |",
-        "|  | GNCN-PDH ahead by | +2.00 ± 0.42¹ | – | – |",
-        "|  | GNCN-PDH ahead by | -1.00 ± 0.42¹ | – | – |",
+        "|  | GNCN-PDH, released ahead by | +2.00 ± 0.42¹ | – | – |",
+        "|  | GNCN-PDH, released ahead by | -1.00 ± 0.42¹ | – | – |",
     ):
         assert line in page
     assert results_page.curve(cells[3:], tmp_path / "none.png") == "Not run yet." and not (tmp_path / "none.png").exists()
@@ -278,6 +284,7 @@ def test_the_replication_page_prints_the_article_beside_ours_and_judges_by_tests
     )
     assert "1.4 million synapses 26.00 ± 0.50¹, level by -1.10 ± 0.71¹" in found[1]
     full["mnist", "gvae_wide"] = cell("gvae_wide", 30.0, 30.2, 30.1)  # one rival ahead is enough
-    assert "| opposite | MNIST: GNCN-PDH, SGD 40.10 ± 0.10, GVAE, 1.4 million synapses 30.10 ± 0.10, behind by -10.00 ± 0.08" in replication.page(
-        full
+    assert (
+        "| opposite | MNIST: GNCN-PDH, default (SGD) 40.10 ± 0.10, GVAE, 1.4 million synapses 30.10 ± 0.10, behind by -10.00 ± 0.08"
+        in replication.page(full)
     )
