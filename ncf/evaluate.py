@@ -84,7 +84,7 @@ def final_report(run: Run, data: datasets.Dataset, network, progress: dict) -> d
     warn_of_swings(run, network, data)
     picture = f"reconstructions: {run.folder / 'reconstructions.png'}\n" if (run.folder / "reconstructions.png").exists() else ""
     run.say(f"checkpoint:      {best}\n{picture}summary:         {run.folder / 'summary.json'}")
-    write_per_image(run.folder / "per_image.npz", per_image)
+    write_whole(run.folder / "per_image.npz", as_npz(per_image))
     run.write_summary(summary)
     write_report(run, data, network)
     return summary
@@ -151,8 +151,8 @@ def evaluate(config: EvalConfig, given: set[str] = frozenset()) -> dict:
     title = f"{trained.model.name}{budget_words(result)}, epoch {result['epoch']}, trained on {trained.dataset.name}, measured on {data.name}"
     speak(metric_table(figures, title))
     target = Path(config.output) if config.output else path.with_name(file_name(path, opened.dataset, config, given))
-    write_per_image(target.with_suffix(".npz"), per_image)
     write_json(target, result)
+    write_file(target.with_name(f"{target.stem}-per-image.npz"), as_npz(per_image))
     speak(f"written: {target}")
     return result
 
@@ -222,11 +222,11 @@ def result_title(summary: dict) -> str:
     return f"{summary['model']}{budget_words(summary)} on {dataset}, best epoch {summary['best_epoch']} of {summary['epochs_trained']}"
 
 
-def write_per_image(target: Path, values: dict[str, np.ndarray]) -> None:
+def as_npz(values: dict[str, np.ndarray]) -> bytes:
     """The values behind every mean, one array per split and metric: two models on the same images are compared image by image."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **values)
-    write_file(target, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def write_json(target: Path, content: dict) -> None:

@@ -47,7 +47,7 @@ def test_a_run_folder_holds_what_the_readme_promises(tiny):
     assert done.stderr == ""
     found = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
     assert found == {
-        *("config.yaml", "metrics.jsonl", "summary.json", "run.log", "reconstructions.png", "report.html", "samples.png", ".lock"),
+        *("config.yaml", "metrics.jsonl", "summary.json", "per_image.npz", "run.log", "reconstructions.png", "report.html", "samples.png", ".lock"),
         *("checkpoints/last.pt", "checkpoints/previous.pt", "checkpoints/best.pt"),
     }
     assert [set(row) for row in rows(run)] == [
@@ -321,6 +321,7 @@ def test_a_wrong_evaluation_is_one_line_and_leaves_nothing(arguments, words, tin
     require_one_line(warm("ncf-eval", *arguments, cwd=cwd), *words)
     assert list(cwd.iterdir()) == []
     assert sorted(path.name for path in (tmp_path / "given").iterdir()) == ["damaged.pt", "small.npz"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "given"]
     assert sorted(tiny[0].rglob("*")) == before
 
 

@@ -29,9 +29,13 @@ class Cell:
     n_train: int | None
     runs: dict[int, dict]
 
+    def found(self, metric: str) -> list[dict]:
+        """The figures of all seeds; completions of before latent inference only where there are no others."""
+        figures = [figure for _, run in sorted(self.runs.items()) if (figure := run["figures"].get(metric))]
+        return [figure for figure in figures if "completed_by" in figure] or figures
+
     def values(self, metric: str) -> list[float]:
-        found = (run["figures"].get(metric) for _, run in sorted(self.runs.items()))
-        return [figure["value"] for figure in found if figure]
+        return [figure["value"] for figure in self.found(metric)]
 
     def spread(self, metric: str) -> float:
         """Over the seeds; of a single one, the standard error over its images."""
@@ -43,11 +47,11 @@ class Cell:
     @property
     def inferred(self) -> bool:
         """Whether completion had all three ways to choose from; runs of before latent inference had two."""
-        return all("completed_by" in run["figures"].get("m_mse", {}) for run in self.runs.values())
+        return all("completed_by" in figure for figure in self.found("m_mse"))
 
     def image_error(self, metric: str) -> float:
         """The standard error over the images, of the first seed."""
-        return next(run["figures"][metric]["stderr"] for _, run in sorted(self.runs.items()) if metric in run["figures"])
+        return self.found(metric)[0]["stderr"]
 
 
 def read_json(path: Path) -> dict:
@@ -92,7 +96,11 @@ def collect(output: Path, rows: Path) -> list[Cell]:
         run = read_run(folder) if match and dataset in DATASETS else None
         if run:
             n_train = int(match[2]) if match[2] else None
-            cells.setdefault((dataset, row, n_train), Cell(dataset, row, n_train, {})).runs[int(match[1])] = run
+            runs = cells.setdefault((dataset, row, n_train), Cell(dataset, row, n_train, {})).runs
+            before = runs.get(int(match[1]))
+            if before and before["command"] == run["command"]:  # made again by the same command: what was measured later is not lost
+                run["figures"] = before["figures"] | run["figures"]
+            runs[int(match[1])] = run
     return list(cells.values())
 
 

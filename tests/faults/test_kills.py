@@ -222,8 +222,12 @@ def test_every_file_is_flushed_to_the_disk_before_it_takes_its_place_and_the_pla
     """(What a kill cannot show: it does not lose what the system has not written yet, a crash of the machine does.)"""
     assert warm("ncf-train", *SHORT, "epochs=1", cwd=tmp_path, prepare=AtStep(0, str(tmp_path / "steps"))).returncode == 0
     steps = " ".join((tmp_path / "steps").read_text().split())
-    assert steps.count(WRITTEN_WHOLE) == steps.count("write_whole:open") == 6  # config, no rows yet, last.pt twice, best.pt, summary
-    assert steps.endswith(f"{WRITTEN_WHOLE} {APPENDED} {KEPT} {WRITTEN_WHOLE} {WRITTEN_WHOLE}")  # best.pt, a row, last.pt, the summary
+    assert (
+        steps.count(WRITTEN_WHOLE) == steps.count("write_whole:open") == 7
+    )  # config, no rows yet, last.pt twice, best.pt, values of images, summary
+    assert steps.endswith(
+        f"{WRITTEN_WHOLE} {APPENDED} {KEPT} {WRITTEN_WHOLE} {WRITTEN_WHOLE} {WRITTEN_WHOLE}"
+    )  # best.pt, a row, last.pt, values of images, the summary
     assert "take_lock:flock" in steps
 
 
