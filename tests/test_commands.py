@@ -98,7 +98,7 @@ def test_an_evaluation_of_other_images_and_metrics_goes_where_it_is_told(tiny, t
     assert (written["dataset"], written["trained_on"], list(written["metrics"]), list(written["metrics"]["train"])) == (
         *("npz", "digits", ["train"], ["bce", "tod"]),
     )
-    assert {path.name for path in tmp_path.iterdir()} == {"mine.npz", "mine.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"mine.npz", "mine.json", "mine-per-image.npz"}
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(tiny, tmp_path):
