@@ -224,7 +224,7 @@ def run_command(name: str, job) -> None:
     arguments = sys.argv[1:]
     status = 0
     try:
-        arguments = overrides.renamed(overrides.flags_first(arguments))
+        arguments = overrides.renamed(overrides.flags_first(name, arguments))
         plugins.load(overrides.config_dir_of(arguments))
         overrides.require_fitting(name, arguments)
         overrides.require_plugins(arguments, bool({"-m", "--multirun"} & set(arguments)))

@@ -1,7 +1,6 @@
 """Metrics of one checkpoint: the same code at the end of training and in ncf-eval, so that they agree to the last digit."""
 
 import hashlib
-import io
 import json
 import os
 import re
@@ -23,7 +22,7 @@ from ncf.network.solvers import solver_words
 from ncf.report import run_page
 from ncf.report.tables import draw_reconstructions, metric_table
 from ncf.runs import checkpoint
-from ncf.runs.files import write_whole
+from ncf.runs.files import as_npz, write_whole
 from ncf.runs.provenance import git_state, hardware, n_synapses, packages, products, versions
 from ncf.runs.run import Run, speak
 
@@ -84,7 +83,7 @@ def final_report(run: Run, data: datasets.Dataset, network, progress: dict) -> d
     warn_of_swings(run, network, data)
     picture = f"reconstructions: {run.folder / 'reconstructions.png'}\n" if (run.folder / "reconstructions.png").exists() else ""
     run.say(f"checkpoint:      {best}\n{picture}summary:         {run.folder / 'summary.json'}")
-    write_whole(run.folder / "per_image.npz", as_npz(per_image))
+    write_whole(run.folder / "per_image.npz", as_npz(per_image, compressed=True))
     run.write_summary(summary)
     write_report(run, data, network)
     return summary
@@ -152,7 +151,7 @@ def evaluate(config: EvalConfig, given: set[str] = frozenset()) -> dict:
     speak(metric_table(figures, title))
     target = Path(config.output) if config.output else path.with_name(file_name(path, opened.dataset, config, given))
     write_json(target, result)
-    write_file(target.with_name(f"{target.stem}-per-image.npz"), as_npz(per_image))
+    write_file(target.with_name(f"{target.stem}-per-image.npz"), as_npz(per_image, compressed=True))
     speak(f"written: {target}")
     return result
 
@@ -222,18 +221,11 @@ def result_title(summary: dict) -> str:
     return f"{summary['model']}{budget_words(summary)} on {dataset}, best epoch {summary['best_epoch']} of {summary['epochs_trained']}"
 
 
-def as_npz(values: dict[str, np.ndarray]) -> bytes:
-    """The values behind every mean, one array per split and metric: two models on the same images are compared image by image."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **values)
-    return buffer.getvalue()
-
-
 def write_json(target: Path, content: dict) -> None:
     write_file(target, (json.dumps(content, indent=2) + "\n").encode())
 
 
-def write_file(target: Path, content: bytes) -> None:
+def write_file(target: Path, content: bytes | memoryview) -> None:
     try:
         write_whole(target, content)
     except OSError as error:

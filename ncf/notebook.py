@@ -22,8 +22,8 @@ from ncf.config.schema import TrainConfig
 from ncf.data.datasets import Dataset
 from ncf.data.streams import stream
 from ncf.errors import UserError
+from ncf.measure.completion import best_way, complete
 from ncf.measure.latents import TrainingLatents
-from ncf.measure.metrics import Subject, complete
 from ncf.models import Restored, images_for, restore
 from ncf.network.discrepancy import bce, tod
 from ncf.network.model import Model
@@ -88,7 +88,8 @@ class Network:
         pixels, mask = self._pixels(x), self._mask(seen)
         if mask is None:
             raise UserError("seen: expected an array of the images' shape with 1 where a pixel is seen and 0 where it is to be filled in")
-        mu = complete(self.model, pixels, mask, self._way())
+        way = best_way(self.model, self.data, self.config.metrics) if "complete" in self.model.abilities else None
+        mu = complete(self.model, pixels, mask, way)
         return self._as_images(torch.where(mask > 0, pixels, mu))
 
     # --- generation ---------------------------------------------------------------------------------------------------
@@ -104,7 +105,8 @@ class Network:
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
         """n images drawn from the prior over the top, (n, height, width); it is fitted to the training images when it is first asked for."""
         self._require("project", "it has no decoder")
-        prior = self.model.own_prior if "own_prior" in self.model.abilities else self._latents.prior  # type: ignore[attr-defined]
+        own = "own_prior" in self.model.abilities  # then the training images are not read
+        prior = self.model.own_prior if own else self._latents.prior  # type: ignore[attr-defined]
         return self._as_images(self.model.project(prior.sample(n, stream(seed, "samples"))))  # type: ignore[attr-defined]
 
     def synapses(self) -> dict[str, np.ndarray]:
@@ -127,10 +129,6 @@ class Network:
     def _require(self, ability: str, lack: str) -> None:
         if ability not in self.model.abilities:
             raise UserError(f"{self.config.model.name}: {lack}")
-
-    def _way(self) -> str | None:
-        """Of several ways to complete an image, the one that is best on validation images."""
-        return Subject(self.model, self.data, "validation", self.config.metrics, self._latents).way
 
     def _steps(self, steps: int | None) -> int | None:
         if steps is not None and steps < 1:

@@ -5,11 +5,9 @@ the training image nearest to it, for a network that only repeats what it was sh
 images around them, and their histogram stands beside the training set's.
 """
 
-import io
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,8 +15,8 @@ from ncf.config.schema import SampleConfig
 from ncf.data.streams import stream
 from ncf.errors import UserError
 from ncf.evaluate import open_checkpoint, write_json
+from ncf.measure.completion import best_way, complete, nothing_to_hide, observed_pixels
 from ncf.measure.latents import TrainingLatents
-from ncf.measure.metrics import Subject, complete, nothing_to_hide, observed_pixels
 from ncf.report.html import png, write_whole
 from ncf.report.sections import coloured_fields, mosaic
 from ncf.report.tables import save_picture
@@ -68,7 +66,7 @@ def sample(config: SampleConfig, given: set[str] = frozenset()) -> dict:
         else:
             draw_samples(folder / "samples.png", images[:SHOWN], arrays["nearest"][:SHOWN], data.image_shape)
         if config.masks:
-            draw_completions(folder / "completions.png", opened, training, config)
+            draw_completions(folder / "completions.png", opened, config)
         if "fields" in network.abilities:  # (an autoencoder's first weights are no generative synapses)
             fields, _ = coloured_fields(network, FIELDS)
             write_whole(folder / "receptive_fields.png", png(mosaic(fields, data.image_shape, columns=20)))
@@ -85,6 +83,8 @@ def draw(network, training: TrainingLatents, config: SampleConfig) -> tuple[Tens
     Of a class: activities from the mixture of that class's training images, and where a label drives the circuit, that label with them.
     """
     rng = stream(config.seed, "samples")
+    if config.condition is not None and config.prior == "own":
+        raise UserError(f"prior=own: condition={config.condition} draws from a mixture fitted to that class's training images; leave prior out")
     if config.condition is None:
         prior, kind = choose_prior(network, training, config.prior)
         f_top = prior.sample(config.n, rng)
@@ -126,9 +126,7 @@ def choose_prior(network, training: TrainingLatents, wanted: str):
     own = "own_prior" in network.abilities
     if wanted == "own" and not own:
         raise UserError("prior=own: the model has no prior of its own over its top activities; use prior=fitted")
-    if own and wanted != "fitted":
-        return network.own_prior, "own"
-    return training.prior, "fitted"
+    return (training.prior, "fitted") if wanted == "fitted" else (training.sampling_prior, "own" if own else "fitted")
 
 
 # --- neighbours and classes -------------------------------------------------------------------------------------------
@@ -178,9 +176,7 @@ def write_arrays(path: Path, arrays: dict[str, Tensor], shape: tuple[int, int]) 
     plain = {name: value.cpu().numpy() for name, value in arrays.items()}
     for name in ("samples", "nearest"):
         plain[name] = plain[name].reshape(-1, *shape)
-    buffer = io.BytesIO()
-    np.savez(buffer, **plain)
-    files.write_whole(path, buffer.getbuffer())
+    files.write_whole(path, files.as_npz(plain))
 
 
 def draw_samples(path: Path, images: Tensor, near: Tensor, shape: tuple[int, int], columns: int = 20) -> None:
@@ -199,16 +195,16 @@ def draw_classes(path: Path, images: Tensor, asked: Tensor, data) -> None:
     save_picture(path, rows, *data.image_shape)
 
 
-def draw_completions(path: Path, opened, training: TrainingLatents, config: SampleConfig) -> None:
+def draw_completions(path: Path, opened, config: SampleConfig) -> None:
     """For every mask: test images, what is seen of them (the rest grey), and their completion (seen pixels as they are)."""
     rows = []
     for mask in config.masks:
-        metrics = replace(opened.config.metrics, mask=mask, mask_fraction=config.mask_fraction, n_images=config.n_completions)
-        subject = Subject(opened.network, opened.data, "test", metrics, training)
-        observed = observed_pixels(mask, config.mask_fraction, opened.data.image_shape).to(subject.x.device)
-        mu = complete(opened.network, subject.x, observed, subject.way)
-        seen = subject.x * observed
-        rows += [("image", subject.x), (mask, seen + 0.5 * (1 - observed)), ("completion", seen + mu * (1 - observed))]
+        metrics = replace(opened.config.metrics, mask=mask, mask_fraction=config.mask_fraction)
+        x = opened.data.splits["test"].x[: config.n_completions]
+        observed = observed_pixels(mask, config.mask_fraction, opened.data.image_shape).to(x.device)
+        mu = complete(opened.network, x, observed, best_way(opened.network, opened.data, metrics))
+        seen = x * observed
+        rows += [("image", x), (mask, seen + 0.5 * (1 - observed)), ("completion", seen + mu * (1 - observed))]
     save_picture(path, [(label, images.cpu().numpy()) for label, images in rows], *opened.data.image_shape, group=3)
 
 

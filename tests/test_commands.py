@@ -245,6 +245,9 @@ BAD_TRAIN = [  # overrides, words of the line
     (["model.lateral.columns=[6,6]"], "3 layers need 3 column sizes"),
     (["seed=1,2"], "seed", "--multirun"),
     (["--multirn"], "'--multirn'", "'--multirun'"),
+    (["--multrun", "seed=0,1"], "'--multrun'", "'--multirun'"),
+    (["--lr", "0.1", "seed=1"], "'--lr'", "optimizer.lr=VALUE"),
+    (["--epochs=5"], "'--epochs'", "epochs=5"),
     (
         ["--multirun", "seed=0,1", "model=gncn_t1,gncn_t9"],
         "model=gncn_t9",

@@ -107,6 +107,7 @@ def test_a_label_on_top_drives_the_samples_of_its_class(tmp_path):
         (["condition=3"], ["condition=3", "label:all"]),
         (["masks=[middle]"], ["masks", "'middle'", "left"]),
         (["prior=own"], ["no prior of its own", "prior=fitted"]),
+        (["prior=own", "condition=label:3"], ["prior=own", "condition=label:3", "leave prior out"]),
         (["n=0"], ["n=0", "at least 1"]),
         (["checkpint=x"], ["unknown key 'checkpint'", "checkpoint"]),
         (["output=/proc/nowhere"], ["cannot be written"]),

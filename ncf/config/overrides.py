@@ -15,7 +15,7 @@ from ncf import plugins
 from ncf.config import schema as config_schema
 from ncf.config.checks import flat_keys
 from ncf.config.compose import composed
-from ncf.config.keys import handle, nearest_key
+from ncf.config.keys import handle, meant, nearest_key
 from ncf.config.schema import MODEL_FAMILIES, RENAMED, DatasetConfig, EvalConfig, MetricsConfig, SampleConfig, TrainConfig
 from ncf.errors import UserError, nearest
 from ncf.runs import memory
@@ -86,7 +86,7 @@ def raised_in(error: BaseException) -> str:
     return frame.tb_frame.f_globals.get("__name__", "").split(".")[0] if frame else ""
 
 
-def flags_first(arguments: list[str]) -> list[str]:
+def flags_first(name: str, arguments: list[str]) -> list[str]:
     """The same arguments with the flags before the overrides, where Hydra's parser takes them. An unknown flag is a UserError."""
     from hydra._internal.utils import get_args_parser
 
@@ -108,10 +108,10 @@ def flags_first(arguments: list[str]) -> list[str]:
     except (argparse.ArgumentError, SystemExit) as error:
         raise UserError(f"{error}; --help lists the flags") from error
     if unknown:
-        key = unknown[0].lstrip("-").split("=")[0]
-        if "=" in unknown[0] or unknown[0].startswith("--") and overrides:
-            raise UserError(f"unknown flag {unknown[0]!r}: keys are written without dashes, {key}=VALUE")
-        raise UserError(f"unknown flag {unknown[0]!r}; {nearest(unknown[0], known)}")
+        word, _, value = unknown[0].partition("=")
+        if keys := meant(word.lstrip("-"), known_keys(name)):
+            raise UserError(f"unknown flag {word!r}: keys are written without dashes, {keys[0]}={value or 'VALUE'}")
+        raise UserError(f"unknown flag {word!r}; {nearest(word, known)}")
     return flags + overrides
 
 

@@ -1,14 +1,16 @@
 """A trained network inspected, as arrays: settling curves, activity, receptive fields, samples. Nothing here changes it."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from ncf.data.streams import stream
 from ncf.errors import UserError
-from ncf.measure.latents import TrainingLatents, quiet_fit
+from ncf.measure.fitting import fit_prior
+from ncf.measure.latents import TrainingLatents
 from ncf.network.discrepancy import bce, tod
-from ncf.network.mixture import fit_mixture
 from ncf.network.state import State
 
 N_LATENTS = 500  # training images behind the quick prior of the samples
@@ -82,8 +84,7 @@ def samples(network, training: TrainingLatents, n: int) -> tuple[Tensor, str]:
             raise UserError(
                 f"left out, no mixture of {latents.shape[1]:,} top activities has been fitted, and that takes long: metrics=paper fits one"
             )
-        with quiet_fit():
-            prior = fit_mixture(latents, most_components=10, floor=training.config.mixture.floor, seed=0)
+        prior = fit_prior(latents, replace(training.config.mixture, components=10))
     components, fitted = f"{len(prior.weights)} component{'s' * (len(prior.weights) != 1)}", min(n_latents, len(training.images))
     words = f"a Gaussian mixture ({components}, fitted to {fitted:,} training images)"
     return network.project(prior.sample(n, stream(0, "report samples"))), words

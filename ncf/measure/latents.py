@@ -5,11 +5,8 @@ they were made from (the checkpoint's bytes, the images, the settings); one that
 """
 
 import hashlib
-import io
 import json
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -18,14 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncf.config.schema import MetricsConfig, MixtureConfig
+from ncf.config.schema import MetricsConfig
 from ncf.data.datasets import Dataset
 from ncf.data.streams import stream
 from ncf.errors import UserError
-from ncf.network.mixture import Mixture, fit_mixture
+from ncf.measure.fitting import fit_prior, quiet_fit
+from ncf.measure.likeness import Bins
+from ncf.network.mixture import Mixture
 from ncf.network.model import Model
-from ncf.runs import memory
-from ncf.runs.files import write_whole
+from ncf.runs.files import as_npz, write_whole
 
 LAYOUT = 1  # of the cached files; raise it when what they hold changes its meaning
 
@@ -62,21 +60,14 @@ class TrainingLatents:
         def fit() -> dict[str, Tensor]:
             if len(self.images) < 2:
                 raise UserError("no mixture can be fitted to a single training image")
-            require_room(self.network, len(self.images), wanted)
-            latents = self.activities[: wanted.latents]
-            if not torch.isfinite(latents).all():
-                raise UserError("the training images' top activities are not finite, so no prior can be fitted to them: lower model.settle.beta")
-            with quiet_fit():
-                return vars(fit_mixture(latents, wanted.components, wanted.floor, seed=0))
+            return vars(fit_prior(self.activities[: wanted.latents], wanted))
 
         return Mixture(**self.kept("prior", asdict(wanted), fit))
 
-    @cached_property
-    def drawn(self) -> Tensor:
-        """As many samples mu_0 as there are training images, (N, J_0)."""
-        from ncf.measure.likeness import draw
-
-        return draw(self, len(self.images))
+    @property
+    def sampling_prior(self) -> Mixture:
+        """What samples are drawn from: the model's own prior where it has one, else the fitted mixture."""
+        return self.network.own_prior if "own_prior" in self.network.abilities else self.prior  # type: ignore[attr-defined]
 
     def prior_of(self, label: int) -> Mixture:
         """The mixture fitted to the activities f_L that settling on the training images of one class leaves, their label seen."""
@@ -85,15 +76,17 @@ class TrainingLatents:
         if len(rows) < 2:
             raise UserError(f"class {label} has {len(rows)} training images; no mixture can be fitted to them")
         parts = rows.split(config.batch_size)
-        codes = torch.cat([self.network.settle(self.images[part], y=split.y[part]).code for part in parts])
-        with quiet_fit():
-            return fit_mixture(codes, config.mixture.components, config.mixture.floor, seed=0)
+        return fit_prior(torch.cat([self.network.settle(self.images[part], y=split.y[part]).code for part in parts]), config.mixture)
 
     @cached_property
-    def bins(self):
-        """The k-means bins of the training images."""
-        from ncf.measure.likeness import Bins
+    def drawn(self) -> Tensor:
+        """As many samples mu_0 as there are training images, (N, J_0)."""
+        codes = self.sampling_prior.sample(len(self.images), stream(0, "likeness"))
+        return torch.cat([self.network.project(part) for part in codes.split(5000)])  # type: ignore[attr-defined]
 
+    @cached_property
+    def bins(self) -> Bins:
+        """The k-means bins of the training images."""
         return Bins(self.images)
 
     @cached_property
@@ -143,13 +136,6 @@ class TrainingLatents:
         }
 
 
-def require_room(network, images: int, wanted: MixtureConfig) -> None:
-    """UserError where the mixture's covariances over the top layer cannot fit."""
-    units = (getattr(network.config, "layers", None) or [1])[-1]
-    most = max(1, min(wanted.components, images // 240))
-    memory.require(4 * 8 * most * units**2, f"the mixture over {units:,} top activities", "lower the last of model.layers")
-
-
 def read_kept(path: Path, origin: str) -> dict[str, Tensor] | None:
     """The tensors of a kept file, or None if it is not there, damaged (every entry has a checksum) or made from something else."""
     try:
@@ -163,23 +149,8 @@ def read_kept(path: Path, origin: str) -> dict[str, Tensor] | None:
 
 def write_kept(path: Path, origin: str, tensors: dict[str, Tensor]) -> None:
     """Put the file in place whole; where that is not possible (a read-only folder, a full disk) go on without."""
-    buffer = io.BytesIO()
-    np.savez(buffer, origin=np.array(origin), **{name: tensor.cpu().numpy() for name, tensor in tensors.items()})
+    content = as_npz({"origin": np.array(origin), **{name: tensor.cpu().numpy() for name, tensor in tensors.items()}})
     try:
-        write_whole(path, buffer.getbuffer())
+        write_whole(path, content)
     except OSError:
         pass
-
-
-@contextmanager
-def quiet_fit() -> Iterator[None]:
-    """Scikit-learn within our number of threads, its warnings off and its refusals as a UserError."""
-    from threadpoolctl import threadpool_limits
-
-    silence = redirect_stderr(io.StringIO())  # joblib prints a traceback where it cannot count the cores (no /sys)
-    with warnings.catch_warnings(), threadpool_limits(torch.get_num_threads()), silence:
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        except ValueError as error:
-            raise UserError(f"the training images' top activities cannot be fitted: {error}") from error

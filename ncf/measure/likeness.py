@@ -8,19 +8,11 @@ from scipy import stats
 from torch import Tensor
 
 from ncf.data.streams import stream
-from ncf.measure.latents import TrainingLatents, quiet_fit
+from ncf.measure.fitting import quiet_fit
 
 BINS = 100
 LEVEL = 0.05  # of the test of each bin
 RIDGE = 0.01  # added to every variance: pixels that never change have none
-
-
-def draw(training: TrainingLatents, n: int) -> Tensor:
-    """n images mu_0 (n, J_0) projected down from the prior: the model's own, else the mixture fitted to the training images' activities."""
-    network = training.network
-    prior = network.own_prior if "own_prior" in network.abilities else training.prior  # type: ignore[attr-defined]
-    codes = prior.sample(n, stream(0, "likeness"))
-    return torch.cat([network.project(part) for part in codes.split(5000)])  # type: ignore[attr-defined]
 
 
 class Bins:

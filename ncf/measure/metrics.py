@@ -13,62 +13,15 @@ from ncf.data.datasets import Dataset
 from ncf.data.streams import stream
 from ncf.errors import UserError, nearest
 from ncf.measure.annealing import anneal
+from ncf.measure.completion import best_way, masked_mse, nothing_to_hide, observed_pixels
 from ncf.measure.density import BLOCKS, Estimate, encoder_estimates, monte_carlo
-from ncf.measure.latents import TrainingLatents, require_room
+from ncf.measure.fitting import require_room
+from ncf.measure.latents import TrainingLatents
 from ncf.measure.likeness import different_bins, gaussian_distance
 from ncf.network.likelihoods import LIKELIHOODS
 from ncf.network.model import Model
 from ncf.network.state import State
 from ncf.runs import memory
-
-
-def complete(network: Model, x: Tensor, observed: Tensor, way: str | None = None) -> Tensor:
-    """Images as the model predicts them from the pixels that are seen (observed == 1), mu_0 (B, J_0), in one of its ways or by settling."""
-    if way is not None:
-        return network.completions[way][0](x, observed)  # type: ignore[attr-defined]
-    return network.settle(x, observed=observed).mu[0]
-
-
-def masked_mse(network: Model, x: Tensor, observed: Tensor, way: str | None = None) -> Tensor:
-    """M-MSE: squared error of mu_0 over the pixels that are not seen (observed == 0), summed per image, (B,)."""
-    mu = complete(network, x, observed, way)
-    return ((x - mu).square() * (1 - observed)).sum(1)
-
-
-def observed_pixels(kind: str, fraction: float, image_shape: tuple[int, int]) -> Tensor:
-    """1 where a pixel is seen, (J_0,): the left, right, top or bottom `fraction` is not, or a random one (the same for all images)."""
-    height, width = image_shape
-    lines = maskable(kind, image_shape)
-    if not 0 < round(fraction * lines) < lines:
-        parts = {"random": "pixels", "left": "columns", "right": "columns"}.get(kind, "rows")
-        raise UserError(
-            f"mask_fraction={fraction}: {kind} hides {round(fraction * lines)} of the {lines} {parts} of {height} x {width} images; "
-            f"hide some, not all: e.g. mask_fraction=0.5"
-        )
-    observed = torch.ones(height, width)
-    if kind == "random":
-        hidden = stream(0, "mask").permutation(height * width)[: round(fraction * height * width)]
-        observed.view(-1)[torch.from_numpy(hidden)] = 0
-    elif kind in ("left", "right"):
-        n = round(fraction * width)
-        observed[:, slice(0, n) if kind == "left" else slice(width - n, width)] = 0
-    else:
-        n = round(fraction * height)
-        observed[slice(0, n) if kind == "top" else slice(height - n, height), :] = 0
-    return observed.view(-1)
-
-
-def maskable(kind: str, image_shape: tuple[int, int]) -> int:
-    """The number of rows, columns or pixels of which a mask hides a part."""
-    height, width = image_shape
-    return {"random": height * width, "left": width, "right": width, "top": height, "bottom": height}[kind]
-
-
-def nothing_to_hide(kind: str, image_shape: tuple[int, int]) -> str | None:
-    """Why a mask has no part of such images to hide, whatever its fraction; None where it has."""
-    height, width = image_shape
-    return None if maskable(kind, image_shape) > 1 else f"images of {height} x {width} have no {kind} part to hide"
-
 
 # --- what the metrics of one split share -----------------------------------------------------------------------------
 
@@ -84,57 +37,36 @@ class Subject:
             self.x = training.images[: len(part)]
 
     @cached_property
-    def settled(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """BCE (N,), ToD (N,), the top activities f_L (N, J_L), the share of active units in every hidden population (N, L) and the class
-        that a network with labels tells (N,), all with the labels unseen."""
+    def settled(self) -> dict[str, Tensor]:
+        """What settling leaves, the labels unseen: bce and tod (N,), the top activities f_L as `code` (N, J_L); and where a metric asks for
+        them, `active` (N, L), the share of active units in every hidden population, and `told` (N,), the class that the network tells."""
         parts = []
         for start in range(0, len(self.x), self.config.batch_size):
             rows = slice(start, start + self.config.batch_size)
             state = self.network.settle(self.x[rows])
-            parts.append(
-                (
-                    *self.network.losses(state, None if self.y is None else self.y[rows]),
-                    state.code,
-                    active_units(state),
-                    told_classes(self.network, state),
-                )
-            )
-        return tuple(torch.cat(part) for part in zip(*parts))
+            bce, tod = self.network.losses(state, None if self.y is None else self.y[rows])
+            found = {"bce": bce, "tod": tod, "code": state.code}
+            if "active" in self.config.names:
+                found["active"] = active_units(state)
+            if "label_err" in self.config.names:
+                found["told"] = self.network.told(state).argmax(1)  # type: ignore[attr-defined]
+            parts.append(found)
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     @cached_property
     def encoded(self) -> tuple[Tensor, Estimate]:
         """ELBO (N,) and the importance-sampled estimate, both from the same draws of the encoder."""
         return encoder_estimates(self.network, self.x, self.config.encoder_samples, stream(0, "log_p_encoder"))
 
-    @cached_property
-    def way(self) -> str | None:
-        """Of several ways to complete an image, the one that is best on (at most 2,000) validation images; None where there is one."""
-        if "complete" not in self.network.abilities:
-            return None
-        images = self.data.splits["validation"].x[:2000]
-        return min(self.network.completions, key=lambda way: self.completed(images, way).mean().item())  # type: ignore[attr-defined]
-
-    def completed(self, x: Tensor, way: str | None) -> Tensor:
-        """M-MSE of images x, (N,)."""
-        config = self.config
-        observed = observed_pixels(config.mask, config.mask_fraction, self.data.image_shape).to(x.device)
-        return torch.cat([masked_mse(self.network, part, observed, way) for part in x.split(config.batch_size)])
-
 
 def active_units(state: State) -> Tensor:
     """The share of units with an activity above 1e-6 in every population that moves, (B, L)."""
-    shares = [(state.f[i] > 1e-6).double().mean(1) for i in state.free]
-    return torch.stack(shares, 1) if shares else state.f[0].new_zeros(len(state.f[0]), 0)
-
-
-def told_classes(network: Model, state: State) -> Tensor:
-    """The class that the network tells, (B,); nothing (B, 0) where it has no labels."""
-    return network.told(state).argmax(1) if "label" in network.abilities else state.f[0].new_zeros(len(state.f[0]), 0)  # type: ignore[attr-defined]
+    return torch.stack([(state.f[i] > 1e-6).double().mean(1) for i in state.free], 1)
 
 
 def activity(subject: Subject) -> dict:
     """The share of active units, the mean over populations, with that of each."""
-    shares = 100 * subject.settled[3]
+    shares = 100 * subject.settled["active"]
     return summarize(shares.mean(1)) | {"populations": shares.mean(0).tolist()}
 
 
@@ -145,16 +77,19 @@ def likeness(subject: Subject, measure: Callable[[Tensor], dict]) -> dict:
 
 def completion(subject: Subject) -> dict:
     """M-MSE, with how the image was completed."""
-    way = subject.way
-    figure = summarize(subject.completed(subject.x, way)) | {"mask": subject.config.mask, "mask_fraction": subject.config.mask_fraction}
-    return figure if way is None else figure | {"completed_by": way, "multiply_adds": subject.network.completions[way][1]}  # type: ignore[attr-defined]
+    network, config = subject.network, subject.config
+    observed = observed_pixels(config.mask, config.mask_fraction, subject.data.image_shape).to(subject.x.device)
+    way = best_way(network, subject.data, config)
+    errors = masked_mse(network, subject.x, observed, way, config.batch_size)
+    figure = summarize(errors) | {"mask": config.mask, "mask_fraction": config.mask_fraction}
+    return figure if way is None else figure | {"completed_by": way, "multiply_adds": network.completions[way][1]}  # type: ignore[attr-defined]
 
 
 def class_error(subject: Subject) -> dict:
     """%Err: share of images whose class a logistic regression on f_L of the training images gets wrong; a classifier's own error."""
     if "classify" in subject.network.abilities:
-        return summarize(100.0 * (subject.settled[2].argmax(1) != subject.y))
-    found = subject.training.classifier.predict(subject.settled[2].double().cpu().numpy())
+        return summarize(100.0 * (subject.settled["code"].argmax(1) != subject.y))
+    found = subject.training.classifier.predict(subject.settled["code"].double().cpu().numpy())
     return summarize(100.0 * (torch.from_numpy(found) != subject.y.cpu())) | {"training_images": len(subject.training.activities)}
 
 
@@ -232,8 +167,8 @@ MEANINGS = {
     "log_p_annealed_own": "The same from the prior that the model was trained with.",
 }
 METRICS = {
-    "bce": Metric("BCE", "nats per image", lambda subject: summarize(subject.settled[0]), MEANINGS["bce"], "project"),
-    "tod": Metric("ToD", "per image", lambda subject: summarize(subject.settled[1]), MEANINGS["tod"], "project", higher=True),
+    "bce": Metric("BCE", "nats per image", lambda subject: summarize(subject.settled["bce"]), MEANINGS["bce"], "project"),
+    "tod": Metric("ToD", "per image", lambda subject: summarize(subject.settled["tod"]), MEANINGS["tod"], "project", higher=True),
     "m_mse": Metric("M-MSE", "per image", completion, MEANINGS["m_mse"], "project"),
     "class_err": Metric("%Err", "%", class_error, MEANINGS["class_err"], "classes"),
     "log_p": Metric("log p(x)", "nats per image", log_p, MEANINGS["log_p"], "project", higher=True),
@@ -263,9 +198,9 @@ METRICS = {
         "own_prior",
         higher=True,
     ),
-}
-METRICS |= {
-    "label_err": Metric("label error", "%", lambda subject: summarize(100.0 * (subject.settled[4] != subject.y)), MEANINGS["label_err"], "label"),
+    "label_err": Metric(
+        "label error", "%", lambda subject: summarize(100.0 * (subject.settled["told"] != subject.y)), MEANINGS["label_err"], "label"
+    ),
     "active": Metric("active units", "%", activity, MEANINGS["active"], "settle"),
     "ndb": Metric("NDB", "%", lambda subject: likeness(subject, lambda x: different_bins(x, subject.training.bins)), MEANINGS["ndb"], "project"),
     "gaussian_kl": Metric(
@@ -303,8 +238,9 @@ def require_measurable(network, data: Dataset, config: MetricsConfig) -> None:
     if names & {"log_p", "log_p_own"} and not getattr(network, "exact_log_p", None):
         wanted = 4 * 2 * (images + pixels) * -(-config.samples // BLOCKS)
         memory.require(wanted, f"metrics.samples={config.samples}: log p(x) of {images} images", "lower metrics.samples or metrics.n_images")
-    if names & {"log_p", "log_p_annealed"} and not getattr(network, "exact_log_p", None):
-        require_room(network, len(data.splits["train"]), config.mixture)
+    of_samples = set() if "own_prior" in network.abilities else {"ndb", "gaussian_kl"}
+    if names & ({"log_p", "log_p_annealed"} | of_samples) and not getattr(network, "exact_log_p", None):
+        require_room(network.code_size, len(data.splits["train"]), config.mixture)
     if names & {"elbo", "log_p_encoder"}:
         wanted = 8 * 2 * images * config.encoder_samples
         memory.require(wanted, f"metrics.encoder_samples={config.encoder_samples}", "lower it, or metrics.n_images")

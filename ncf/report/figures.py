@@ -21,10 +21,8 @@ def write(comparison: Comparison, what: str, metric: str, split: str, folder: Pa
     """`what` is ``curves`` or a key; one figure per data set. Raises UserError."""
     if metric not in METRICS:
         raise UserError(f"--metric={metric}: {nearest(metric, METRICS)} (a plugin's metric needs --config-dir=FOLDER)")
-    if what not in comparison.keys:
-        what = next(iter(meant(what, comparison.keys)), what)
-    keys = {name: key for key in comparison.keys for name in (key, key_name(key), names.short_keys(comparison.keys)[key])}
-    if what != "curves" and what not in keys:
+    key = next((k for k in comparison.keys if what in (k, key_name(k))), None) or next(iter(meant(what, comparison.keys)), "")
+    if what != "curves" and not key:
         raise UserError(f"--figure={what}: does not differ between these runs; {nearest(what, ['curves', *map(key_name, comparison.keys)])}")
     written = []
     parts = by_dataset(comparison)
@@ -32,11 +30,11 @@ def write(comparison: Comparison, what: str, metric: str, split: str, folder: Pa
         if what == "curves":
             lines, x_label, y_label = curves(part), "epoch", "validation BCE (nats per image)"
         else:
-            lines, x_label = against(part, keys[what], (split, metric)), names.axis(key_name(keys[what]))
+            lines, x_label = against(part, key, (split, metric)), names.axis(key_name(key))
             y_label = f"{figure_name((split, metric))} ({METRICS[metric].unit})"
         if not lines:
             continue
-        stem = "curves" if what == "curves" else f"{re.sub(r'[^A-Za-z0-9_.]+', '_', key_name(keys[what]))}-{metric}-{split}"
+        stem = "curves" if what == "curves" else f"{re.sub(r'[^A-Za-z0-9_.]+', '_', key_name(key))}-{metric}-{split}"
         stem += f"-{re.sub(r'[^A-Za-z0-9_.-]+', '_', dataset)}" if len(parts) > 1 else ""
         written += [save(draw(lines, x_label, y_label, names.dataset(dataset), points=what != "curves"), folder / f"{stem}.{kind}") for kind in KINDS]
     if not written:

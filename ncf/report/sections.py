@@ -8,8 +8,9 @@ from ncf.config.checks import build_node
 from ncf.config.schema import MetricsConfig
 from ncf.errors import UserError
 from ncf.measure import diagnostics
+from ncf.measure.completion import best_way, complete, nothing_to_hide, observed_pixels
 from ncf.measure.latents import TrainingLatents
-from ncf.measure.metrics import METRICS, Subject, complete, nothing_to_hide, observed_pixels
+from ncf.measure.metrics import METRICS
 from ncf.report import circuit_picture
 from ncf.report.charts import Line, line_chart
 from ncf.report.html import Html, details, picture, png, section, table, tag, write_whole
@@ -59,7 +60,7 @@ def completions(run: Record, network, data, x) -> Html:
     if reason := nothing_to_hide(settings.mask, data.image_shape):
         return section("Completions", note=f"Left out: {reason}.")
     observed = observed_pixels(settings.mask, settings.mask_fraction, data.image_shape).to(x.device)
-    way = Subject(network, data, "test", settings, TrainingLatents(network, data, settings)).way  # the way that is measured
+    way = best_way(network, data, settings)
     seen = np.repeat(grey(x)[..., None], 3, axis=2)
     seen[:, observed.cpu().numpy() == 0] = (86, 180, 233)  # a colour that no image has
     rows = [grey(x), seen, grey(complete(network, x, observed, way))]

@@ -1,7 +1,10 @@
 """Files written whole or not at all: a kill, a crash or a full disk at any instant leaves the old file or the new one."""
 
+import io
 import os
 from pathlib import Path
+
+import numpy as np
 
 
 def write_whole(path: Path, data: bytes | memoryview) -> None:
@@ -24,6 +27,13 @@ def write_whole(path: Path, data: bytes | memoryview) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def as_npz(arrays: dict[str, np.ndarray], compressed: bool = False) -> memoryview:
+    """The arrays as the bytes of an .npz file."""
+    buffer = io.BytesIO()
+    (np.savez_compressed if compressed else np.savez)(buffer, **arrays)
+    return buffer.getbuffer()
 
 
 def beside(path: Path) -> Path:

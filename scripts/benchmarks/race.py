@@ -22,7 +22,7 @@ from ncf.config.compose import compose_train
 from ncf.data import datasets
 from ncf.data.streams import stream
 from ncf.errors import UserError
-from ncf.measure.latents import quiet_fit
+from ncf.measure.fitting import quiet_fit
 from ncf.models import build_model, seen_of
 from ncf.network.discrepancy import bce
 from ncf.network.model import Model

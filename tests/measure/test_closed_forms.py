@@ -9,9 +9,10 @@ import torch
 from small import dataset, network
 
 from ncf.config.schema import AnnealingConfig, MetricsConfig, MixtureConfig
+from ncf.measure.completion import observed_pixels
 from ncf.measure.density import Estimate, encoder_estimates, jackknife_stderr
 from ncf.measure.latents import TrainingLatents
-from ncf.measure.metrics import METRICS, measure, observed_pixels, reliability
+from ncf.measure.metrics import METRICS, measure, reliability
 from ncf.network.discrepancy import bce, tod
 from ncf.network.mixture import Mixture, fit_mixture
 from ncf.network.state import State

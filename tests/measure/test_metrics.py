@@ -10,8 +10,7 @@ import torch
 from small import Counting, dataset, network
 
 from ncf.config.schema import AnnealingConfig, MetricsConfig, MixtureConfig
-from ncf.errors import UserError
-from ncf.measure.metrics import METRICS, left_out, masked_mse, measure, observed_pixels, summarize
+from ncf.measure.metrics import METRICS, left_out, measure, summarize
 from ncf.network.state import State
 
 CONFIG = MetricsConfig(names=list(METRICS), mixture=MixtureConfig(components=2), annealing=AnnealingConfig(images=3, chains=2, steps=5), samples=100)
@@ -84,25 +83,6 @@ def test_class_error_is_the_share_of_wrong_classes():
     assert figure["stderr"] == pytest.approx(100 * (wrong * (1 - wrong) / 59) ** 0.5)
 
 
-def test_masked_error_counts_unseen_pixels_only():
-    net, data = network(), dataset()
-    x = data.splits["test"].x
-    observed = observed_pixels("right", 0.34, (3, 3))
-    mu = net.settle(x, observed=observed).mu[0]
-    torch.testing.assert_close(masked_mse(net, x, observed), ((x - mu) ** 2)[:, [2, 5, 8]].sum(1))
-    figure = measure(net, data, "test", MetricsConfig(names=["m_mse"], mask_fraction=0.34))["m_mse"]
-    assert figure["value"] == pytest.approx(((x - mu) ** 2)[:, [2, 5, 8]].sum(1).mean().item(), rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    "kind, unseen", [("left", [[0, 0], [1, 0]]), ("right", [[0, 1], [1, 1]]), ("top", [[0, 0], [0, 1]]), ("bottom", [[1, 0], [1, 1]])]
-)
-def test_masks_are_where_their_name_says(kind, unseen):
-    observed = observed_pixels(kind, 0.5, (2, 2)).view(2, 2)
-    assert (observed == 0).nonzero().tolist() == unseen
-    assert observed_pixels("random", 0.3, (10, 10)).sum() == 70
-
-
 def test_what_does_not_apply_is_left_out_with_its_reason():
     data = dataset()
 
@@ -123,12 +103,6 @@ def test_summaries_are_means_with_their_standard_error():
     assert summary.pop("per_image").tolist() == [1, 2, 3, 6]
     assert summary == {"value": 3.0, "n": 4, "stderr": pytest.approx(np.std([1, 2, 3, 6], ddof=1) / 2)}
     assert summarize(torch.tensor([5.0]))["stderr"] == 0
-
-
-@pytest.mark.parametrize("kind, fraction", [("left", 0.05), ("random", 0.001), ("top", 0.98)])
-def test_a_mask_that_hides_nothing_or_everything_is_refused(kind, fraction):
-    with pytest.raises(UserError, match="hide some, not all"):
-        observed_pixels(kind, fraction, (8, 8))
 
 
 def test_the_values_of_single_images_are_those_behind_the_means():

@@ -14,6 +14,7 @@ from ncf.config.schema import (
     GNCNConfig,
     LateralConfig,
     MetricsConfig,
+    MixtureConfig,
     PopulationConfig,
     PrecisionConfig,
     PriorConfig,
@@ -21,6 +22,7 @@ from ncf.config.schema import (
 )
 from ncf.data.datasets import Split
 from ncf.errors import UserError
+from ncf.measure.latents import TrainingLatents
 from ncf.measure.metrics import left_out, measure
 from ncf.network.expand import circuit_of
 from ncf.network.gncn import GNCN
@@ -320,6 +322,15 @@ def test_a_label_is_told_after_learning_and_never_looked_at(where):
     assert figure["value"] == pytest.approx(100 * (told != data.splits["test"].y).double().mean().item()) and figure["value"] < 40
     shuffled = replace(data, splits=data.splits | {"test": Split(data.splits["test"].x, data.splits["test"].y.roll(1))})
     assert measure(net, shuffled, "test", MetricsConfig(names=["label_err"]))["label_err"]["value"] > 50
+
+
+def test_the_prior_of_a_class_is_that_of_its_images_with_the_label_seen():
+    net, data = labelled("on top"), dataset()
+    split = data.splits["train"]
+    x, y = split.x[split.y == 1], split.y[split.y == 1]
+    prior = TrainingLatents(net, data, MetricsConfig(mixture=MixtureConfig(components=1), batch_size=50)).prior_of(1)
+    torch.testing.assert_close(prior.means[0], net.settle(x, y=y).code.mean(0), atol=1e-5, rtol=1e-4)
+    assert (prior.means[0] - net.settle(x).code.mean(0)).abs().max() > 0.01
 
 
 def test_models_without_labels_have_no_label_error():

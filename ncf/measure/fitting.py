@@ -1,0 +1,43 @@
+"""What is fitted to top activities by scikit-learn: quietly, within our threads and memory, and with one-line refusals."""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+
+import torch
+from torch import Tensor
+
+from ncf.config.schema import MixtureConfig
+from ncf.errors import UserError
+from ncf.network.mixture import LATENTS_PER_COMPONENT, Mixture, fit_mixture
+from ncf.runs import memory
+
+
+@contextmanager
+def quiet_fit() -> Iterator[None]:
+    """Scikit-learn within our number of threads, its warnings off and its refusals as a UserError."""
+    from threadpoolctl import threadpool_limits
+
+    silence = redirect_stderr(io.StringIO())  # joblib prints a traceback where it cannot count the cores (no /sys)
+    with warnings.catch_warnings(), threadpool_limits(torch.get_num_threads()), silence:
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except ValueError as error:
+            raise UserError(f"the training images' top activities cannot be fitted: {error}") from error
+
+
+def fit_prior(codes: Tensor, wanted: MixtureConfig) -> Mixture:
+    """The mixture of Gaussians fitted to top activities (N, J_L). UserError where they are not finite or too many for the memory."""
+    require_room(codes.shape[1], len(codes), wanted)
+    if not torch.isfinite(codes).all():
+        raise UserError("the training images' top activities are not finite, so no prior can be fitted to them: lower model.settle.beta")
+    with quiet_fit():
+        return fit_mixture(codes, wanted.components, wanted.floor, seed=0)
+
+
+def require_room(units: int, images: int, wanted: MixtureConfig) -> None:
+    """UserError where the mixture's covariances over so many units of the top do not fit into memory."""
+    most = max(1, min(wanted.components, images // LATENTS_PER_COMPONENT))
+    memory.require(4 * 8 * most * units**2, f"the mixture over {units:,} top activities", "lower the last of model.layers")
