@@ -96,11 +96,7 @@ def collect(output: Path, rows: Path) -> list[Cell]:
         run = read_run(folder) if match and dataset in DATASETS else None
         if run:
             n_train = int(match[2]) if match[2] else None
-            runs = cells.setdefault((dataset, row, n_train), Cell(dataset, row, n_train, {})).runs
-            before = runs.get(int(match[1]))
-            if before and before["command"] == run["command"]:  # made again by the same command: what was measured later is not lost
-                run["figures"] = before["figures"] | run["figures"]
-            runs[int(match[1])] = run
+            cells.setdefault((dataset, row, n_train), Cell(dataset, row, n_train, {})).runs[int(match[1])] = run
     return list(cells.values())
 
 

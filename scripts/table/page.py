@@ -1,7 +1,4 @@
-"""docs/results.md, from the cells of the comparison: nothing on the page is written by hand.
-
-Longer than 300 lines: one page, one file.
-"""
+"""docs/results.md, from the cells of the comparison: nothing on the page is written by hand."""
 
 import json
 import shlex
@@ -11,19 +8,17 @@ from itertools import product
 from pathlib import Path
 from statistics import mean
 
-from table import replication
-from table.cells import Cell, collect, command_of, lines
+from table import curve, replication
+from table.cells import Cell, collect, command_of, lines, read_json
 from table.rows import DATASETS, composed, deciders, deciding, is_for, is_set, row_title, settings
 from table.text import MARKS, markdown, shown
-from table.verdicts import compare
+from table.verdicts import compare, measured
 
 from ncf.measure.metrics import METRICS
-from ncf.report.charts import COLOURS
 from ncf.runs import files
 
-CLAIMANTS, RIVAL = ("gncn_pdh", "gncn_pdh_tuned", "gncn_t1_sigma_tuned"), "gvae"  # whom the claims spell out; the curve's rival
-CURVE_METRICS = ("bce", "m_mse", "class_err", "log_p")
-CLAIMED = (*CURVE_METRICS, "log_p_annealed")
+CLAIMANTS = ("gncn_pdh", "gncn_pdh_tuned", "gncn_t1_sigma_tuned")  # whom the claims spell out
+CLAIMED = ("bce", "m_mse", "class_err", "log_p", "log_p_annealed")
 
 
 def write(output: Path, page: Path, table: dict[str, dict]) -> None:
@@ -41,7 +36,7 @@ def write(output: Path, page: Path, table: dict[str, dict]) -> None:
         "## Targets",
         targets(table, full),
         "## Fewer training images",
-        curve(cells, page.with_name("learning_curve.png")),
+        curve.section(cells, page.with_name("learning_curve.png")),
         "## Choices",
         choices(table, page.with_name("tuning.jsonl")),
         "## Commands",
@@ -51,7 +46,7 @@ def write(output: Path, page: Path, table: dict[str, dict]) -> None:
     files.write_whole(page, ("\n\n".join(parts) + "\n").encode())
     files.write_whole(rows, "".join(json.dumps(line) + "\n" for line in lines(cells)).encode())
     beside = page.with_name("replication.md")
-    files.write_whole(beside, replication.page(full).encode())
+    files.write_whole(beside, replication.page(full, read_json(page.with_name("masked.json")) or None).encode())
     print(f"written: {page}, {beside}, {rows}")
 
 
@@ -113,7 +108,7 @@ def departures(cells: list[tuple[Cell, dict]]) -> list[str]:
     """What runs set beside what their row sets now, or lack of it, and which they are: rows change, and runs may be given more."""
     found: dict[str, list[str]] = {}
     for cell, row in cells:
-        wanted = words(command_of(composed(cell.dataset, row["model"], settings(row, cell.dataset))))
+        wanted = words(command_of(composed(cell.dataset, row, settings(row, cell.dataset))))
         by_seed = {seed: words(run["command"]) for seed, run in sorted(cell.runs.items())}
         for ran in sorted(set(by_seed.values()) - {wanted}, key=sorted):
             told = [*(f"`{word}`" for word in sorted(ran - wanted)), *(f"without `{word}`" for word in sorted(wanted - ran))]
@@ -168,10 +163,6 @@ def claims(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
     )
 
 
-def measured(metric: str, *cells: Cell | None) -> bool:
-    return all(cell and cell.values(metric) for cell in cells)
-
-
 def targets(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
     """The figures that the rows' `targets` ask for against those measured."""
     rows = []
@@ -187,67 +178,6 @@ def targets(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
                 rows.append([DATASETS[dataset], row_title(name), bound, shown(cell, metric), "reached" if miss <= 0 else f"missed by {miss:.2f}"])
     lead = "Named before the runs (those of the released settings after a first sketch); settings were chosen by validation figures. What was tried where one is missed stands under Choices."
     return lead + "\n\n" + markdown(["dataset", "row", "target", "measured", ""], rows)
-
-
-def curve(cells: list[Cell], picture: Path) -> str:
-    """Test figures against the number of training images, as tables and in one picture: the second claim, that the network needs fewer of them."""
-    parts, axes = [], {}
-    for dataset, title in DATASETS.items():
-        mine = [cell for cell in cells if cell.dataset == dataset]
-        sizes = sorted({cell.n_train for cell in mine if cell.n_train})
-        at = {(cell.row, cell.n_train): cell for cell in mine}
-        names = sorted({cell.row for cell in mine if cell.n_train}, key=lambda name: name == RIVAL)
-        rows = []
-        for metric in CURVE_METRICS if names else ():
-            rows += [
-                [METRICS[metric].label, row_title(name), *(shown(at[name, n], metric) if (name, n) in at else "not run" for n in [*sizes, None])]
-                for name in names
-            ]
-            for name in names[:-1] if names[-1] == RIVAL else ():
-                pairs = [(at.get((name, n)), at.get((RIVAL, n))) for n in [*sizes, None]]
-                rows.append(
-                    [
-                        "",
-                        f"{row_title(name)} ahead by",
-                        *(str(compare(one, other, metric)) if measured(metric, one, other) else "–" for one, other in pairs),
-                    ]
-                )
-        if rows:
-            parts.append(f"{title}\n\n" + markdown(["figure", "method", *(f"{n:,}" for n in sizes), "all"], rows))
-            axes[title] = {name: [at[name, n] for n in [*sizes, None] if (name, n) in at] for name in names}
-    if not parts:
-        return "Not run yet."
-    draw_curve(axes, picture)
-    lead = "Few images make short epochs: training is given at least 2,000 updates, and stops where validation stands still. A lead is positive where the network is better."
-    return "\n\n".join([lead, f"![Test figures against the number of training images]({picture.name})", *parts])
-
-
-def draw_curve(axes: dict[str, dict[str, list[Cell]]], picture: Path) -> None:
-    """A row of axes per dataset, one per figure: a line per method over the number of training images ("all" at the right end)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(3.2 * len(CURVE_METRICS), 2.6 * len(axes)), layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(len(axes), len(CURVE_METRICS), squeeze=False)
-    for row, (title, methods) in zip(grid, axes.items(), strict=True):
-        sizes = {cell.n_train for cells in methods.values() for cell in cells}
-        largest = max(n or 0 for n in sizes)
-        for axis, metric in zip(row, CURVE_METRICS, strict=True):
-            for colour, (name, cells) in zip(COLOURS, methods.items()):
-                places = [cell.n_train or 2 * largest for cell in cells]
-                points = [(place, mean(cell.values(metric)), cell.spread(metric)) for place, cell in zip(places, cells) if measured(metric, cell)]
-                axis.errorbar(*zip(*points) if points else ((), (), ()), marker="o", markersize=3, label=row_title(name), color=colour)
-            axis.set_xscale("log")
-            axis.set_xticks([n or 2 * largest for n in sizes], [f"{n:,}" if n else "all" for n in sizes], rotation=45, fontsize=7)
-            axis.minorticks_off()
-            axis.set_title(f"{title}: {METRICS[metric].label}", fontsize=9)
-            axis.set_ylabel(METRICS[metric].unit, fontsize=8)
-            axis.set_xlabel("training images", fontsize=8)
-            axis.tick_params(axis="y", labelsize=7)
-    grid[0][0].legend(fontsize=7, frameon=False)
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(picture, dpi=110)
 
 
 def choices(table: dict[str, dict], tuning: Path) -> str:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from table import cells as results
 from table import page as results_page
-from table.rows import DATASETS, composed, is_for, read_table, settings
+from table.rows import DATASETS, composed, experiment, is_for, read_table, settings
 
+from ncf.config.compose import compose_train
 from ncf.config.defaults import override_text
 from ncf.errors import UserError, nearest
 from ncf.measure.metrics import METRICS
@@ -106,7 +107,7 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
                 jobs.append(train_command(dataset, row, seed, folder, arguments))
             if arguments.annealed and seed == arguments.seeds[0] and not (folder / "density.json").exists():
                 jobs.append(eval_command(dataset, folder, "density", arguments))
-            if arguments.samples and "classifier" not in name and not (folder / "samples.json").exists():
+            if arguments.samples and not (folder / "samples.json").exists():
                 jobs.append(eval_command(dataset, folder, "samples", arguments))
     if arguments.curve:
         for dataset, size, name in itertools.product(arguments.datasets, CURVE_SIZES, CURVE_ROWS):
@@ -119,7 +120,7 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
 def train_command(dataset: str, row: dict, seed: int, folder: Path, arguments: argparse.Namespace, n_train: int | None = None) -> list[str]:
     epochs = [f"epochs={arguments.epochs}"] if arguments.epochs else []
     if n_train:
-        shared = composed(dataset, row["model"], settings(row, dataset))
+        shared = composed(dataset, row, settings(row, dataset))
         usual = arguments.epochs or shared.epochs
         needed = ceil(CURVE_UPDATES / ceil(n_train / shared.batch_size))
         if needed > usual:  # few images make short epochs: more of them, and validation twenty times
@@ -128,7 +129,7 @@ def train_command(dataset: str, row: dict, seed: int, folder: Path, arguments: a
     further = given(dataset, arguments)
     return [
         "ncf-train",
-        f"experiment=table_{dataset}",
+        experiment(row, dataset),
         f"model={row['model']}",
         f"seed={seed}",
         *settings(row, dataset),
@@ -153,7 +154,7 @@ def training_images(dataset: str, arguments: argparse.Namespace) -> int:
     """How many a run on the dataset has beside its validation split."""
     from ncf.data import datasets
 
-    config = composed(dataset, None, given(dataset, arguments))
+    config = compose_train(f"experiment=table_{dataset}", *given(dataset, arguments))
     return len(datasets.load(config.dataset, config.data_dir).splits["train"])
 
 
@@ -203,7 +204,7 @@ def try_setting(dataset: str, name: str, row: dict, setting: str, arguments: arg
     """The validation figures after one run with the setting; none if it failed."""
     asked = (trial(dataset, arguments) or "whole", setting or "defaults")  # a shorter trial of the setting is another run
     folder = arguments.output.joinpath("tuning", dataset, name, *(text.replace(" ", ",") for text in asked))
-    command = train_command(dataset, {"model": row["model"], "sets": setting.split()}, arguments.seeds[0], folder, arguments)
+    command = train_command(dataset, {**row, "fixed": [], "sets": setting.split(), "sets_for": {}}, arguments.seeds[0], folder, arguments)
     if results.status(folder) != "complete":
         print(f"\n{shlex.join(command)}", flush=True)
         run(command)

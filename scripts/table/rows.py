@@ -18,11 +18,12 @@ DATASETS = {
 }
 
 
+AUTOENCODERS = ("rae", "gvae", "gvae_cv", "gan_ae")
 SUFFIXES = {"tuned": "tuned", "sgd": "default (SGD)", "published": "published protocol", "wide": "1.4 million synapses"}
 
 
 def read_table() -> dict[str, dict]:
-    """Row name -> model, fixed, sets, sets_for, only (datasets; all without it), grid, choose_by, aim, targets, remark."""
+    """Row name -> model, experiment (table without it), fixed, sets, sets_for, only (datasets; all without it), grid, choose_by, aim, targets, remark."""
     return yaml.safe_load(Path(__file__).with_name("rows.yaml").read_text())["rows"]
 
 
@@ -34,6 +35,11 @@ def row_title(name: str) -> str:
     return f"{method(name.removesuffix(f'_{suffix}'))}, {SUFFIXES[suffix]}"
 
 
+def experiment(row: dict, dataset: str) -> str:
+    """What the runs of a row share with others: the table's protocol, or the row's own."""
+    return f"experiment={row.get('experiment', 'table')}_{dataset}"
+
+
 def settings(row: dict, dataset: str) -> list[str]:
     """What a row sets on a dataset."""
     return [*row.get("fixed", []), *row.get("sets", []), *row.get("sets_for", {}).get(dataset, [])]
@@ -43,9 +49,9 @@ def is_for(row: dict, dataset: str) -> bool:
     return dataset in row.get("only", [dataset])
 
 
-def composed(dataset: str, model: str | None, overrides: list[str]) -> TrainConfig:
-    """The config of a run of the table with further overrides."""
-    return compose_train(f"experiment=table_{dataset}", *([f"model={model}"] if model else []), *overrides)
+def composed(dataset: str, row: dict, overrides: list[str]) -> TrainConfig:
+    """The config of a run of a row with these overrides."""
+    return compose_train(experiment(row, dataset), f"model={row['model']}", *overrides)
 
 
 def is_set(found: list[str], row: dict | None, dataset: str) -> bool:
@@ -56,7 +62,7 @@ def is_set(found: list[str], row: dict | None, dataset: str) -> bool:
         if row is None:
             return False
         found = [*(setting for setting in row.get("fixed", []) if setting not in found), *found]  # older grids did not name it
-        return composed(dataset, row["model"], found) == composed(dataset, row["model"], settings(row, dataset))
+        return composed(dataset, row, found) == composed(dataset, row, settings(row, dataset))
     except (HydraException, UserError):  # a key or a value that there is no more
         return False
 

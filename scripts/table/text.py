@@ -3,8 +3,8 @@
 from statistics import mean
 
 from table.cells import Cell
+from table.rows import AUTOENCODERS
 
-AUTOENCODERS = ("rae", "gvae", "gvae_cv", "gan_ae")
 MARKS = "¹: a single seed. ²: measured before ncf completed images by inferring an autoencoder's latents; zero filling or refilling, whichever was better on validation images."
 
 

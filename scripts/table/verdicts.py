@@ -46,3 +46,7 @@ def compare(one: Cell, other: Cell, metric: str) -> Verdict:
             stats.ttest_ind_from_stats(mean(a), stdev(a), len(a), mean(b), stdev(b), len(b), equal_var=False).pvalue if error else float(lead == 0)
         )  # no spread to test by
     return Verdict(lead, error, float(p), over_seeds)
+
+
+def measured(metric: str, *cells: Cell | None) -> bool:
+    return all(cell and cell.values(metric) for cell in cells)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from table import curve
 from table import page as results_page
 from table.cells import Cell
 
@@ -44,7 +45,7 @@ def test_the_picture_draws_means_with_their_spread_and_all_images_beyond_the_lar
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: kept.append(figure))
     cells = [cell("gncn_pdh", values, n) for n, values in ((100, (9.0, 11.0)), (1000, (7.0, 8.0)), (None, (5.0, 5.5)))]
     cells += [cell("gvae", (20.0, 22.0), 100), cell("gvae", (14.0,), None)]  # not run at every size: "all" is at the same place
-    results_page.curve(cells, tmp_path / "curve.png")
+    curve.section(cells, tmp_path / "curve.png")
     axis = kept[0].axes[0]
     assert (axis.get_ylabel(), axis.get_xlabel()) == ("nats per image", "training images")
     assert axis.get_title() == "MNIST: BCE" and axis.get_xscale() == "log"

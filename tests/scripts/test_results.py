@@ -6,10 +6,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 from installed import of_repository, summary
 from installed import rows as epochs_of
+from small import network
+from table import masked, replication
 from table import page as results_page
-from table import replication
 from table import reproduce as reproduction
 from table import rows as table
 from table.cells import Cell, command_of
@@ -28,10 +30,10 @@ def reproduce(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
 
 
 def test_the_table_is_run_once_goes_on_and_is_written(tmp_path):
-    further = ["--rows", "gvae", "--seeds", "0", "1", "--annealed", "--set", *TINY, "kmnist:dataset.folder=elsewhere"]
+    further = ["--rows", "gvae", "--seeds", "0", "1", "--annealed", "--samples", "--set", *TINY, "kmnist:dataset.folder=elsewhere"]
     first = reproduce(*further, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    assert "[1/3] ncf-train experiment=table_digits model=gvae seed=0" in first.stdout and "elsewhere" not in first.stdout
+    assert "[1/5] ncf-train experiment=table_digits model=gvae seed=0" in first.stdout and "elsewhere" not in first.stdout
     table = tmp_path / "outputs/table/digits/gvae"
     assert {path.name for path in table.iterdir()} == {"seed0", "seed1"} and (table / "seed0/density.json").exists()
     assert not list(table.glob("*/checkpoints/*.npz"))
@@ -44,6 +46,7 @@ def test_the_table_is_run_once_goes_on_and_is_written(tmp_path):
         "log_p_annealed",
         "log_p_annealed_own",
     }
+    assert {line["seed"] for line in lines if line["metric"] == "ndb"} == {0, 1} and "| NDB |" in page
     for line in lines:
         assert {"dataset", "row", "seed", "metric", "split", "value", "unit", "n", "stderr", "command", "versions", "hardware", "seconds"} <= set(
             line
@@ -192,7 +195,7 @@ def test_runs_that_are_not_what_their_row_sets_are_named():
     budget = {"steps": 50, "beta": 0.1}
 
     def ran(*overrides: str, products: str | None = None) -> dict:
-        config = table.composed("digits", "gncn_pdh", list(overrides))
+        config = table.composed("digits", {"model": "gncn_pdh"}, list(overrides))
         measured = {"bce": {"value": 5.0, "stderr": 0.1}}
         made = {"command": command_of(config), "folder": None, "settle": budget | {"products": products}}
         return {"figures": measured, "best_epoch": 1, "seconds": 60.0, **made}
@@ -213,7 +216,7 @@ def test_the_learning_curve_tells_who_is_ahead_at_each_size(tmp_path):
         return Cell("digits", row, n_train, {0: {"figures": {name: {"value": value, "stderr": 0.3} for name, value in measured.items()}}})
 
     cells = [at("gvae", 100, 9.0, -20.0), at("gncn_pdh", 100, 7.0, -21.0), at("gncn_pdh", 300, 6.0, -19.0), at("gvae", None, 5.0, -18.0)]
-    page = results_page.curve(cells, tmp_path / "curve.png")
+    page = curve.section(cells, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").stat().st_size > 1000 and "](curve.png)" in page
     for line in (
         "| figure | method | 100 | 300 | all |",
@@ -223,7 +226,7 @@ def test_the_learning_curve_tells_who_is_ahead_at_each_size(tmp_path):
         "|  | GNCN-PDH, released ahead by | -1.00 ± 0.42¹ | – | – |",
     ):
         assert line in page
-    assert results_page.curve(cells[3:], tmp_path / "none.png") == "Not run yet." and not (tmp_path / "none.png").exists()
+    assert curve.section(cells[3:], tmp_path / "none.png") == "Not run yet." and not (tmp_path / "none.png").exists()
 
 
 def test_few_images_get_more_epochs_and_many_the_usual(tmp_path):
@@ -251,14 +254,42 @@ def test_rows_of_the_table_are_composable():
             grid = row.get("grid", {}) if dataset == "digits" else {}
             tried = [[f"{key}={values[n % len(values)]}" for key, values in grid.items()] for n in range(max(map(len, grid.values()), default=0))]
             for keys in (table.settings(row, dataset), *tried):
-                config = table.composed(dataset, row["model"], keys)
-                assert config.dataset.name == dataset and "log_p" in config.metrics.names and not config.metrics.cache
+                config = table.composed(dataset, row, keys)
+                assert config.dataset.name == dataset and "log_p" in config.metrics.names
             assert {metric for wanted in row.get("targets", {}).values() for metric in wanted} <= set(METRICS)
             if "grid" in row:
                 assert {*table.deciders(row["choose_by"]), *row.get("aim", ())} <= set(METRICS)
     rae = {"model": "rae", "sets": ["model.l2=0.01"], "sets_for": {"digits": ["model.l2=0.1"]}}
     assert table.is_set(["optimizer.lr=0.001", "model.l2=0.1"], rae, "digits")  # a default may be named or not
     assert not table.is_set(["model.l2=0.1"], rae, "mnist") and not table.is_set(["model.gone=1"], rae, "digits")
+
+
+def test_the_published_rows_are_the_published_experiment():
+    rows = {name: row for name, row in table.read_table().items() if name.endswith("_published")}
+    assert len(rows) == 4
+    for name, row in rows.items():
+        config = table.composed("mnist", row, table.settings(row, "mnist"))
+        assert (config.epochs, config.patience, config.dataset.n_validation, config.dataset.stratified) == (50, None, 2000, True)
+        assert (config.model.lateral.self_excitation, config.model.lateral.inhibition, config.model.constraint.kind) == (0.13, 0.125, "unit")
+        assert config.model.precision.kind == ("none" if name == "gncn_t1_published" else "published") and config.optimizer.name == "sgd"
+
+
+def test_the_ways_to_fill_in_a_hidden_half_see_what_they_say():
+    net, x = network(), torch.rand(20, 9, generator=torch.Generator().manual_seed(0))
+    net.config.settle.beta = 0.1
+    seen = masked.observed_pixels("right", 0.5, (3, 3))
+    found = masked.measure(net, x, (3, 3))
+    assert found["zero in every hidden pixel"] == pytest.approx((x.square() * (1 - seen)).sum(1).mean().item(), rel=1e-5)
+    changed = x * seen + (1 - x) * (1 - seen)
+    first, other = (masked.moving_pixels(net, images, images * seen, seen, 0.1) for images in (x, changed))
+    assert torch.equal(first, other) and torch.equal(first * seen, x * seen)  # the hidden half is not looked at, the seen one stays
+    one = masked.moving_pixels(net, x, x.clone(), seen, 0.1)
+    state = net.rest(x.clone())
+    z = x.clone()  # the equation by hand
+    for _ in net.trajectory(state):
+        z = x * seen + (z - 0.1 * (z - state.mu[0])) * (1 - seen)
+        state.z[0].copy_(z)
+    torch.testing.assert_close(one, z)
 
 
 def test_two_rows_without_any_spread_are_level_only_where_they_agree():
