@@ -95,7 +95,7 @@ def draw(network, training: TrainingLatents, config: SampleConfig) -> tuple[Tens
     f_top = torch.cat([training.prior_of(label).sample(int((asked == label).sum()), rng) for label in classes if (asked == label).any()])
     one_hot = torch.nn.functional.one_hot(asked, training.data.n_classes).to(f_top)
     images = network.project(f_top, {"label": one_hot}) if "label" in network.abilities else network.project(f_top)
-    return f_top, images, asked, "fitted, by class"
+    return f_top, images, asked, "fitted by class"
 
 
 def asked_classes(config: SampleConfig, data) -> list[int]:
@@ -209,7 +209,7 @@ def draw_completions(path: Path, opened, config: SampleConfig) -> None:
 
 
 def describe(result: dict, folder: Path) -> str:
-    lines = [f"{result['n']} samples of {result['model']} ({result['prior']} prior), nearest training images of {result['dataset']} "]
+    lines = [f"{result['n']} samples of {result['model']} (prior {result['prior']}), nearest training images of {result['dataset']} "]
     lines[0] += f"at a mean distance of {result['nearest_training_image']['mean_distance']:.2f}"
     if "condition" in result:
         wrong = result["classes"]["its_test_error_percent"]

@@ -7,6 +7,7 @@ import ast
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
+from ncf.config.compose import compose_train
 from ncf.config.overrides import range_words
 from ncf.config.schema import MODEL_FAMILIES, EvalConfig, SampleConfig, TrainConfig
 
@@ -16,9 +17,10 @@ WRITTEN = "<!-- written by scripts/docs_pages.py -->"
 
 def configuration() -> str:
     """Every key of every command, in tables."""
+    plain = compose_train().optimizer
     parts = [
         f"# Configuration\n\n{WRITTEN}\n\nEvery key with the default of the schema and its range. A group's option overrides these: `configs/model/`, `configs/optimizer/` and so on "
-        "(a run of `ncf-train` with nothing else takes `optimizer=sgd` at `lr=0.1`). `ncf-train --help` prints the keys of the chosen model with the values that your "
+        f"(a run of `ncf-train` with nothing else takes `optimizer={plain.name}` at `lr={plain.lr}`). `ncf-train --help` prints the keys of the chosen model with the values that your "
         "command line gives them.",
         table("ncf-train", TrainConfig, ""),
     ]

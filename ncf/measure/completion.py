@@ -60,10 +60,16 @@ def masked_mse(network: Model, x: Tensor, observed: Tensor, way: str | None = No
     return torch.cat(errors)
 
 
-def best_way(network: Model, data: Dataset, config: MetricsConfig) -> str | None:
-    """Of several ways to complete an image, the one with the least M-MSE on validation images; None where there is one."""
+def measured_ways(network: Model, data: Dataset, config: MetricsConfig) -> dict[str, float]:
+    """M-MSE on validation images of each of several ways to complete an image; empty where there is one."""
     if "complete" not in network.abilities:
-        return None
+        return {}
     images = data.splits["validation"].x[:JUDGES]
     observed = observed_pixels(config.mask, config.mask_fraction, data.image_shape).to(images.device)
-    return min(network.completions, key=lambda way: masked_mse(network, images, observed, way, config.batch_size).mean().item())  # type: ignore[attr-defined]
+    return {way: masked_mse(network, images, observed, way, config.batch_size).mean().item() for way in network.completions}  # type: ignore[attr-defined]
+
+
+def best_way(network: Model, data: Dataset, config: MetricsConfig) -> str | None:
+    """Of several ways to complete an image, the one with the least M-MSE on validation images; None where there is one."""
+    ways = measured_ways(network, data, config)
+    return min(ways, key=lambda way: ways[way]) if ways else None

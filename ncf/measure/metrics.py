@@ -13,7 +13,7 @@ from ncf.data.datasets import Dataset
 from ncf.data.streams import stream
 from ncf.errors import UserError, nearest
 from ncf.measure.annealing import anneal
-from ncf.measure.completion import best_way, masked_mse, nothing_to_hide, observed_pixels
+from ncf.measure.completion import masked_mse, measured_ways, nothing_to_hide, observed_pixels
 from ncf.measure.density import BLOCKS, Estimate, encoder_estimates, monte_carlo
 from ncf.measure.fitting import require_room
 from ncf.measure.latents import TrainingLatents
@@ -79,10 +79,11 @@ def completion(subject: Subject) -> dict:
     """M-MSE, with how the image was completed."""
     network, config = subject.network, subject.config
     observed = observed_pixels(config.mask, config.mask_fraction, subject.data.image_shape).to(subject.x.device)
-    way = best_way(network, subject.data, config)
+    ways = measured_ways(network, subject.data, config)
+    way = min(ways, key=lambda name: ways[name]) if ways else None
     errors = masked_mse(network, subject.x, observed, way, config.batch_size)
     figure = summarize(errors) | {"mask": config.mask, "mask_fraction": config.mask_fraction}
-    return figure if way is None else figure | {"completed_by": way, "multiply_adds": network.completions[way][1]}  # type: ignore[attr-defined]
+    return figure if way is None else figure | {"completed_by": way, "multiply_adds": network.completions[way][1], "validation_by_way": ways}  # type: ignore[attr-defined]
 
 
 def class_error(subject: Subject) -> dict:

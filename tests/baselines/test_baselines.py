@@ -186,6 +186,7 @@ def test_the_way_to_complete_is_chosen_on_validation_images(better, monkeypatch)
     monkeypatch.setattr(Autoencoder, "completions", ways)
     figure = measure(model, data, "test", MetricsConfig(names=["m_mse"], mask_fraction=0.34))["m_mse"]
     assert figure["completed_by"] == better and figure["value"] == pytest.approx(3 * 0.3**2, rel=1e-4)
+    assert figure["validation_by_way"] == pytest.approx({way: 3 * (0.1 if way == better else 0.3) ** 2 for way in ways}, rel=1e-4)
 
 
 class OrthogonalVAE:

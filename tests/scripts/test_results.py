@@ -10,7 +10,7 @@ import torch
 from installed import of_repository, summary
 from installed import rows as epochs_of
 from small import network
-from table import masked, replication
+from table import curve, masked, replication
 from table import page as results_page
 from table import reproduce as reproduction
 from table import rows as table
