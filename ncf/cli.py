@@ -22,7 +22,7 @@ from yaml import YAMLError
 
 from ncf import __version__, plugins, sweep
 from ncf.charsets import print_losslessly
-from ncf.cluster import requeue
+from ncf.cluster import requeue, study
 from ncf.config import overrides
 from ncf.config.arguments import at_home, of_sweep, quote_paths
 from ncf.config.checks import build
@@ -70,6 +70,8 @@ def report_arguments() -> argparse.Namespace:
     parser.add_argument("--figure", metavar="KEY", help="draw a key against a metric, or the learning curves (curves), as SVG and PDF; no page")
     parser.add_argument("--metric", default="bce", help="metric of the figure; default: bce")
     parser.add_argument("--split", default="test", choices=("validation", "test"), help="split that the metric is of; default: test")
+    parser.add_argument("--size", metavar="WxH", help="size of the figure in inches; default: 5.2x3.6")
+    parser.add_argument("--title", help="title of the figure; default: the data set")
     parser.add_argument("--config-dir", type=Path, metavar="FOLDER", help="your own datasets and metrics: see ncf/plugins.py")
     parser.add_argument("--version", action="version", version=f"ncf {__version__}")
 
@@ -88,7 +90,8 @@ def report_pages(given: argparse.Namespace) -> None:
     plugins.load(given.config_dir)
     if given.figure:
         comparison, root = comparison_page.compared(given.paths)
-        written = figures.write(comparison, given.figure, given.metric, given.split, given.output or root)
+        look = figures.Look(figures.size(given.size) if given.size else figures.USUAL, given.title)
+        written = figures.write(comparison, given.figure, given.metric, given.split, given.output or root, look)
     elif len(given.paths) > 1 or reader.find(given.paths[0]) != given.paths:
         written, text = comparison_page.write(given.paths, given.output)
         speak(f"{text}\n")
@@ -123,7 +126,9 @@ def train_job(cfg: DictConfig) -> float:
             summary = train_run(config, folder, named=True)
         except UserError as error:
             sweep.note_failure(folder, error)
-            raise
+            if job.sweeper._target_ == study.OPTUNA:  # it counts failures, and goes on where it may
+                raise
+            return float("nan")  # the others go on, and the sweep's table tells
         sweep.note(folder, "complete")
     else:
         with past_hydra():
@@ -245,7 +250,10 @@ def run_command(name: str, job) -> None:
             if any(argument.lstrip("+").startswith("run_dir=") for argument in arguments):
                 raise UserError("run_dir= is for a single run; a sweep makes a folder per job in OUTPUT_DIR/sweeps/NAME: give output_dir= and name=")
             arguments = sys.argv[1:] = of_sweep(quote_paths(arguments, sweep=True))
-            status = sweep.run_sweep(name, arguments, configs_folder(), lambda: start(name, job))
+            if shown := [a for a in arguments if a in ("-c", "--cfg") or a.startswith(("-c=", "--cfg="))]:
+                print(sweep.planned(name, [a for a in arguments if a not in shown]))
+            else:
+                status = sweep.run_sweep(name, arguments, configs_folder(), lambda: start(name, job))
         else:
             sys.argv[1:] = quote_paths(arguments)
             start(name, job)

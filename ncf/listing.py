@@ -68,7 +68,8 @@ def listing(given: argparse.Namespace) -> str:
     best = listed[0] if listed[0].value is not None else None
     if best is None and given.best:
         raise UserError(f"{given.folder}: no run there has {METRICS[given.metric].label} on {given.split} images")
-    if given.best:
+    if given.best:  # the command alone on standard output: for a pipe, or $(...)
+        print(f"{best.run.folder}: {METRICS[given.metric].label} {given.split} {best.value:.3f}", file=sys.stderr)
         return repeat(best.run)
     text = table(listed, given)
     data_sets = sorted({dataset_of(run) for run in runs})

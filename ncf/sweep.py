@@ -10,9 +10,10 @@ import sys
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from itertools import product
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from ncf.cluster import requeue, study
 from ncf.cluster.arrange import arranged
@@ -58,7 +59,7 @@ def run_sweep(name: str, arguments: list[str], configs: str, start: Callable[[],
     from ncf.report.tables import sweep_table
     from ncf.runs.run import speak
 
-    folder, config, given = prepare(name, arguments, configs)
+    folder, config, given = prepare(name, arguments)
     failure = None
     with recording(folder, keep=config.hydra.sweeper._target_ == study.OPTUNA) as record:
         try:
@@ -83,6 +84,22 @@ def run_sweep(name: str, arguments: list[str], configs: str, start: Callable[[],
     return 0
 
 
+def planned(name: str, arguments: list[str]) -> str:
+    """The jobs that a sweep would run, and what runs them; nothing is written."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    folder, config, _ = prepare(name, arguments)
+    sweeper, launcher = (OmegaConf.to_container(config.hydra[part], resolve=False) for part in ("sweeper", "launcher"))
+    if sweeper["_target_"] == study.OPTUNA:
+        lines = [f"{sweeper['n_trials']} trials in {folder}, drawn by Optuna one after the other"]
+    else:
+        overrides = OverridesParser.create().parse_overrides([a for a in arguments if not a.startswith("-")])
+        jobs = list(product(*(list(values(o)) for o in overrides if o.is_sweep_override() and o.is_discrete_sweep())))
+        lines = [f"{len(jobs)} jobs in {folder}:", *(f"  {' '.join(job)}" for job in jobs)]
+    told = [f"{key}={value}" for key, value in launcher.items() if value not in (None, {}, []) and key != "_target_" and "${" not in str(value)]
+    return "\n".join([*lines, f"launcher: {launcher['_target_'].rpartition('.')[2]} {', '.join(told)}".rstrip()])
+
+
 @contextmanager
 def recording(folder: Path, keep: bool):
     """Where jobs tell how they stand: in the sweep's folder, which all machines of a cluster see. `keep` what is told: a study goes on."""
@@ -100,7 +117,7 @@ def recording(folder: Path, keep: bool):
                 folder.rmdir()
 
 
-def prepare(name: str, arguments: list[str], configs: str) -> tuple[Path, DictConfig, set[str]]:
+def prepare(name: str, arguments: list[str]) -> tuple[Path, DictConfig, set[str]]:
     """Compose every swept value once before anything is made on disk; settle the sweep's folder and its jobs' names in sys.argv.
 
     Gives the folder, the first job's config with Hydra's part, and the keys that the user sets.

@@ -151,7 +151,7 @@ def test_a_sweep_job_is_the_run_of_its_overrides(sweep, tiny):
 def test_a_failing_job_is_reported_and_the_others_finish(tmp_path):
     done = command("ncf-train", "--multirun", *TINY, "model.settle.steps=0,2", "name=half", "metrics=basic", cwd=tmp_path)
     assert done.returncode == 1
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr and "Error executing job" not in done.stderr
     assert done.stderr.splitlines()[-1] == "error: 1 of 2 jobs failed"
     assert "error: model.settle.steps=0: must be at least 1" in done.stderr.splitlines()
     folder = tmp_path / "outputs/sweeps/half"
@@ -160,6 +160,18 @@ def test_a_failing_job_is_reported_and_the_others_finish(tmp_path):
     assert [line.split()[:2] for line in done.stdout[done.stdout.index("\njob  ") :].splitlines()[2:4]] == [
         *(["model.settle.steps=0", "failed"], ["model.settle.steps=2", "complete"]),
     ]
+
+
+@pytest.mark.parametrize("flag", [["--cfg", "job"], ["-c=job"]])
+def test_the_jobs_of_a_sweep_are_shown_before_it_is_run(flag, tmp_path):
+    done = warm("ncf-train", "--multirun", *flag, "seed=0,1", "model=gncn_t1,gncn_pdh", "name=four", cwd=tmp_path)
+    expected = [f"  seed={seed} model={model}" for seed in (0, 1) for model in ("gncn_t1", "gncn_pdh")]
+    assert done.returncode == 0 and done.stdout.splitlines()[:-1] == ["4 jobs in outputs/sweeps/four:", *expected], done.stderr
+    assert done.stdout.splitlines()[-1] == "launcher: BasicLauncher" and not (tmp_path / "outputs").exists()
+    slurm = warm("ncf-train", "--multirun", *flag, "seed=0,1", "hydra/launcher=submitit_slurm", "hydra.launcher.timeout_min=30", cwd=tmp_path)
+    if slurm.returncode == 0:  # the extra is installed
+        assert "launcher: SlurmLauncher" in slurm.stdout and "timeout_min=30" in slurm.stdout
+    require_one_line(warm("ncf-train", "--multirun", *flag, "seed=0,1", "epochs=many", cwd=tmp_path), "not a whole number")
 
 
 def test_the_joblib_launcher_gives_the_same_sweep(sweep, tmp_path):
@@ -229,9 +241,10 @@ BAD_TRAIN = [  # overrides, words of the line
         ["+model.typo=1"],
         "'model.typo'",
     ),
-    (["epochs=many"], "epochs", "'many'", "Integer"),
-    (["epochs=1.5"], "epochs", "'1.5'", "Integer"),
-    (["model.skips=perhaps"], "model.skips", "'perhaps'"),
+    (["epochs=many"], "epochs", "'many' is not a whole number"),
+    (["epochs=1.5"], "epochs", "'1.5' is not a whole number"),
+    (["model.settle.beta=x"], "model.settle.beta", "'x' is not a number"),
+    (["model.skips=perhaps"], "model.skips", "'perhaps' is not true or false"),
     (
         ["model.layers=24"],
         "model.layers",

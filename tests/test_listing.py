@@ -31,6 +31,8 @@ def test_the_best_run_by_a_metric_is_found_and_its_command_repeats_it_bit_for_bi
     done = warm("ncf-runs", "--metric", metric, "--split=test", "--dataset=digits", cwd=runs)
     assert done.returncode == 0 and f"best: {best.relative_to(runs)}\n" in done.stdout and len(figures) == 6, done.stderr
     command = shlex.split(done.stdout.splitlines()[-1])
+    alone = warm("ncf-runs", "--best", "--metric", metric, "--split=test", "--dataset=digits", cwd=runs)
+    assert shlex.split(alone.stdout) == command and alone.stderr.startswith(f"{best.relative_to(runs)}: ") and f"{figures[best]:.3f}" in alone.stderr
     assert command[0] == "ncf-train" and "threads=1" in command and any(word.startswith("compute.dtype=") for word in command)
     assert warm("ncf-train", *command[1:], f"name=again_{metric}", f"output_dir={runs / 'again'}", cwd=runs).returncode == 0
     weights = [checkpoint.load(run / "checkpoints/best.pt")["weights"] for run in (best, runs / f"again/runs/again_{metric}")]

@@ -1,5 +1,6 @@
 """From a composed config to the schema's objects, with every key checked: its name, its range, and its relations to other keys."""
 
+import re
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ def build(config: DictConfig | dict, schema: type) -> Any:
             raise UserError("model is not set: choose one, e.g. model=gncn_pdh")
         family = plain["model"].get("family")
         if family not in MODEL_FAMILIES:
-            raise UserError(f"model.family={family}: unknown; {nearest(family, MODEL_FAMILIES)}")
+            hint = nearest(family, MODEL_FAMILIES) if family else "begin the model's file with `defaults: [circuit_schema, _self_]`"
+            raise UserError(f"model.family={family}: unknown; {hint}" if family else f"model.family is not set; {hint}")
         nested["model"] = build_node(plain.pop("model"), MODEL_FAMILIES[family], "model.")
     result = build_node(plain, schema, "")
     for name, value in nested.items():
@@ -63,9 +65,16 @@ def build_node(plain: dict, schema: type, prefix: str) -> Any:
         result = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         where = f"{prefix}{error.full_key}: " if error.full_key else ""
-        raise UserError(where + str(error.msg or error).splitlines()[0]) from error
+        raise UserError(where + in_words(str(error.msg or error).splitlines()[0])) from error
     check_ranges(result, prefix)
     return result
+
+
+def in_words(message: str) -> str:
+    """What OmegaConf says of a value of the wrong type, as people say it."""
+    kinds = {"Integer": "a whole number", "Float": "a number", "bool": "true or false"}
+    found = re.match(r"Value ('.*') (?:of type '\w+' could not be converted to|is not a valid) (\w+)", message)
+    return f"{found[1]} is not {kinds[found[2]]}" if found and found[2] in kinds else message
 
 
 def first_unknown(plain: dict, schema: type, prefix: str) -> str | None:

@@ -13,7 +13,7 @@ from yaml import YAMLError
 
 from ncf import plugins
 from ncf.config import schema as config_schema
-from ncf.config.checks import flat_keys
+from ncf.config.checks import flat_keys, in_words
 from ncf.config.compose import composed
 from ncf.config.keys import handle, meant, nearest_key
 from ncf.config.schema import MODEL_FAMILIES, RENAMED, DatasetConfig, EvalConfig, MetricsConfig, SampleConfig, TrainConfig
@@ -204,7 +204,8 @@ def explain_hydra(error: Exception, name: str, configs: str) -> str:
         group, _, option = (error.missing_cfg_file or "").rpartition("/")
         options = [o for o in error.options or [] if not o.endswith("_schema")]
         if group and options:
-            return f"{group}={option}: unknown; {nearest(option, options)} ({group}: {', '.join(options)})"
+            hint, listed = nearest(option, options), ", ".join(options)
+            return f"{group}={option}: unknown; {hint}" + ("" if listed in hint else f" ({group}: {listed})")
         return text.splitlines()[0]
     if isinstance(error, OverrideParseException):
         if name != "train" and Path(error.override).exists():
@@ -234,7 +235,7 @@ def explain_hydra(error: Exception, name: str, configs: str) -> str:
         return f"unknown key {own[1]!r} in {text.split(':')[0].removeprefix('In ')}; {nearest(own[1], [f.name for f in fields(getattr(config_schema, own[2]))])}"
     lines = str(getattr(cause, "msg", None) or cause).splitlines()
     detail = " ".join(line for line in lines if line.split("=")[0].split(":")[0].strip() not in ("full_key", "object_type", "reference_type"))
-    return f"{full_key}: {detail}" if full_key else detail
+    return f"{full_key}: {in_words(detail)}" if full_key else detail
 
 
 # --- help -------------------------------------------------------------------------------------------------------------

@@ -150,8 +150,8 @@ class Metric:
 MEANINGS = {
     "bce": "Binary cross entropy between an image and what the network settles to on it, summed over pixels. Lower is better.",
     "tod": "Total discrepancy: minus the squared errors of all layers after settling, summed. Closer to zero is better.",
-    "m_mse": "Masked mean squared error: the network settles on a part of the image; the squared error over the unseen pixels, summed. Lower "
-    "is better.",
+    "m_mse": "Masked mean squared error, as the article calls it: the network settles on a part of the image; the squared error over the pixels it does "
+    "not see, summed over these and averaged over images. Lower is better.",
     "class_err": "Classification error: the share of images whose class a logistic regression on the top layer's activities gets wrong.",
     "log_p": "Log likelihood of an image: exact where the model can tell it, else by Monte Carlo, averaging p(x | z) over draws from a Gaussian "
     "mixture fitted to the top layer's activities. With few effective samples (how many draws carry the average) it is far too low.",

@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -14,10 +15,27 @@ from ncf.report.comparison import Comparison, by_dataset, figure_name, figure_of
 from ncf.runs.files import write_whole
 
 KINDS = ("svg", "pdf")
+USUAL = (5.2, 3.6)  # width and height in inches
 MARKERS = "osD^v<"
 
 
-def write(comparison: Comparison, what: str, metric: str, split: str, folder: Path) -> list[Path]:
+@dataclass(frozen=True)
+class Look:
+    """A figure's width and height in inches, and its title: the data set's name where there is none."""
+
+    size: tuple[float, float] = USUAL
+    title: str | None = None
+
+
+def size(text: str) -> tuple[float, float]:
+    """``3.4x2.4``: width and height in inches."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)x(\d+(?:\.\d+)?)", text)
+    if not found or not all(1 <= float(side) <= 40 for side in found.groups()):
+        raise UserError(f"--size={text}: expected WIDTHxHEIGHT in inches, 1 to 40, e.g. --size=3.4x2.4")
+    return float(found[1]), float(found[2])
+
+
+def write(comparison: Comparison, what: str, metric: str, split: str, folder: Path, look: Look = Look()) -> list[Path]:
     """`what` is ``curves`` or a key; one figure per data set. Raises UserError."""
     if metric not in METRICS:
         raise UserError(f"--metric={metric}: {nearest(metric, METRICS)} (a plugin's metric needs --config-dir=FOLDER)")
@@ -36,7 +54,9 @@ def write(comparison: Comparison, what: str, metric: str, split: str, folder: Pa
             continue
         stem = "curves" if what == "curves" else f"{re.sub(r'[^A-Za-z0-9_.]+', '_', key_name(key))}-{metric}-{split}"
         stem += f"-{re.sub(r'[^A-Za-z0-9_.-]+', '_', dataset)}" if len(parts) > 1 else ""
-        written += [save(draw(lines, x_label, y_label, names.dataset(dataset), points=what != "curves"), folder / f"{stem}.{kind}") for kind in KINDS]
+        written += [
+            save(draw(lines, x_label, y_label, look, names.dataset(dataset), points=what != "curves"), folder / f"{stem}.{kind}") for kind in KINDS
+        ]
     if not written:
         raise UserError(f"no run here has {figure_name((split, metric)) if what != 'curves' else 'an epoch with a validation'} to draw")
     return written
@@ -76,11 +96,11 @@ def spread(values: list[float]) -> tuple[float, float]:
     return mean(values), stdev(values) if len(values) > 1 else 0.0
 
 
-def draw(lines: Lines, x_label: str, y_label: str, title: str, points: bool):
+def draw(lines: Lines, x_label: str, y_label: str, look: Look, dataset: str, points: bool):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+    figure = Figure(figsize=look.size, layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
     for i, (label, line) in enumerate(lines.items()):
@@ -96,7 +116,7 @@ def draw(lines: Lines, x_label: str, y_label: str, title: str, points: bool):
     numbers = [p[0] for line in lines.values() for p in line]
     if points and all(isinstance(n, (int, float)) and n > 0 for n in numbers) and max(numbers) >= 50 * min(numbers):
         axis.set_xscale("log")
-    axis.set(xlabel=x_label, ylabel=y_label, title=title)
+    axis.set(xlabel=x_label, ylabel=y_label, title=dataset if look.title is None else look.title)
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis="y", color="#e6e6e6")
     axis.set_axisbelow(True)

@@ -63,6 +63,9 @@ def draw_reconstructions(network, data, path: Path, n: int = 16) -> None:
     save_picture(path, [("image", x.cpu().numpy()), ("settled", mu.cpu().numpy())], height, width)
 
 
+FRAME = 0.6  # grey: an image's white strokes end where the white page begins
+
+
 def save_picture(path: Path, rows: list[tuple[str, np.ndarray]], height: int, width: int, group: int | None = None) -> None:
     """Rows of images (n, J_0) with a label each, every `group` rows set apart, pixels kept crisp, written whole or not at all."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -78,12 +81,14 @@ def save_picture(path: Path, rows: list[tuple[str, np.ndarray]], height: int, wi
         axis.set_axis_off()
     axes = [axis for axis, size in zip(axes, heights) if size == 1.0]
     figure.subplots_adjust(left=0.9 / (0.6 * n + 0.9), right=1, top=1, bottom=0)
-    gap = max(1, width // 16)
+    dot = max(1, 64 // max(height, width))  # a pixel is so many dots wide; the frame and what is between the images are finer
+    gap = max(1, dot * width // 16)
     for (label, images), axis in zip(rows, axes):
-        line = np.ones((height, n, width + gap))  # white between the images, and after the last of a short row
-        line[:, : len(images), :width] = images.reshape(-1, height, width).swapaxes(0, 1)
+        framed = np.pad(images.reshape(-1, height, width).repeat(dot, 1).repeat(dot, 2), ((0, 0), (1, 1), (1, 1)), constant_values=FRAME)
+        line = np.ones((framed.shape[1], n, framed.shape[2] + gap))  # white between the images, and after the last of a short row
+        line[:, : len(images), : framed.shape[2]] = framed.swapaxes(0, 1)
         axis.imshow(
-            line.reshape(height, -1)[:, :-gap],
+            line.reshape(len(line), -1)[:, :-gap],
             cmap="gray",
             vmin=0,
             vmax=1,

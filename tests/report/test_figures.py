@@ -37,6 +37,13 @@ def test_the_words_that_people_type_for_a_key_are_understood(swept, typed):
     assert done.returncode == 0 and (swept / "short/model.settle.steps-bce-test.svg").exists(), done.stderr
 
 
+def test_a_figure_has_the_size_and_the_title_that_are_asked_for(swept):
+    done = warm("ncf-report", "outputs/sweeps/s", "--figure=steps", "--output=column", "--size=3.4x2.5", "--title=Deeper is better", cwd=swept)
+    assert done.returncode == 0, done.stderr
+    svg = (swept / "column/model.settle.steps-bce-test.svg").read_text()
+    assert 'width="244.8pt" height="180pt"' in svg and ">Deeper is better<" in svg and ">digits<" not in svg
+
+
 def test_learning_curves_are_drawn(swept):
     done = warm("ncf-report", "outputs/sweeps/s", "--figure=curves", cwd=swept)
     assert done.returncode == 0 and (swept / "outputs/sweeps/s/curves.pdf").exists(), done.stderr
@@ -44,6 +51,13 @@ def test_learning_curves_are_drawn(swept):
     assert not (swept / "outputs/sweeps/s/comparison.html").exists()
 
 
-@pytest.mark.parametrize("arguments, words", [(["--figure=epochs"], "does not differ"), (["--figure=steps", "--metric=bc"], "did you mean 'bce'?")])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--figure=epochs"], "does not differ"),
+        (["--figure=steps", "--metric=bc"], "did you mean 'bce'?"),
+        (["--figure=steps", "--size=3"], "--size=3"),
+    ],
+)
 def test_what_cannot_be_drawn_is_one_line(swept, arguments, words):
     require_one_line(warm("ncf-report", "outputs/sweeps/s", *arguments, cwd=swept), words)
