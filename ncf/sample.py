@@ -1,8 +1,7 @@
 """Samples and completions of one checkpoint: ncf-sample.
 
-An image is sampled by a draw of top activities from a prior, projected down without noise. Below each stands
-the training image nearest to it, for a network that only repeats what it was shown. The classes of samples are told by the training
-images around them, and their histogram stands beside the training set's.
+A sample is a draw of top activities from a prior, projected down without noise. The picture shows the nearest training image below each, which
+exposes a network that only repeats what it has seen. A sample's class is the vote of the training images around it.
 """
 
 from dataclasses import replace

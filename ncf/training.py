@@ -311,9 +311,9 @@ def restore(run: Run, network, optimizer: Optimizer, ranks: Ranks) -> Progress:
     run.rewind_rows(progress.rows)
     remember_patience(progress, ranks.share(run.rows()), run.config)
     run.renew(science(run.config))
-    run.say(f"run folder: {run.folder}, going on after epoch {progress.epoch}" + (f", batch {progress.step}" if progress.step else ""))
+    run.say(f"run folder: {run.folder}, resuming after epoch {progress.epoch}" + (f", batch {progress.step}" if progress.step else ""))
     if content["versions"] != made_with(network):
-        run.say(f"warning: begun with {content['versions']}, going on with {made_with(network)}: results may differ in the last digits")
+        run.say(f"warning: begun with {content['versions']}, resuming with {made_with(network)}: results may differ in the last digits")
     return progress
 
 

@@ -142,7 +142,7 @@ class Run:
         except UserError as error:
             raise UserError(f"run {self.folder}: no readable checkpoint is left ({error}); remove the folder to start again") from error
         os.replace(previous, last)
-        self.say("going on from previous.pt")
+        self.say("resuming from previous.pt")
         return content
 
     # --- what people read ---------------------------------------------------------------------------------------------

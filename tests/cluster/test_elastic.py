@@ -62,7 +62,7 @@ def test_a_killed_worker_is_restarted_and_goes_on_to_the_same_bits(victim, undis
     wait_until(lambda: epochs(run) >= 5)
     os.kill(worker(agents[victim]), signal.SIGKILL)
     ends(agents, tmp_path)
-    assert "going on after epoch" in (run / "run.log").read_text()
+    assert "resuming after epoch" in (run / "run.log").read_text()
     assert summary(run)["hardware"]["processes"] == 2
     assert best(tmp_path) == best(undisturbed)
 

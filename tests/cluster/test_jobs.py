@@ -25,7 +25,7 @@ def test_preempted_and_signalled_jobs_go_on_and_a_cancelled_one_does_not(cluster
     for name in names[:3]:
         assert cluster.wait(jobs[name]) == "COMPLETED"
         printed = (tmp_path / f"{jobs[name]}.out").read_text()
-        assert f"job {jobs[name]} is back in the queue" in printed and "going on after epoch" in printed
+        assert f"job {jobs[name]} is back in the queue" in printed and "resuming after epoch" in printed
         assert cluster.restarts(jobs[name]) >= 1
         require_same_bits(runs[name], undisturbed / "seed=0")
     assert (cluster.state(jobs["cancelled"]), cluster.restarts(jobs["cancelled"])) == ("CANCELLED", 0)
@@ -40,7 +40,7 @@ def test_an_unnamed_run_finds_its_folder_again_and_tasks_of_an_array_are_told_ap
     cluster.preempt()
     assert [cluster.wait(f"{job}_{task}") for task in range(2)] == ["COMPLETED", "COMPLETED"]
     assert sorted(run.name.split("_seed")[1] for run in folder.iterdir()) == ["0", "1"]
-    assert all(summary(run)["status"] == "complete" and "going on after epoch" in (run / "run.log").read_text() for run in folder.iterdir())
+    assert all(summary(run)["status"] == "complete" and "resuming after epoch" in (run / "run.log").read_text() for run in folder.iterdir())
 
 
 def test_a_job_that_may_not_be_requeued_says_so(cluster, tmp_path):

@@ -278,7 +278,7 @@ def test_a_damaged_last_checkpoint_is_replaced_by_the_previous_one(finished, tmp
     flip(run / "checkpoints/last.pt")
     done = go_on(run)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "last.pt: damaged" in done.stdout and "going on from previous.pt" in done.stdout and "after epoch 1" in done.stdout
+    assert "last.pt: damaged" in done.stdout and "resuming from previous.pt" in done.stdout and "after epoch 1" in done.stdout
     require_same_end(run, finished)
     assert checkpoint.load(run / "checkpoints/previous.pt")["progress"]["epoch"] == 1  # not the damaged file
 

@@ -122,7 +122,7 @@ def test_killed_within_an_epoch(model, uninterrupted, tmp_path):
     arguments = ["ncf-train", *RUN, f"model={model}"]
     assert warm(*arguments, cwd=tmp_path, prepare=strike).returncode == -9
     done = warm(*arguments, cwd=tmp_path)
-    assert done.returncode == 0 and "going on after epoch 1, batch 6\n" in done.stdout
+    assert done.returncode == 0 and "resuming after epoch 1, batch 6\n" in done.stdout
     require_same_end(tmp_path / "outputs/runs/run", reference)
 
 
@@ -133,7 +133,7 @@ def test_told_to_stop_within_an_epoch_saves_at_the_next_batch_boundary(uninterru
     run = tmp_path / "outputs/runs/run"
     assert (done.returncode, done.stderr, summary(run)["status"]) == (143, "", "stopped")
     done = warm("ncf-train", *RUN, "model=gncn_pdh", cwd=tmp_path)
-    assert done.returncode == 0 and "going on after epoch 1, batch 10\n" in done.stdout
+    assert done.returncode == 0 and "resuming after epoch 1, batch 10\n" in done.stdout
     require_same_end(run, reference)
 
 

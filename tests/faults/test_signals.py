@@ -36,7 +36,7 @@ def test_a_cluster_s_warning_saves_and_the_run_goes_on_to_the_same_end(signum, u
     assert f"stopped by {signum.name}; resume with: ncf-train resume=" in done.stdout
     assert (summary(run)["status"], rows(run)) == ("stopped", [])
     done = warm("ncf-train", *RUN, cwd=tmp_path)
-    assert done.returncode == 0 and "going on after epoch 0, batch 2" in done.stdout
+    assert done.returncode == 0 and "resuming after epoch 0, batch 2" in done.stdout
     require_same_end(run, undisturbed)
 
 
