@@ -237,7 +237,8 @@ class MixtureConfig:
 
 @dataclass
 class AnnealingConfig:
-    images: int = key(20, "first images of the split; the bidirectional check takes as many images drawn from the model", least=1)
+    images: int = key(20, "first images of the split", least=1)
+    check_images: int = key(20, "images drawn from the model, for the bidirectional check", least=1)
     chains: int = key(8, "chains per image", least=1)
     steps: int = key(1000, "temperatures from prior to posterior", least=1)
     leapfrogs: int = key(5, "leapfrogs per move", least=1)

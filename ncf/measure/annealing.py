@@ -38,15 +38,18 @@ class Chains:
 
 @dataclass
 class Bracket:
-    """The bidirectional check on images drawn from the model: log p(x) lies, on average, between `lower` and `upper` (nats per image)."""
+    """The bidirectional check on images drawn from the model: log p(x) lies, on average, between `lower` and `upper` (nats per image), each
+    with the standard error that the chains leave; the ends may cross by as much."""
 
     lower: float
+    lower_stderr: float
     upper: float
+    upper_stderr: float
     images: int
 
 
 def anneal(network, prior: Mixture, x: Tensor, config: AnnealingConfig, seed: int = 0) -> tuple[Estimate, Bracket]:
-    """log p(x) of images x (n, J_0) by annealing `chains` chains each from the prior, and the bidirectional check on as many drawn ones.
+    """log p(x) of images x (n, J_0) by annealing `chains` chains each from the prior, and the bidirectional check on drawn ones.
 
     A pilot with one chain per image finds a step size for every temperature. They are then held, so that the moves of the estimate
     depend on nothing that came before and its weights are right on average.
@@ -56,12 +59,13 @@ def anneal(network, prior: Mixture, x: Tensor, config: AnnealingConfig, seed: in
     steps = sampler.find_steps(sampler.from_prior(x), betas)
     log_weights = sampler.forward(sampler.from_prior(x.repeat_interleave(config.chains, 0)), betas, steps).view(len(x), -1)
 
-    drawn = sampler.simulate(len(x))
+    n = config.check_images
+    drawn = sampler.simulate(n)
     several = Chains(*(v.repeat_interleave(config.chains, 0) for v in (drawn.x, drawn.component, drawn.noise, drawn.fit)))
-    lower = sampler.forward(sampler.from_prior(several.x), betas, steps).view(len(x), -1)
-    upper = -sampler.backward(several, betas, steps).view(len(x), -1)
     offset = base(network, drawn.x)
-    bracket = Bracket((mean_weight(lower) + offset).mean().item(), (offset - mean_weight(upper)).mean().item(), len(x))
+    lower = estimate(sampler.forward(sampler.from_prior(several.x), betas, steps).view(n, -1), offset)
+    upper = estimate(-sampler.backward(several, betas, steps).view(n, -1), -offset)  # of 1 / p(x)
+    bracket = Bracket(lower.log_p.mean().item(), lower.sampling_stderr, -upper.log_p.mean().item(), upper.sampling_stderr, n)
     return estimate(log_weights, base(network, x)), bracket
 
 

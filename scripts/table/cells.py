@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import stdev
 
+import numpy as np
 from omegaconf import OmegaConf
 from table.rows import DATASETS
 
@@ -16,7 +17,11 @@ from ncf.config.checks import build
 from ncf.config.defaults import command
 from ncf.config.schema import TrainConfig, science
 
-LATER = ("density", "samples")  # groups of metrics that are measured once a run is complete, each into a file of its own
+LATER = {  # what is measured once a run is complete: file -> what is asked for
+    "density": ["metrics.names=[log_p_annealed,log_p_annealed_own]", "metrics.annealing.images=100", "metrics.annealing.steps=300"],
+    "samples": ["metrics=samples"],
+}
+FEW = 1001  # so many values of single images are not kept among the rows
 SHARED = ("epochs_trained", "best_epoch", "seconds", "command", "folder", "settle", "versions", "hardware")  # by all figures of a run
 
 
@@ -76,11 +81,22 @@ def read_run(folder: Path) -> dict | None:
     if summary.get("status") != "complete":
         return None
     config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
-    later = [read_json(folder / f"{group}.json").get("metrics", {}).get("test", {}) for group in LATER]
+    later = [with_values(folder, group) for group in LATER]
     new = {name: value for more in later for name, value in more.items() if name not in summary["metrics"]["test"]}
     kept = {name: summary[name] for name in ("seed", "epochs_trained", "best_epoch", "seconds", "versions", "hardware")}
     made = {"command": command_of(build(config, TrainConfig)), "folder": config["dataset"]["folder"], "settle": summary.get("settle")}
     return {"figures": summary["metrics"]["test"] | new, **made, **kept}
+
+
+def with_values(folder: Path, group: str) -> dict[str, dict]:
+    """Test figures measured later; of few images with the values of each, so that two rows are compared image by image."""
+    figures = read_json(folder / f"{group}.json").get("metrics", {}).get("test", {})
+    path = folder / f"{group}-per-image.npz"
+    values = dict(np.load(path)) if path.exists() else {}
+    for name, figure in figures.items():
+        if len(single := values.get(f"test_{name}", ())) in range(1, FEW):
+            figure["values"] = [round(float(value), 3) for value in single]
+    return figures
 
 
 def command_of(config: TrainConfig) -> str | None:

@@ -141,7 +141,15 @@ def train_command(dataset: str, row: dict, seed: int, folder: Path, arguments: a
 
 def eval_command(dataset: str, folder: Path, metrics: str, arguments: argparse.Namespace) -> list[str]:
     kept = [s for s in given(dataset, arguments) if s.split("=")[0] in ("threads", "device", "data_dir") or s.startswith("metrics.")]
-    return ["ncf-eval", f"checkpoint={folder}", f"metrics={metrics}", "metrics.cache=false", "split=test", *kept, f"output={folder / metrics}.json"]
+    return [
+        "ncf-eval",
+        f"checkpoint={folder}",
+        *results.LATER[metrics],
+        "metrics.cache=false",
+        "split=test",
+        *kept,
+        f"output={folder / metrics}.json",
+    ]
 
 
 def given(dataset: str, arguments: argparse.Namespace) -> list[str]:

@@ -30,21 +30,24 @@ class Verdict:
 
 
 def compare(one: Cell, other: Cell, metric: str) -> Verdict:
-    """Welch's test over seeds; with a single seed on either side, a normal test by the standard errors over images, unpaired.
-
-    The latter says nothing about other seeds, and too little about images: two models err on the same ones.
-    """
+    """Welch's test over seeds. With a single seed on either side, over images: paired where both rows have the values of the same images, else a
+    normal test by the two standard errors. Images say nothing about other seeds."""
     a, b = one.values(metric), other.values(metric)
-    lead = (mean(a) - mean(b)) * (1 if METRICS[metric].higher else -1)
+    sign = 1 if METRICS[metric].higher else -1
+    lead = (mean(a) - mean(b)) * sign
     over_seeds = len(a) > 1 and len(b) > 1
-    if not over_seeds:
-        error = hypot(one.image_error(metric), other.image_error(metric))
-        p = 2 * stats.norm.sf(abs(lead) / error) if error else float(lead == 0)
-    else:
+    if over_seeds:
         error = sqrt(variance(a) / len(a) + variance(b) / len(b))
-        p = (
-            stats.ttest_ind_from_stats(mean(a), stdev(a), len(a), mean(b), stdev(b), len(b), equal_var=False).pvalue if error else float(lead == 0)
-        )  # no spread to test by
+        spread = stdev(a), stdev(b)
+        p = stats.ttest_ind_from_stats(mean(a), spread[0], len(a), mean(b), spread[1], len(b), equal_var=False).pvalue if error else None
+    elif pairs := list(zip(*(cell.found(metric)[0].get("values", ()) for cell in (one, other)))):
+        differences = [(x - y) * sign for x, y in pairs]
+        lead, error = mean(differences), stdev(differences) / sqrt(len(differences))
+        p = 2 * stats.t.sf(abs(lead) / error, len(differences) - 1) if error else None
+    else:
+        error = hypot(one.image_error(metric), other.image_error(metric))
+        p = 2 * stats.norm.sf(abs(lead) / error) if error else None
+    p = float(lead == 0) if p is None else p  # no spread to test by
     return Verdict(lead, error, float(p), over_seeds)
 
 

@@ -23,7 +23,9 @@ def test_annealing_finds_the_exact_sum_over_atoms():
     found, bracket = anneal(network, prior, x, AnnealingConfig(chains=200, steps=50, leapfrogs=1))
     torch.testing.assert_close(found.log_p, exact_over_atoms(network, prior, x), atol=0.15, rtol=0)
     assert abs((found.log_p - exact_over_atoms(network, prior, x)).mean()) < 4 * found.sampling_stderr
-    assert bracket.upper == pytest.approx(bracket.lower, abs=0.1)
+    assert bracket.upper == pytest.approx(bracket.lower, abs=0.1) and bracket.images == 20
+    assert 0 < bracket.lower_stderr < 0.05 and 0 < bracket.upper_stderr < 0.05
+    assert abs(bracket.upper - bracket.lower) < 4 * (bracket.lower_stderr**2 + bracket.upper_stderr**2) ** 0.5
 
 
 def test_annealing_finds_the_closed_form_of_a_linear_gaussian_decoder():
