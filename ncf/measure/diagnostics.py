@@ -69,6 +69,15 @@ def receptive_fields(network, n: int) -> np.ndarray:
     return rows[strongest].numpy()
 
 
+@torch.no_grad()
+def composition(network, x: Tensor, counts: list[int]) -> list[Tensor]:
+    """What the k most active units of the population nearest to the image make of it by themselves, g_0( sum over them of f_i W_i ) (B, J_0), for each k."""
+    f = network.settle(x).f[network.circuit.into(0)[0].source]
+    order = f.abs().argsort(dim=1, descending=True, stable=True)
+    few = [torch.zeros_like(f).scatter_(1, order[:, :k], f.gather(1, order[:, :k])) for k in counts]
+    return [network.g[0].value(part @ network.fields, out=None) for part in few]
+
+
 def samples(network, training: TrainingLatents, n: int) -> tuple[Tensor, str]:
     """n ancestral projections (n, J_0) of top activities drawn from a prior, and what that prior is.
 

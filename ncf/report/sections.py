@@ -19,6 +19,7 @@ from ncf.runs.reader import Record
 N_PICTURES = 16  # reconstructions and completions
 N_SAMPLES = 32
 N_FIELDS = 48
+COMPOSED = (1, 3, 10, 30)  # the article composes images of 30 features
 
 
 def metric_settings(run: Record) -> MetricsConfig:
@@ -111,6 +112,19 @@ def fields(run: Record, network, data, x) -> Html:
     )
 
 
+def composed(run: Record, network, data, x) -> Html:
+    x, source = x[:N_PICTURES], network.circuit.into(0)[0].source
+    size = network.sizes[source]
+    counts = [*(k for k in COMPOSED if k < size), size]
+    rows = [grey(x), *map(grey, diagnostics.composition(network, x, counts))]
+    told = ", ".join(map(str, counts[:-1]))
+    return section(
+        "Composition",
+        stacks(data.image_shape, rows, "test image", *(f"of {k} units" for k in counts)),
+        note=f"From the top: a test image; what its {told} most active units of {network.names[source]} add up to; what all {size} do.",
+    )
+
+
 def coloured_fields(network, count: int) -> tuple[np.ndarray, float]:
     """The receptive fields of `count` units as colours (bytes, (n, J_0, 3)), and the weight that full colour stands for."""
     weights = diagnostics.receptive_fields(network, count)
@@ -166,6 +180,7 @@ EXHIBITS = {  # title -> the section, and the ability that a model must have for
     "Completions": (completions, "project"),
     "Samples": (sample_pictures, "project"),
     "Receptive fields": (fields, "fields"),
+    "Composition": (composed, "fields"),
     "Settling": (settling, "fields"),
     "Activity": (activity, None),
 }

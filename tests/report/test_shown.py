@@ -67,7 +67,7 @@ def test_reconstructions_are_of_test_images_by_the_best_weights(pictures, risen)
 def test_completions_hide_the_half_that_is_blue(pictures, risen):
     x, observed = risen.images["x_test"][:16], np.ones(SHAPE)
     observed[:, 2:] = 0
-    require_same(pictures["test image"][16:], grey(x))
+    require_same(pictures["test image"][16:32], grey(x))
     for image, shown in zip(x, pictures["what is seen of it"], strict=True):
         assert (shown[:, 2:] == BLUE).all() and np.array_equal(shown[:, :2], np.repeat(255 * image[:, :2, None], 3, axis=2))
     state = settle(weights_of(risen.checkpoint("best")), x.reshape(16, -1), observed.ravel())
@@ -94,6 +94,14 @@ def test_receptive_fields_are_the_strongest_rows_of_the_first_synapses(pictures,
         assert np.array_equal(orange & clear, (row.reshape(SHAPE) > 0) & clear) and np.array_equal(blue & clear, (row.reshape(SHAPE) < 0) & clear)
     strength = (255 - fields.min(-1)).max((1, 2))
     assert strength[0] > 200
+
+
+def test_images_are_composed_of_their_most_active_units(pictures, risen):
+    W, x = weights_of(risen.checkpoint("best"))[0], risen.images["x_test"][:16]
+    f = settle(weights_of(risen.checkpoint("best")), x.reshape(16, -1))["f"][0]
+    for k in (1, 3, 10):  # all ten
+        kept = np.where(np.abs(f) >= np.sort(np.abs(f), axis=1)[:, -k, None], f, 0)
+        require_same(pictures[f"of {k} units"], grey(1 / (1 + np.exp(-kept @ W))))
 
 
 # --- the report's charts and facts ------------------------------------------------------------------------------------
