@@ -300,6 +300,15 @@ def test_two_rows_without_any_spread_are_level_only_where_they_agree():
     assert compare(cell("gncn_pdh", 5, 5), cell("gvae", 6, 6), "bce").word == "ahead"
 
 
+def test_a_claim_for_the_autoencoders_is_judged_from_their_side():
+    def verdict(own: tuple[float, ...], other: tuple[float, ...]) -> str:
+        cells = {("mnist", name): cell(name, *values, metric="ndb") for name, values in (("gncn_pdh", own), ("gvae", other))}
+        return next(line.split(" | ")[1] for line in replication.page(cells).splitlines() if line.startswith("| 8a"))
+
+    assert verdict((80, 81, 82), (60, 61, 62)) == "reproduced" and verdict((60, 61, 62), (80, 81, 82)) == "opposite"
+    assert verdict((60, 70, 80), (61, 71, 79)) == "not reproduced"
+
+
 def test_single_seeds_are_compared_image_by_image_where_the_values_are_kept():
     """Two rows whose images differ far more than they do: level by their own errors, apart image by image."""
     images = [-90.0, -60.0, -120.0, -75.0]
