@@ -88,12 +88,11 @@ def samples(network, training: TrainingLatents, n: int) -> tuple[Tensor, str]:
     prior, images = training.kept_prior, training.images[:N_LATENTS]
     n_latents = training.config.mixture.latents if prior else N_LATENTS
     if prior is None:
-        latents = network.settle(images).code
-        if latents.shape[1] > MOST_UNITS:
+        if network.code_size > MOST_UNITS:
             raise UserError(
-                f"left out, no mixture of {latents.shape[1]:,} top activities has been fitted, and that takes long: metrics=paper fits one"
+                f"left out, no mixture of {network.code_size:,} top activities has been fitted, and that takes long: metrics=paper fits one"
             )
-        prior = fit_prior(latents, replace(training.config.mixture, components=10))
+        prior = fit_prior(training.codes(images), replace(training.config.mixture, components=10))
     components, fitted = f"{len(prior.weights)} component{'s' * (len(prior.weights) != 1)}", min(n_latents, len(training.images))
     words = f"a Gaussian mixture ({components}, fitted to {fitted:,} training images)"
     return network.project(prior.sample(n, stream(0, "report samples"))), words

@@ -34,7 +34,7 @@ def fit_prior(codes: Tensor, wanted: MixtureConfig) -> Mixture:
     if not torch.isfinite(codes).all():
         raise UserError("the training images' top activities are not finite, so no prior can be fitted to them: lower model.settle.beta")
     with quiet_fit():
-        return fit_mixture(codes, wanted.components, wanted.floor, seed=0)
+        return fit_mixture(codes, wanted.components, wanted.floor, seed=0, shrinkage=wanted.shrinkage)
 
 
 def require_room(units: int, images: int, wanted: MixtureConfig) -> None:

@@ -23,6 +23,7 @@ from ncf.measure.fitting import fit_prior, quiet_fit
 from ncf.measure.likeness import Bins
 from ncf.network.mixture import Mixture
 from ncf.network.model import Model
+from ncf.network.top_inference import infer_top
 from ncf.runs.files import as_npz, write_whole
 
 LAYOUT = 1  # of the cached files; raise it when what they hold changes its meaning
@@ -60,7 +61,8 @@ class TrainingLatents:
         def fit() -> dict[str, Tensor]:
             if len(self.images) < 2:
                 raise UserError("no mixture can be fitted to a single training image")
-            return vars(fit_prior(self.activities[: wanted.latents], wanted))
+            codes = self.codes(self.images[: wanted.latents]) if wanted.final_steps else self.activities[: wanted.latents]
+            return vars(fit_prior(codes, wanted))
 
         return Mixture(**self.kept("prior", asdict(wanted), fit))
 
@@ -75,8 +77,17 @@ class TrainingLatents:
         rows = (split.y == label).nonzero()[:, 0][: config.mixture.latents]
         if len(rows) < 2:
             raise UserError(f"class {label} has {len(rows)} training images; no mixture can be fitted to them")
-        parts = rows.split(config.batch_size)
-        return fit_prior(torch.cat([self.network.settle(self.images[part], y=split.y[part]).code for part in parts]), config.mixture)
+        return fit_prior(self.codes(self.images[rows], split.y[rows]), config.mixture)
+
+    def codes(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Top activities f_L of images x (N, J_0) as the prior sees them, after its `final_steps`, (N, J_L)."""
+        wanted, found = self.config.mixture, []
+        if wanted.final_steps and "settle" not in self.network.abilities:
+            raise UserError(f"metrics.mixture.final_steps={wanted.final_steps}: the model does not settle; leave it at 0")
+        for rows in torch.arange(len(x)).split(self.config.batch_size):
+            state = self.network.settle(x[rows], y=None if y is None else y[rows])
+            found.append(infer_top(self.network, state, wanted.final_steps, wanted.final_beta) if wanted.final_steps else state.code)
+        return torch.cat(found)
 
     @cached_property
     def drawn(self) -> Tensor:
@@ -142,14 +153,16 @@ def read_kept(path: Path, origin: str) -> dict[str, Tensor] | None:
         with np.load(path, allow_pickle=False) as file:
             if str(file["origin"]) != origin:
                 return None
-            return {name: torch.from_numpy(file[name]) for name in file.files if name != "origin"}
+            return {name: torch.from_numpy(file[name]) for name in file["names"].tolist()}  # a damaged index may lack some
     except Exception:  # numpy and zipfile raise nearly anything on a damaged file
         return None
 
 
 def write_kept(path: Path, origin: str, tensors: dict[str, Tensor]) -> None:
     """Put the file in place whole; where that is not possible (a read-only folder, a full disk) go on without."""
-    content = as_npz({"origin": np.array(origin), **{name: tensor.cpu().numpy() for name, tensor in tensors.items()}})
+    content = as_npz(
+        {"origin": np.array(origin), "names": np.array(list(tensors)), **{name: tensor.cpu().numpy() for name, tensor in tensors.items()}}
+    )
     try:
         write_whole(path, content)
     except OSError:

@@ -18,6 +18,7 @@ from ncf.measure.density import BLOCKS, Estimate, encoder_estimates, monte_carlo
 from ncf.measure.fitting import require_room
 from ncf.measure.latents import TrainingLatents
 from ncf.measure.likeness import different_bins, gaussian_distance
+from ncf.network.discrepancy import bce_of
 from ncf.network.likelihoods import LIKELIHOODS
 from ncf.network.model import Model
 from ncf.network.state import State
@@ -86,6 +87,13 @@ def completion(subject: Subject) -> dict:
     return figure if way is None else figure | {"completed_by": way, "multiply_adds": network.completions[way][1], "validation_by_way": ways}  # type: ignore[attr-defined]
 
 
+def projected_bce(subject: Subject) -> dict:
+    """BCE of what the top alone projects down to: the part of an image that a draw from the prior can bring."""
+    network, wanted = subject.network, subject.config.mixture
+    mu = torch.cat([network.project(codes) for codes in subject.training.codes(subject.x).split(5000)])  # type: ignore[attr-defined]
+    return summarize(bce_of(subject.x, mu)) | {"final_steps": wanted.final_steps, "final_beta": wanted.final_beta}
+
+
 def class_error(subject: Subject) -> dict:
     """%Err: share of images whose class a logistic regression on f_L of the training images gets wrong; a classifier's own error."""
     if "classify" in subject.network.abilities:
@@ -149,6 +157,8 @@ class Metric:
 
 MEANINGS = {
     "bce": "Binary cross entropy between an image and what the network settles to on it, summed over pixels. Lower is better.",
+    "bce_projected": "BCE of the image that the settled top layer alone projects down to (after metrics.mixture.final_steps): what a draw from the prior can bring. "
+    "Lower is better.",
     "tod": "Total discrepancy: minus the squared errors of all layers after settling, summed. Closer to zero is better.",
     "m_mse": "Masked mean squared error, as the article calls it: the network settles on a part of the image; the squared error over the pixels it does "
     "not see, summed over these and averaged over images. Lower is better.",
@@ -169,6 +179,7 @@ MEANINGS = {
 }
 METRICS = {
     "bce": Metric("BCE", "nats per image", lambda subject: summarize(subject.settled["bce"]), MEANINGS["bce"], "project"),
+    "bce_projected": Metric("BCE, projected", "nats per image", projected_bce, MEANINGS["bce_projected"], "project"),
     "tod": Metric("ToD", "per image", lambda subject: summarize(subject.settled["tod"]), MEANINGS["tod"], "project", higher=True),
     "m_mse": Metric("M-MSE", "per image", completion, MEANINGS["m_mse"], "project"),
     "class_err": Metric("%Err", "%", class_error, MEANINGS["class_err"], "classes"),

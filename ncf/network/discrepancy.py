@@ -10,7 +10,12 @@ CLIP = 1e-7  # probabilities are kept this far from 0 and 1 in BCE
 
 def bce(state: State) -> Tensor:
     """BCE = -sum over pixels [ x ln mu_0 + (1 - x) ln(1 - mu_0) ] after settling on x, mu_0 clipped at 1e-7, (B,)."""
-    x, mu = state.z[0], state.mu[0].clamp(CLIP, 1 - CLIP)
+    return bce_of(state.z[0], state.mu[0])
+
+
+def bce_of(x: Tensor, mu: Tensor) -> Tensor:
+    """The same of images x and predictions mu, (B,)."""
+    mu = mu.clamp(CLIP, 1 - CLIP)
     return -(x * mu.log() + (1 - x) * (1 - mu).log()).sum(1)
 
 

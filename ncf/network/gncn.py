@@ -304,10 +304,14 @@ class GNCN:
         return self.g[0].value(self.drive(code, given), out=None)
 
     def drive(self, code: Tensor, given: dict[str, Tensor] | None = None) -> Tensor:
-        """What stands before g_0 in the projection: f_t = phi( sum over bundles into t of f_s W_st ) from the top down, then the same
-        sum for the image, (S, J_0). Autograd may pass through it: estimates of log p(x) follow its slope."""
+        """What stands before g_0 in the projection, (S, J_0). Autograd may pass through it: estimates of log p(x) follow its slope."""
+        return self.descend(code, given)[0][0]
+
+    def descend(self, code: Tensor, given: dict[str, Tensor] | None = None) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+        """From the top down: the drives z_t = sum over bundles into t of f_s W_st, and f_t = phi(z_t), by population; of the image the drive
+        stands before g_0. Roots have no drive."""
         tops = self.circuit.tops
-        f = dict(zip(tops, code.split([self.sizes[i] for i in tops], dim=1)))
+        z, f = {}, dict(zip(tops, code.split([self.sizes[i] for i in tops], dim=1)))
         for i in range(len(self.sizes) - 1, -1, -1):
             p = self.circuit.populations[i]
             if i in f:
@@ -316,11 +320,11 @@ class GNCN:
                 f[i] = (given or {}).get(p.observed or "", code.new_zeros(len(code), p.size))
                 continue
             first, *more = self.circuit.into(i)
-            drive = f[first.source] @ self.parameters[first.name]
+            z[i] = f[first.source] @ self.parameters[first.name]
             for bundle in more:
-                drive = drive.addmm(f[bundle.source], self.parameters[bundle.name])
-            f[i] = self.phi[i].value(drive, out=None) if p.observed is None else drive
-        return f[0]
+                z[i] = z[i].addmm(f[bundle.source], self.parameters[bundle.name])
+            f[i] = self.phi[i].value(z[i], out=None) if p.observed is None else z[i]
+        return z, f
 
     def losses(self, state: State, y: Tensor | None) -> tuple[Tensor, Tensor]:
         """BCE and ToD, (B,) each; where the image is no prediction but what predicts, the classes' cross-entropy stands in for BCE."""

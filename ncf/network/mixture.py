@@ -57,16 +57,18 @@ def by_group(group: Tensor, rows: Tensor, matrices: Tensor) -> Tensor:
     return torch.empty_like(rows).index_copy_(0, order, torch.cat(products))
 
 
-def fit_mixture(latents: Tensor, most_components: int, floor: float, seed: int) -> Mixture:
+def fit_mixture(latents: Tensor, most_components: int, floor: float, seed: int, shrinkage: float = 0.0) -> Mixture:
     """The mixture of full covariances that EM reaches from a k-means start on latents (N, J_L).
 
     As many components as leave each LATENTS_PER_COMPONENT latents, at most `most_components` and at least one; `floor` is added to
-    every variance (the released recipe's 1e-6).
+    every variance (the released recipe's 1e-6). Covariances between units are then multiplied by 1 - `shrinkage`.
     """
     from sklearn.mixture import GaussianMixture
 
     n_components = max(1, min(most_components, len(latents) // LATENTS_PER_COMPONENT))
     model = GaussianMixture(n_components, covariance_type="full", init_params="kmeans", reg_covar=floor, random_state=seed)
     model.fit(latents.cpu().numpy())
-    factors = np.linalg.cholesky(model.covariances_.astype(np.float64))
+    covariances = model.covariances_.astype(np.float64)
+    covariances *= 1 - shrinkage * (1 - np.eye(covariances.shape[1]))
+    factors = np.linalg.cholesky(covariances)
     return Mixture(*(torch.from_numpy(np.asarray(a, np.float32)).to(latents.device) for a in (model.weights_, model.means_, factors)))

@@ -1,5 +1,6 @@
 """Sweeps take all that a single run takes, and a path or a name is a text, whatever is in it."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -123,17 +124,21 @@ def test_jobs_are_in_the_order_of_their_numbers():
     assert sorted(names, key=sweep.in_order) == in_order
 
 
+def no_programs() -> None:
+    """In the command's process: nothing is on the PATH, wherever Slurm is installed."""
+    os.environ["PATH"] = os.getcwd()
+
+
 @pytest.mark.parametrize(
     "name, arguments, words",
     [
         ("ncf-train", ["--epochs", "3"], "epochs=VALUE"),
-        ("ncf-train", ["--lr=0.1"], "lr=VALUE"),
+        ("ncf-train", ["--lr=0.1"], "optimizer.lr=0.1"),
         ("ncf-eval", ["there"], "write checkpoint=there"),
         ("ncf-train", ["--multirun", "hydra/launcher=submitit_slurm", "seed=0,1"], "no srun on the PATH"),
     ],
 )
-def test_what_people_type_at_first_is_answered_with_what_to_write(name, arguments, words, tmp_path, monkeypatch):
+def test_what_people_type_at_first_is_answered_with_what_to_write(name, arguments, words, tmp_path):
     (tmp_path / "there").mkdir()
-    monkeypatch.setenv("PATH", str(tmp_path))
-    require_one_line(warm(name, *arguments, cwd=tmp_path), words)
+    require_one_line(warm(name, *arguments, cwd=tmp_path, prepare=no_programs), words)
     assert [path.name for path in tmp_path.iterdir()] == ["there"]

@@ -31,6 +31,7 @@ def test_labels_units_and_directions():
     nats, image = "nats per image", "per image"
     assert {name: (metric.label, metric.unit, metric.higher) for name, metric in METRICS.items()} == {
         "bce": ("BCE", nats, False),
+        "bce_projected": ("BCE, projected", nats, False),
         "tod": ("ToD", image, True),
         "m_mse": ("M-MSE", image, False),
         "class_err": ("%Err", "%", False),

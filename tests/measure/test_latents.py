@@ -1,5 +1,7 @@
 """Training latents and the prior fitted to them: what is kept beside a checkpoint, and when it is recomputed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,9 @@ from small import dataset, network
 from ncf.config.schema import MetricsConfig, MixtureConfig
 from ncf.errors import UserError
 from ncf.measure.latents import TrainingLatents
+from ncf.measure.metrics import measure
+from ncf.network.discrepancy import bce_of
+from ncf.network.top_inference import infer_top
 
 CONFIG = MetricsConfig(mixture=MixtureConfig(components=2, latents=500))
 
@@ -92,6 +97,23 @@ def test_damaged_files_are_made_anew(tmp_path, checkpoint):
             assert torch.equal(again.activities, activities) and torch.equal(again.prior.factors, prior.factors)
             assert torch.equal(again.prior.means, prior.means) and torch.equal(again.prior.weights, prior.weights)
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_the_prior_may_be_of_codes_after_a_last_phase_and_shrunk():
+    net, data = network(), dataset()
+    config = MetricsConfig(mixture=MixtureConfig(components=1, latents=500, final_steps=7, final_beta=0.05, shrinkage=0.3), batch_size=120)
+    training = TrainingLatents(net, data, config)
+    codes = infer_top(net, net.settle(data.splits["train"].x[:500]), 7, 0.05)
+    torch.testing.assert_close(training.codes(training.images[:500]), codes, atol=1e-6, rtol=1e-4)
+    prior, expected = training.prior, codes.double().T.cov(correction=0)
+    expected = expected * (1 - 0.3 * (1 - torch.eye(4, dtype=torch.float64)))
+    covariance = (prior.factors[0] @ prior.factors[0].T).double()
+    torch.testing.assert_close(covariance, expected + 1e-6 * torch.eye(4, dtype=torch.float64), atol=1e-5, rtol=1e-3)
+    assert (codes - training.activities[:500]).abs().max() > 0.01  # classes are told by the settled activities, as ever
+    figure = measure(net, data, "test", replace(config, names=["bce_projected"]), training)["bce_projected"]
+    x = data.splits["test"].x
+    assert figure["value"] == pytest.approx(bce_of(x, net.project(infer_top(net, net.settle(x), 7, 0.05))).mean().item(), rel=1e-5)
+    assert figure["final_steps"] == 7
 
 
 def test_a_folder_that_cannot_be_written_costs_only_time(tmp_path, checkpoint):

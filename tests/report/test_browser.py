@@ -53,7 +53,7 @@ return {
 def test_a_runs_report_is_whole_crisp_and_quiet(browser, finished, width):
     visit(browser, finished / "report.html", width)
     layout = browser.execute_script(LAYOUT)
-    n_images = 16 * 2 + 16 * 3 + 32 * 2 + 12
+    n_images = 16 * 2 + 16 * 3 + 32 * 2 + 12 + 16 * 5
     assert layout == {"overflow": 0, "blank": 0, "images": n_images, "blurred": 0, "uneven": 0, "charts": 4, "cut": []}
     assert browser.title == "finished"
     assert_quiet(browser, finished / "report.html")
