@@ -261,6 +261,7 @@ BAD_TRAIN = [  # overrides, words of the line
     (["--multrun", "seed=0,1"], "'--multrun'", "'--multirun'"),
     (["--lr", "0.1", "seed=1"], "'--lr'", "optimizer.lr=VALUE"),
     (["--epochs=5"], "'--epochs'", "epochs=5"),
+    (["--config=1"], "'--config'", "config=1"),
     (
         ["--multirun", "seed=0,1", "model=gncn_t1,gncn_t9"],
         "model=gncn_t9",

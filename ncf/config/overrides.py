@@ -91,7 +91,7 @@ def flags_first(name: str, arguments: list[str]) -> list[str]:
     from hydra._internal.utils import get_args_parser
 
     parser = get_args_parser()
-    parser.exit_on_error = False
+    parser.exit_on_error = parser.allow_abbrev = False
     known = {flag: action for action in parser._actions for flag in action.option_strings} | {"--version": None}
     flags, overrides, rest = [], [], list(arguments)
     while rest:
