@@ -1,7 +1,7 @@
 """The commands: Hydra entry points, one-line errors, exit codes.
 
 A single run makes nothing on disk before its config, data and device are known to be good. In a sweep Hydra makes a folder per
-job; a job that fails raises, so that Hydra goes on with the others, and only the command as a whole turns that into exit code 1.
+job; a job that fails tells the sweep, which runs the others and ends with exit code 1.
 
 Longer than 300 lines: all commands share how they fail.
 """
@@ -22,7 +22,7 @@ from yaml import YAMLError
 
 from ncf import __version__, plugins, sweep
 from ncf.charsets import print_losslessly
-from ncf.cluster import requeue, study
+from ncf.cluster import requeue
 from ncf.config import overrides
 from ncf.config.arguments import at_home, of_sweep, quote_paths
 from ncf.config.checks import build
@@ -70,7 +70,7 @@ def report_arguments() -> argparse.Namespace:
     parser.add_argument("--figure", metavar="KEY", help="draw a key against a metric, or the learning curves (curves), as SVG and PDF; no page")
     parser.add_argument("--metric", default="bce", help="metric of the figure; default: bce")
     parser.add_argument("--split", default="test", choices=("validation", "test"), help="split that the metric is of; default: test")
-    parser.add_argument("--size", metavar="WxH", help="size of the figure in inches; default: 5.2x3.6")
+    parser.add_argument("--size", metavar="WxH", default="5.2x3.6", help="size of the figure in inches; default: 5.2x3.6")
     parser.add_argument("--title", help="title of the figure; default: the data set")
     parser.add_argument("--config-dir", type=Path, metavar="FOLDER", help="your own datasets and metrics: see ncf/plugins.py")
     parser.add_argument("--version", action="version", version=f"ncf {__version__}")
@@ -90,7 +90,7 @@ def report_pages(given: argparse.Namespace) -> None:
     plugins.load(given.config_dir)
     if given.figure:
         comparison, root = comparison_page.compared(given.paths)
-        look = figures.Look(figures.size(given.size) if given.size else figures.USUAL, given.title)
+        look = figures.Look(figures.size(given.size), given.title)
         written = figures.write(comparison, given.figure, given.metric, given.split, given.output or root, look)
     elif len(given.paths) > 1 or reader.find(given.paths[0]) != given.paths:
         written, text = comparison_page.write(given.paths, given.output)
@@ -126,9 +126,9 @@ def train_job(cfg: DictConfig) -> float:
             summary = train_run(config, folder, named=True)
         except UserError as error:
             sweep.note_failure(folder, error)
-            if job.sweeper._target_ == study.OPTUNA:  # it counts failures, and goes on where it may
+            if job.sweeper._target_ != sweep.BASIC:  # others make something of the value
                 raise
-            return float("nan")  # the others go on, and the sweep's table tells
+            return float("nan")
         sweep.note(folder, "complete")
     else:
         with past_hydra():

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ncf import plugins
 from ncf.config.checks import build
 from ncf.config.compose import composed
 from ncf.config.defaults import override_text
@@ -211,6 +212,7 @@ def train(*overrides: str | Sequence[str] | Mapping[str, Any], config_dir: str |
     from ncf.runs.run import new_folder, run_folder
     from ncf.training import train as train_run
 
+    plugins.load(config_dir)
     lines: list[str] = []
     for given in (*overrides, keys):
         if isinstance(given, Mapping):

@@ -53,8 +53,13 @@ def metric(name: str, unit: str, meaning: str, label: str | None = None, needs: 
         from ncf.measure.metrics import METRICS, Metric, summarize
 
         def figure(subject) -> dict:
-            found = function(subject)
-            return found if isinstance(found, dict) else summarize(found)
+            found = guarded(f"metric {name}", lambda: function(subject))
+            if isinstance(found, dict):
+                return found
+            shape, n = tuple(getattr(found, "shape", ())), len(subject.x)
+            if shape != (n,):
+                raise UserError(f"plugin metric {name}: gave values of shape {shape}; expected one for each of the {n} images, or a dict")
+            return summarize(found)
 
         refuse(name in METRICS and name not in registered, "metric", name)
         registered.add(name)
@@ -132,15 +137,19 @@ def load(config_dir: str | Path | None = None) -> None:
 
 
 def once(name: str, action: Callable) -> None:
-    if name in loaded:
-        return
+    if name not in loaded:
+        guarded(name, action)
+        loaded.add(name)
+
+
+def guarded(name: str, action: Callable):
+    """What somebody else's code gives; whatever it raises is one line (HYDRA_FULL_ERROR=1 shows where)."""
     try:
-        action()
+        return action()
     except UserError:
         raise
-    except Exception as error:  # a stranger's code
+    except Exception as error:
         raise UserError(f"plugin {name}: {type(error).__name__}: {error}") from error
-    loaded.add(name)
 
 
 def import_file(path: Path) -> None:

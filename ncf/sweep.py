@@ -16,13 +16,14 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from ncf.cluster import requeue, study
-from ncf.cluster.arrange import arranged
+from ncf.cluster.arrange import SLURM, arranged, launcher_overrides
 from ncf.config.arguments import quoted
 from ncf.config.checks import check_name
 from ncf.config.compose import composed
 from ncf.errors import Stopped, UserError
 from ncf.runs.files import write_whole
 
+BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"  # it makes nothing of what a job returns
 RECORD = "NCF_SWEEP_RECORD"  # environment variable: the folder in which a sweep's jobs tell how they stand
 
 
@@ -59,11 +60,11 @@ def run_sweep(name: str, arguments: list[str], configs: str, start: Callable[[],
     from ncf.report.tables import sweep_table
     from ncf.runs.run import speak
 
-    folder, config, given = prepare(name, arguments)
+    folder, config, overrides = prepare(name, arguments)
     failure = None
     with recording(folder, keep=config.hydra.sweeper._target_ == study.OPTUNA) as record:
         try:
-            with arranged(config, given, folder, job_name):
+            with arranged(config, {o.key_or_group for o in overrides}, folder, job_name):
                 start()
         except Exception as error:
             failure = error
@@ -86,16 +87,16 @@ def run_sweep(name: str, arguments: list[str], configs: str, start: Callable[[],
 
 def planned(name: str, arguments: list[str]) -> str:
     """The jobs that a sweep would run, and what runs them; nothing is written."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    folder, config, _ = prepare(name, arguments)
+    folder, config, overrides = prepare(name, arguments)
     sweeper, launcher = (OmegaConf.to_container(config.hydra[part], resolve=False) for part in ("sweeper", "launcher"))
     if sweeper["_target_"] == study.OPTUNA:
         lines = [f"{sweeper['n_trials']} trials in {folder}, drawn by Optuna one after the other"]
     else:
-        overrides = OverridesParser.create().parse_overrides([a for a in arguments if not a.startswith("-")])
         jobs = list(product(*(list(values(o)) for o in overrides if o.is_sweep_override() and o.is_discrete_sweep())))
         lines = [f"{len(jobs)} jobs in {folder}:", *(f"  {' '.join(job)}" for job in jobs)]
+    if launcher["_target_"] == SLURM:
+        added = launcher_overrides(config.hydra.launcher, {o.key_or_group for o in overrides})
+        launcher |= dict(o.removeprefix("+").removeprefix("hydra.launcher.").split("=", 1) for o in added)
     told = [f"{key}={value}" for key, value in launcher.items() if value not in (None, {}, []) and key != "_target_" and "${" not in str(value)]
     return "\n".join([*lines, f"launcher: {launcher['_target_'].rpartition('.')[2]} {', '.join(told)}".rstrip()])
 
@@ -117,10 +118,10 @@ def recording(folder: Path, keep: bool):
                 folder.rmdir()
 
 
-def prepare(name: str, arguments: list[str]) -> tuple[Path, DictConfig, set[str]]:
+def prepare(name: str, arguments: list[str]) -> tuple[Path, DictConfig, list]:
     """Compose every swept value once before anything is made on disk; settle the sweep's folder and its jobs' names in sys.argv.
 
-    Gives the folder, the first job's config with Hydra's part, and the keys that the user sets.
+    Gives the folder, the first job's config with Hydra's part, and the overrides that the user gives, parsed.
     """
     from hydra._internal.utils import get_args_parser
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -143,7 +144,7 @@ def prepare(name: str, arguments: list[str]) -> tuple[Path, DictConfig, set[str]
     swept = {o.key_or_group for o in overrides if o.is_sweep_override() and not (o.is_discrete_sweep() and len(list(values(o))) == 1)}
     exclude = ",".join(json.dumps(o.get_key_element().lstrip("+~")) for o in overrides if o.key_or_group not in swept)
     sys.argv.append(f"hydra.job.config.override_dirname.exclude_keys=[{exclude}]")
-    return folder, config, {o.key_or_group for o in overrides}
+    return folder, config, overrides
 
 
 def values(override):

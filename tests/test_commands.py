@@ -24,6 +24,7 @@ from ncf.config.checks import build
 from ncf.config.schema import MODEL_FAMILIES, DatasetConfig, EvalConfig, MetricsConfig, TrainConfig
 from ncf.data import datasets
 from ncf.runs import checkpoint
+from ncf.sweep import planned
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMES = ("seconds", "images_per_second")
@@ -168,10 +169,15 @@ def test_the_jobs_of_a_sweep_are_shown_before_it_is_run(flag, tmp_path):
     expected = [f"  seed={seed} model={model}" for seed in (0, 1) for model in ("gncn_t1", "gncn_pdh")]
     assert done.returncode == 0 and done.stdout.splitlines()[:-1] == ["4 jobs in outputs/sweeps/four:", *expected], done.stderr
     assert done.stdout.splitlines()[-1] == "launcher: BasicLauncher" and not (tmp_path / "outputs").exists()
-    slurm = warm("ncf-train", "--multirun", *flag, "seed=0,1", "hydra/launcher=submitit_slurm", "hydra.launcher.timeout_min=30", cwd=tmp_path)
-    if slurm.returncode == 0:  # the extra is installed
-        assert "launcher: SlurmLauncher" in slurm.stdout and "timeout_min=30" in slurm.stdout
     require_one_line(warm("ncf-train", "--multirun", *flag, "seed=0,1", "epochs=many", cwd=tmp_path), "not a whole number")
+
+
+def test_what_slurm_is_asked_for_is_shown_with_what_ncf_adds(monkeypatch):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    monkeypatch.setattr("sys.argv", ["ncf-train"])
+    text = planned("train", ["--multirun", "seed=0,1", "hydra/launcher=submitit_slurm", "hydra.launcher.timeout_min=4"])
+    told = text.splitlines()[-1].removeprefix("launcher: SlurmLauncher ").split(", ")
+    assert {"timeout_min=4", "max_num_timeout=1000", "signal_delay_s=60", "additional_parameters.requeue=true"} <= set(told)
 
 
 def test_the_joblib_launcher_gives_the_same_sweep(sweep, tmp_path):

@@ -1,5 +1,6 @@
 """Datasets, metrics, activations and more from outside: by a Python file in --config-dir and by an installed package."""
 
+import subprocess
 import sys
 from math import log, pi
 
@@ -35,6 +36,25 @@ def mine(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "plugin.py").write_text(PLUGIN)
     return tmp_path
+
+
+def test_from_python_a_config_folder_brings_its_plugins_too(mine):
+    call = f"import ncf; print(ncf.train({' '.join(OWN)!r}, config_dir='mine').metrics['test']['brightness'])"
+    done = subprocess.run([sys.executable, "-c", call], cwd=mine, capture_output=True, text=True)
+    assert done.returncode == 0 and float(done.stdout.splitlines()[-1]) == pytest.approx(0.5), done.stderr
+
+
+@pytest.mark.parametrize(
+    "body, words",
+    [
+        ("subject.x.mean()", "gave values of shape (); expected one for each of the 50 images"),
+        ("subject.x.mean(0)", "gave values of shape (36,); expected one for each of the 50 images"),
+        ("subject.y.no_such_thing", "AttributeError"),
+    ],
+)
+def test_a_metric_that_fails_or_gives_no_value_per_image_is_one_line(mine, body, words):
+    (mine / "mine" / "plugin.py").write_text(PLUGIN.replace("subject.x.mean(1)", body))
+    require_one_line(warm("ncf-train", "--config-dir=mine", *OWN, cwd=mine), "plugin metric brightness", words)
 
 
 def test_a_python_file_in_the_config_folder_adds_a_dataset_and_a_metric(mine):

@@ -71,5 +71,8 @@ def measured_ways(network: Model, data: Dataset, config: MetricsConfig) -> dict[
 
 def best_way(network: Model, data: Dataset, config: MetricsConfig) -> str | None:
     """Of several ways to complete an image, the one with the least M-MSE on validation images; None where there is one."""
-    ways = measured_ways(network, data, config)
+    return least(measured_ways(network, data, config))
+
+
+def least(ways: dict[str, float]) -> str | None:
     return min(ways, key=lambda way: ways[way]) if ways else None

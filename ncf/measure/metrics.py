@@ -13,7 +13,7 @@ from ncf.data.datasets import Dataset
 from ncf.data.streams import stream
 from ncf.errors import UserError, nearest
 from ncf.measure.annealing import anneal
-from ncf.measure.completion import masked_mse, measured_ways, nothing_to_hide, observed_pixels
+from ncf.measure.completion import least, masked_mse, measured_ways, nothing_to_hide, observed_pixels
 from ncf.measure.density import BLOCKS, Estimate, encoder_estimates, monte_carlo
 from ncf.measure.fitting import require_room
 from ncf.measure.latents import TrainingLatents
@@ -81,7 +81,7 @@ def completion(subject: Subject) -> dict:
     network, config = subject.network, subject.config
     observed = observed_pixels(config.mask, config.mask_fraction, subject.data.image_shape).to(subject.x.device)
     ways = measured_ways(network, subject.data, config)
-    way = min(ways, key=lambda name: ways[name]) if ways else None
+    way = least(ways)
     errors = masked_mse(network, subject.x, observed, way, config.batch_size)
     figure = summarize(errors) | {"mask": config.mask, "mask_fraction": config.mask_fraction}
     return figure if way is None else figure | {"completed_by": way, "multiply_adds": network.completions[way][1], "validation_by_way": ways}  # type: ignore[attr-defined]
@@ -253,6 +253,8 @@ def require_measurable(network, data: Dataset, config: MetricsConfig) -> None:
     of_samples = set() if "own_prior" in network.abilities else {"ndb", "gaussian_kl"}
     if names & ({"log_p", "log_p_annealed"} | of_samples) and not getattr(network, "exact_log_p", None):
         require_room(network.code_size, len(data.splits["train"]), config.mixture)
+    if config.mixture.final_steps and not {"settle", "project"} <= network.abilities:
+        raise UserError(f"metrics.mixture.final_steps={config.mixture.final_steps}: the model does not settle on images; leave it at 0")
     if names & {"elbo", "log_p_encoder"}:
         wanted = 8 * 2 * images * config.encoder_samples
         memory.require(wanted, f"metrics.encoder_samples={config.encoder_samples}", "lower it, or metrics.n_images")

@@ -19,19 +19,21 @@ from ncf.network.state import State
 def infer_top(network, state: State, steps: int, beta: float) -> Tensor:
     """The activities of the top (B, J_top) after `steps` steps of size `beta` from a settled state whose image is wholly seen."""
     circuit, x = network.circuit, state.z[0]
+    populations = enumerate(circuit.populations)
+    given = {p.observed: state.f[i] for i, p in populations if p.observed and i >= circuit.n_predicted and i not in state.observed}
     z = {i: state.z[i].clone() for i in circuit.tops}
     f = {i: state.f[i].clone() for i in circuit.tops}
     for _ in range(steps):
-        for i, d in top_errors(network, x, torch.cat([f[i] for i in circuit.tops], dim=1)).items():
+        for i, d in top_errors(network, x, torch.cat([f[i] for i in circuit.tops], dim=1), given).items():
             z[i].add_(d, alpha=beta)
             network.phi[i].value(z[i], out=f[i])
     return torch.cat([f[i] for i in circuit.tops], dim=1)
 
 
-def top_errors(network, x: Tensor, code: Tensor) -> dict[int, Tensor]:
-    """d_top (B, J) of every top population: the image's error after the projection of `code`, carried up."""
+def top_errors(network, x: Tensor, code: Tensor, given: dict[str, Tensor] | None = None) -> dict[int, Tensor]:
+    """d_top (B, J) of every top population: the image's error after the projection of `code` (and what is `given` beside it), carried up."""
     circuit = network.circuit
-    z, f = network.descend(code)
+    z, f = network.descend(code, given)
     d = {0: x - network.g[0].value(z[0], out=None)}
     for i, population in enumerate(circuit.populations):
         if population.observed is not None:

@@ -15,7 +15,7 @@ from ncf.report.comparison import Comparison, by_dataset, figure_name, figure_of
 from ncf.runs.files import write_whole
 
 KINDS = ("svg", "pdf")
-USUAL = (5.2, 3.6)  # width and height in inches
+FULL = (5.2, 3.6)  # inches
 MARKERS = "osD^v<"
 
 
@@ -23,8 +23,13 @@ MARKERS = "osD^v<"
 class Look:
     """A figure's width and height in inches, and its title: the data set's name where there is none."""
 
-    size: tuple[float, float] = USUAL
-    title: str | None = None
+    size: tuple[float, float]
+    title: str | None
+
+    @property
+    def font_size(self) -> float:
+        """Points: smaller in a figure of less than FULL size."""
+        return max(6.0, 10 * min(1.0, *(side / full for side, full in zip(self.size, FULL))))
 
 
 def size(text: str) -> tuple[float, float]:
@@ -35,8 +40,10 @@ def size(text: str) -> tuple[float, float]:
     return float(found[1]), float(found[2])
 
 
-def write(comparison: Comparison, what: str, metric: str, split: str, folder: Path, look: Look = Look()) -> list[Path]:
+def write(comparison: Comparison, what: str, metric: str, split: str, folder: Path, look: Look) -> list[Path]:
     """`what` is ``curves`` or a key; one figure per data set. Raises UserError."""
+    import matplotlib
+
     if metric not in METRICS:
         raise UserError(f"--metric={metric}: {nearest(metric, METRICS)} (a plugin's metric needs --config-dir=FOLDER)")
     key = next((k for k in comparison.keys if what in (k, key_name(k))), None) or next(iter(meant(what, comparison.keys)), "")
@@ -54,9 +61,9 @@ def write(comparison: Comparison, what: str, metric: str, split: str, folder: Pa
             continue
         stem = "curves" if what == "curves" else f"{re.sub(r'[^A-Za-z0-9_.]+', '_', key_name(key))}-{metric}-{split}"
         stem += f"-{re.sub(r'[^A-Za-z0-9_.-]+', '_', dataset)}" if len(parts) > 1 else ""
-        written += [
-            save(draw(lines, x_label, y_label, look, names.dataset(dataset), points=what != "curves"), folder / f"{stem}.{kind}") for kind in KINDS
-        ]
+        with matplotlib.rc_context({"font.size": look.font_size}):
+            figure = draw(lines, x_label, y_label, look, names.dataset(dataset), points=what != "curves")
+            written += [save(figure, folder / f"{stem}.{kind}") for kind in KINDS]
     if not written:
         raise UserError(f"no run here has {figure_name((split, metric)) if what != 'curves' else 'an epoch with a validation'} to draw")
     return written

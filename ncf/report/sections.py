@@ -117,11 +117,10 @@ def composed(run: Record, network, data, x) -> Html:
     size = network.sizes[source]
     counts = [*(k for k in COMPOSED if k < size), size]
     rows = [grey(x), *map(grey, diagnostics.composition(network, x, counts))]
-    told = ", ".join(map(str, counts[:-1]))
     return section(
         "Composition",
         stacks(data.image_shape, rows, "test image", *(f"of {k} units" for k in counts)),
-        note=f"From the top: a test image; what its {told} most active units of {network.names[source]} add up to; what all {size} do.",
+        note=f"From the top: a test image; what its {', '.join(map(str, counts))} most active units of {network.names[source]} add up to.",
     )
 
 

@@ -21,7 +21,7 @@ LATER = {  # what is measured once a run is complete: file -> what is asked for
     "density": ["metrics.names=[log_p_annealed,log_p_annealed_own]", "metrics.annealing.images=100", "metrics.annealing.steps=300"],
     "samples": ["metrics=samples"],
 }
-FEW = 1001  # so many values of single images are not kept among the rows
+FEW = 1000  # values of single images that are kept among the rows, at most
 SHARED = ("epochs_trained", "best_epoch", "seconds", "command", "folder", "settle", "versions", "hardware")  # by all figures of a run
 
 
@@ -94,7 +94,7 @@ def with_values(folder: Path, group: str) -> dict[str, dict]:
     path = folder / f"{group}-per-image.npz"
     values = dict(np.load(path)) if path.exists() else {}
     for name, figure in figures.items():
-        if len(single := values.get(f"test_{name}", ())) in range(1, FEW):
+        if 0 < len(single := values.get(f"test_{name}", ())) <= FEW:
             figure["values"] = [round(float(value), 3) for value in single]
     return figures
 

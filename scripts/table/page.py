@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import mean
 
 from table import curve, replication
-from table.cells import Cell, collect, command_of, lines, read_json
+from table.cells import LATER, Cell, collect, command_of, lines, read_json
 from table.rows import DATASETS, composed, deciders, deciding, is_for, is_set, row_title, settings
 from table.text import MARKS, markdown, shown
 from table.verdicts import compare, measured
@@ -17,7 +17,7 @@ from table.verdicts import compare, measured
 from ncf.measure.metrics import METRICS
 from ncf.runs import files
 
-CLAIMANTS = ("gncn_pdh", "gncn_pdh_tuned", "gncn_t1_sigma_tuned")  # whom the claims spell out
+CLAIMANTS = ("gncn_pdh_sgd", "gncn_pdh", "gncn_pdh_tuned", "gncn_t1_sigma_tuned")  # whom the claims spell out
 CLAIMED = ("bce", "m_mse", "class_err", "log_p", "log_p_annealed")
 
 
@@ -146,11 +146,11 @@ def claims(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
         return "Not run yet."
     lead = (
         "The claim is that the network is competitive with the variational autoencoder or better: reproduced where it is ahead or level, opposite where it is\n"
-        "behind. Ahead and behind are significant at 5 % by Welch's test over seeds or, where a row has one seed (marked ¹), by the errors over images, which\n"
-        "says nothing about other seeds; ± is the standard error of the difference, which is positive where the network is better. What chose the\n"
+        "behind. Ahead and behind are significant at 5 % by Welch's test over seeds or, where a row has one seed (marked ¹), over images (paired where the values of both are\n"
+        "kept), which says nothing about other seeds; ± is the standard error of the difference, which is positive where the network is better. What chose the\n"
         f"autoencoders: {'; '.join(f'{row_title(rival)}: {deciding(table[rival])}' for rival in rivals)}. How often, over the datasets and the figures below:"
     )
-    spelt = "One by one, for the network of the claim, at the released settling and tuned, and for the tuned network that reconstructs best:"
+    spelt = "One by one, for the network of the claim, by ncf's defaults, at the released settings and tuned, and for the tuned network that reconstructs best:"
     order = list(DATASETS.values())
     details.sort(key=lambda line: order.index(line[0]))
     return "\n\n".join(
@@ -251,6 +251,7 @@ def commands(full: dict[tuple, Cell]) -> str:
         seed, run = min(cell.runs.items())
         rows.append([DATASETS[dataset], row_title(row), str(seed), f"`{run['command'] or '-'}`", f"{run['seconds']:.0f}"])
     return (
-        "A cell comes out again with its command; other seeds by `seed=`, annealed figures by `ncf-eval checkpoint=... metrics=density`.\n\n"
+        "A cell comes out again with its command; other seeds by `seed=`, annealed figures by\n"
+        f"`ncf-eval checkpoint=... split=test {shlex.join(LATER['density'])}`, those of samples by `metrics=samples`.\n\n"
         + markdown(["dataset", "row", "seed", "command", "seconds"], rows)
     )

@@ -40,7 +40,7 @@ def compare(one: Cell, other: Cell, metric: str) -> Verdict:
         error = sqrt(variance(a) / len(a) + variance(b) / len(b))
         spread = stdev(a), stdev(b)
         p = stats.ttest_ind_from_stats(mean(a), spread[0], len(a), mean(b), spread[1], len(b), equal_var=False).pvalue if error else None
-    elif pairs := list(zip(*(cell.found(metric)[0].get("values", ()) for cell in (one, other)))):
+    elif len(pairs := list(zip(*(cell.found(metric)[0].get("values", ()) for cell in (one, other))))) > 1:
         differences = [(x - y) * sign for x, y in pairs]
         lead, error = mean(differences), stdev(differences) / sqrt(len(differences))
         p = 2 * stats.t.sf(abs(lead) / error, len(differences) - 1) if error else None

@@ -10,7 +10,7 @@ from small import dataset, network
 from ncf.config.schema import MetricsConfig, MixtureConfig
 from ncf.errors import UserError
 from ncf.measure.latents import TrainingLatents
-from ncf.measure.metrics import measure
+from ncf.measure.metrics import measure, require_measurable
 from ncf.network.discrepancy import bce_of
 from ncf.network.top_inference import infer_top
 
@@ -114,6 +114,14 @@ def test_the_prior_may_be_of_codes_after_a_last_phase_and_shrunk():
     x = data.splits["test"].x
     assert figure["value"] == pytest.approx(bce_of(x, net.project(infer_top(net, net.settle(x), 7, 0.05))).mean().item(), rel=1e-5)
     assert figure["final_steps"] == 7
+
+
+def test_a_last_phase_of_what_does_not_settle_is_refused_before_anything_is_trained():
+    class Encoder:
+        abilities, likelihood = frozenset({"project", "complete"}), "bernoulli"
+
+    with pytest.raises(UserError, match="metrics.mixture.final_steps=3: the model does not settle"):
+        require_measurable(Encoder(), dataset(), MetricsConfig(names=["bce"], mixture=MixtureConfig(final_steps=3)))
 
 
 def test_a_folder_that_cannot_be_written_costs_only_time(tmp_path, checkpoint):

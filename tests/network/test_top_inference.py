@@ -51,6 +51,28 @@ def test_the_top_comes_to_fit_the_image_and_stays_where_no_step_is_taken(synapse
     assert all(torch.equal(tensor, old) for tensor, old in zip((*state.z, *state.f), before))
 
 
+def test_a_label_that_is_seen_drives_the_projection_too():
+    net = GNCN(
+        CircuitConfig(
+            populations={"image": PopulationConfig(observed="image"), "label": PopulationConfig(observed="label"), "z1": PopulationConfig(size=5)},
+            bundles=["z1 -> image", "label -> image"],
+            activation="tanh",
+            error_synapses="tied",
+            init_sd=0.5,
+        ),
+        9,
+        np.random.default_rng(0),
+        n_classes=3,
+    )
+    y = torch.arange(8) % 3
+    seen, blind = net.settle(IMAGES, y=y), net.settle(IMAGES)
+    label = {"label": torch.eye(3)[y]}
+    for state, given in ((seen, label), (blind, None)):
+        d = top_errors(net, IMAGES, state.code, given)[net.circuit.tops[0]]
+        torch.testing.assert_close(infer_top(net, state, 1, 0.2), torch.tanh(state.z[net.circuit.tops[0]] + 0.2 * d))
+    assert not torch.allclose(*(top_errors(net, IMAGES, seen.code, given)[net.circuit.tops[0]] for given in (label, None)))
+
+
 def test_one_step_is_the_equation_written_out():
     net = circuit(CHAIN, error_synapses="learned", activation="relu")
     state, P = net.settle(IMAGES), net.parameters

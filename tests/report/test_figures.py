@@ -2,8 +2,11 @@
 
 import re
 
+import matplotlib
 import pytest
 from installed import TINY, require_one_line, summary, warm
+
+from ncf.report import figures
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +45,20 @@ def test_a_figure_has_the_size_and_the_title_that_are_asked_for(swept):
     assert done.returncode == 0, done.stderr
     svg = (swept / "column/model.settle.steps-bce-test.svg").read_text()
     assert 'width="244.8pt" height="180pt"' in svg and ">Deeper is better<" in svg and ">digits<" not in svg
+
+
+def test_the_size_of_a_column_holds_all_its_texts(swept):
+    """The size that the guide names, with the title of a page and a legend of two."""
+    lines = {f"beta={beta}": [(5, 9.0, 0.1), (10, 8.0, 0.1), (20, 7.5, 0.2)] for beta in (0.05, 0.1, 0.2)}
+    look = figures.Look(figures.size("3.4x2.4"), "")
+    with matplotlib.rc_context({"font.size": look.font_size}):
+        figure = figures.draw(lines, "K (settling steps)", "BCE test (nats per image)", look, "digits", points=True)
+        figure.canvas.draw()
+        (axis,), (legend,) = figure.axes, figure.legends
+        for text in (axis.xaxis.label, axis.yaxis.label, *legend.get_texts()):
+            box = text.get_window_extent()
+            assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 and figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1, text
+        assert look.font_size >= 6
 
 
 def test_learning_curves_are_drawn(swept):
