@@ -27,6 +27,9 @@ from ncf.runs.provenance import git_state, hardware, n_synapses, packages, produ
 from ncf.runs.run import Run, speak
 
 
+SWINGING = -0.5  # cosine between changes; one direction of many that still alternates after an epoch gives -0.2, and metrics do not depend on it
+
+
 def measure_splits(network, data: datasets.Dataset, config: MetricsConfig, splits: list[str], path: Path, say) -> tuple[dict, dict]:
     """split -> metric -> value, unit, n, stderr, for the weights of the checkpoint at `path`, and the values of the single images.
 
@@ -79,23 +82,27 @@ def final_report(run: Run, data: datasets.Dataset, network, progress: dict) -> d
         "git": git_state(),
         "hardware": hardware(device),
     }
+    summary["warnings"] = swings(config, network, data)
     run.say(metric_table(figures, result_title(summary)))
-    warn_of_swings(run, network, data)
+    for warning in summary["warnings"]:
+        run.say(f"warning: {warning}")
     picture = f"reconstructions: {run.folder / 'reconstructions.png'}\n" if (run.folder / "reconstructions.png").exists() else ""
     run.say(f"checkpoint:      {best}\n{picture}summary:         {run.folder / 'summary.json'}")
     write_whole(run.folder / "per_image.npz", as_npz(per_image, compressed=True))
     run.write_summary(summary)
-    write_report(run, data, network)
+    if config.report:
+        write_report(run, data, network)
     return summary
 
 
-def warn_of_swings(run: Run, network, data: datasets.Dataset) -> None:
-    """Say so where the states still swing to and fro at step K: figures taken there depend on K being odd or even."""
-    if "settle" in network.abilities and alternation(network, data.splits["validation"].x[:100]) < 0:
-        settle = run.config.model.settle
-        run.say(
-            f"warning: settling still swings to and fro at K = {settle.steps}: a step of beta = {settle.beta:g} is too large for these synapses; lower model.settle.beta"
-        )
+def swings(config: TrainConfig, network, data: datasets.Dataset) -> list[str]:
+    """A warning where the states still swing to and fro at step K: metrics taken there depend on K being odd or even."""
+    if "settle" not in network.abilities or alternation(network, data.splits["validation"].x[:100]) > SWINGING:
+        return []
+    settle = config.model.settle
+    return [
+        f"settling still swings to and fro at K = {settle.steps}: a step of beta = {settle.beta:g} is too large for these synapses; lower model.settle.beta"
+    ]
 
 
 def write_report(run: Run, data: datasets.Dataset, network) -> None:

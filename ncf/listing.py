@@ -11,8 +11,8 @@ from ncf import __version__, plugins
 from ncf.charsets import print_losslessly
 from ncf.config import defaults
 from ncf.data.wording import title
-from ncf.errors import UserError, nearest
-from ncf.measure.metrics import METRICS
+from ncf.errors import UserError
+from ncf.measure.metrics import METRICS, require_metric
 from ncf.report.tables import aligned
 from ncf.runs import reader
 from ncf.runs.reader import Record
@@ -56,12 +56,12 @@ def arguments() -> argparse.Namespace:
 
 
 def listing(given: argparse.Namespace) -> str:
-    if given.metric not in METRICS:
-        raise UserError(f"--metric={given.metric}: {nearest(given.metric, METRICS)}")
-    runs = [reader.read(folder) for folder in reader.find(given.folder)]
-    runs = [run for run in runs if given.dataset in (None, dataset_of(run))]
+    require_metric(given.metric, f"--metric={given.metric}: ")
+    found = [reader.read(folder) for folder in reader.find(given.folder)]
+    runs = [run for run in found if given.dataset in (None, dataset_of(run))]
     if not runs:
-        raise UserError(f"--dataset={given.dataset}: no run below {given.folder} is on it")
+        there = sorted({dataset_of(run) for run in found})
+        raise UserError(f"--dataset={given.dataset}: no run below {given.folder} is on it; those there are on {', '.join(there)}")
     listed = ranked(runs, given.split, given.metric)
     if given.json:
         return "\n".join(json.dumps(as_dict(item, given)) for item in listed)
@@ -70,12 +70,17 @@ def listing(given: argparse.Namespace) -> str:
         raise UserError(f"{given.folder}: no run there has {METRICS[given.metric].label} on {given.split} images")
     if given.best:  # the command alone on standard output: for a pipe, or $(...)
         print(f"{best.run.folder}: {METRICS[given.metric].label} {given.split} {best.value:.3f}", file=sys.stderr)
+        for warning in best.run.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
         return repeat(best.run)
     text = table(listed, given)
     data_sets = sorted({dataset_of(run) for run in runs})
     if len(data_sets) > 1:
         return f"{text}\n\nseveral data sets ({', '.join(data_sets)}): their metrics cannot be compared; --dataset=NAME finds the best of one"
-    return text if best is None else f"{text}\n\nbest: {best.run.folder}\nrepeat it exactly:\n  {repeat(best.run)}"
+    if best is None:
+        return text
+    warnings = "".join(f"\nwarning: {warning}" for warning in best.run.warnings)
+    return f"{text}\n\nbest: {best.run.folder}{warnings}\nrepeat it exactly:\n  {repeat(best.run)}"
 
 
 def ranked(runs: list[Record], split: str, metric: str) -> list[Listed]:
@@ -105,9 +110,10 @@ def table(listed: list[Listed], given: argparse.Namespace) -> str:
     for item in listed:
         run = item.run
         trained = f"{run.rows[-1]['epoch'] if run.rows else 0} of {run.value('epochs') or '?'}"
-        told = [run.status, str(run.value("model", "name") or "?"), dataset_of(run), str(run.value("seed")), trained]
+        told = [run.status_marked, str(run.value("model", "name") or "?"), dataset_of(run), str(run.value("seed")), trained]
         rows.append([str(run.folder), *told, "-" if item.value is None else f"{item.value:.3f}"])
-    return aligned(rows, left=4)
+    marked = any(item.run.warnings for item in listed)
+    return aligned(rows, left=4) + ("\n! has a warning: see its report" if marked else "")
 
 
 def repeat(run: Record) -> str:
@@ -123,4 +129,4 @@ def repeat(run: Record) -> str:
 def as_dict(item: Listed, given: argparse.Namespace) -> dict:
     run = item.run
     told = {"run": str(run.folder), "status": run.status, "model": run.value("model", "name"), "dataset": dataset_of(run), "seed": run.value("seed")}
-    return told | {"split": given.split, "metric": given.metric, "value": item.value}
+    return told | {"split": given.split, "metric": given.metric, "value": item.value, "warnings": run.warnings}

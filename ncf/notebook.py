@@ -22,7 +22,7 @@ from ncf.config.defaults import override_text
 from ncf.config.schema import TrainConfig
 from ncf.data.datasets import Dataset
 from ncf.data.streams import stream
-from ncf.errors import UserError
+from ncf.errors import UserError, nearest
 from ncf.measure.completion import best_way, complete
 from ncf.measure.latents import TrainingLatents
 from ncf.models import Restored, images_for, restore
@@ -42,6 +42,11 @@ class Settled:
     code: np.ndarray  # the activities of the uppermost hidden populations, (N, J_top)
     bce: np.ndarray  # nats per image, (N,)
     tod: np.ndarray  # total discrepancy per image, (N,)
+
+    def __repr__(self) -> str:
+        units = ", ".join(f"{name} {value.shape[1:] if name == 'image' else value.shape[1]}" for name, value in self.states.items())
+        losses = f", BCE {self.bce.mean():.2f}, ToD {self.tod.mean():.2f}" if np.isfinite(self.bce).all() else ""
+        return f"<Settled on {len(self.code)} images: {units}{losses}>"
 
     @property
     def reconstruction(self) -> np.ndarray:
@@ -70,23 +75,27 @@ class Network:
 
     def images(self, split: str = "test", n: int | None = None) -> np.ndarray:
         """The first n images of a split (train, validation, test) as the network sees them, (n, height, width)."""
-        return self._as_images(self.data.splits[split].x[:n])
+        if split not in self.data.splits:
+            raise UserError(f"split={split}: {nearest(str(split), self.data.splits)}")
+        return self._as_images(self.data.splits[split].x[: self._count(n)])
 
     # --- inference ----------------------------------------------------------------------------------------------------
 
     def settle(self, x, seen=None, steps: int | None = None) -> Settled:
         """Settle on images x for K = `steps` steps (those of training if None); pixels where `seen` is 0 are not observed."""
-        state = self.model.settle(self._pixels(x), self._mask(seen), self._steps(steps))
+        pixels = self._pixels(x)
+        state = self.model.settle(pixels, self._mask(seen, len(pixels)), self._steps(steps))
         return self._settled(state)
 
     def trajectory(self, x, steps: int | None = None) -> list[Settled]:
         """What settling on images x leaves behind after each of the steps 1 .. K."""
         self._require("settle", "it does not settle step by step")
-        return [self._settled(state) for state in self.model.trajectory(self.model.rest(self._pixels(x)), steps)]  # type: ignore[attr-defined]
+        return [self._settled(state) for state in self.model.trajectory(self.model.rest(self._pixels(x)), self._steps(steps))]  # type: ignore[attr-defined]
 
     def complete(self, x, seen) -> np.ndarray:
         """Images x with the pixels where `seen` is 0 filled in by what settling on the others predicts, (N, height, width)."""
-        pixels, mask = self._pixels(x), self._mask(seen)
+        pixels = self._pixels(x)
+        mask = self._mask(seen, len(pixels))
         if mask is None:
             raise UserError("seen: expected an array of the images' shape with 1 where a pixel is seen and 0 where it is to be filled in")
         way = best_way(self.model, self.data, self.config.metrics) if "complete" in self.model.abilities else None
@@ -101,11 +110,15 @@ class Network:
         given = torch.as_tensor(np.asarray(code, dtype=np.float32)).to(self._restored.device)
         if given.ndim == 1:
             given = given[None]
+        top = self.model.code_size
+        if given.ndim != 2 or given.shape[1] != top or not torch.isfinite(given).all():
+            raise UserError(f"a code of shape {tuple(given.shape)}: expected finite numbers of shape (N, {top}), activities of the top")
         return self._as_images(self.model.project(given))  # type: ignore[attr-defined]
 
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
         """n images drawn from the prior over the top, (n, height, width); it is fitted to the training images when it is first asked for."""
         self._require("project", "it has no decoder")
+        self._count(n)
         own = "own_prior" in self.model.abilities  # then the training images are not read
         prior = self.model.own_prior if own else self._latents.prior  # type: ignore[attr-defined]
         return self._as_images(self.model.project(prior.sample(n, stream(seed, "samples"))))  # type: ignore[attr-defined]
@@ -118,7 +131,7 @@ class Network:
         """Receptive fields: what a unit next to the image adds to its drive, strongest first, (n, height, width)."""
         self._require("fields", "it has no synapses into the image")
         rows = self.model.fields  # type: ignore[attr-defined]
-        strongest = torch.linalg.vector_norm(rows, dim=1).argsort(descending=True, stable=True)[:n]
+        strongest = torch.linalg.vector_norm(rows, dim=1).argsort(descending=True, stable=True)[: self._count(n)]
         return self._as_images(rows[strongest])
 
     @cached_property
@@ -131,12 +144,17 @@ class Network:
         if ability not in self.model.abilities:
             raise UserError(f"{self.config.model.name}: {lack}")
 
+    def _count(self, n: int | None) -> int | None:
+        if n is not None and (not isinstance(n, (int, np.integer)) or n < 1):
+            raise UserError(f"n={n}: must be a whole number, at least 1")
+        return n
+
     def _steps(self, steps: int | None) -> int | None:
         if steps is not None and steps < 1:
             raise UserError(f"steps={steps}: must be at least 1")
         return steps
 
-    def _pixels(self, x) -> Tensor:
+    def _pixels(self, x, what: str = "images") -> Tensor:
         """(N, J_0) float32 on the network's device."""
         array = np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x)
         height, width = self.image_shape
@@ -144,17 +162,20 @@ class Network:
             array = array[None]
         if array.ndim not in (2, 3) or array.shape[1:] not in ((height, width), (height * width,)) or array.dtype.kind not in "uifb":
             raise UserError(
-                f"images of shape {array.shape} and type {array.dtype}: expected numbers of shape (N, {height}, {width}) or (N, {height * width})"
+                f"{what} of shape {array.shape} and type {array.dtype}: expected numbers of shape (N, {height}, {width}) or (N, {height * width})"
             )
         array = array.reshape(len(array), -1).astype(np.float32)
         if not np.isfinite(array).all() or array.min(initial=0) < 0 or array.max(initial=0) > 1:
-            raise UserError(f"images hold values from {array.min():g} to {array.max():g}: expected numbers from 0 to 1")
+            raise UserError(f"{what} hold values from {array.min():g} to {array.max():g}: expected numbers from 0 to 1")
         return torch.from_numpy(array).to(self._restored.device)
 
-    def _mask(self, seen) -> Tensor | None:
+    def _mask(self, seen, n: int) -> Tensor | None:
+        """One mask for all n images, (J_0,), or one for each, (n, J_0)."""
         if seen is None:
             return None
-        mask = self._pixels(np.asarray(seen, dtype=np.float32))
+        mask = self._pixels(seen, "masks")
+        if len(mask) not in (1, n):
+            raise UserError(f"{len(mask)} masks for {n} images: expected one for all, or one for each")
         return mask[0] if len(mask) == 1 else mask
 
     def _as_images(self, x: Tensor) -> np.ndarray:

@@ -131,7 +131,9 @@ def load(config_dir: str | Path | None = None) -> None:
     """Import the plugins of installed packages and the Python files of a folder, each once. Raises UserError for one that fails."""
     for entry in metadata.entry_points(group=GROUP):
         once(f"{entry.name} ({entry.value})", entry.load)
-    if config_dir and Path(config_dir).is_dir():
+    if config_dir and not Path(config_dir).is_dir():
+        raise UserError(f"--config-dir={config_dir}: no such folder")
+    if config_dir:
         for path in sorted(Path(config_dir).resolve().glob("*.py")):
             once(str(path), lambda path=path: import_file(path))
 

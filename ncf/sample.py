@@ -4,6 +4,7 @@ A sample is a draw of top activities from a prior, projected down without noise.
 exposes a network that only repeats what it has seen. A sample's class is the vote of the training images around it.
 """
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,7 +42,8 @@ def sample(config: SampleConfig, given: set[str] = frozenset()) -> dict:
     training = TrainingLatents(network, data, opened.config.metrics, path)
     f_top, images, asked, kind = draw(network, training, config)
     distances, neighbours = nearest(images, training.images, NEIGHBOURS)
-    folder = Path(config.output) if config.output else path.with_name(f"{path.stem}-samples")
+    asked_for = re.sub(r"[^\w.+-]+", "_", f"-{config.condition}") if config.condition else ""  # plain samples are not overwritten
+    folder = Path(config.output) if config.output else path.with_name(f"{path.stem}-samples{asked_for}")
     result = {"checkpoint": str(path), "model": opened.config.model.name, "dataset": data.name, "n": config.n, "seed": config.seed, "prior": kind}
     result["nearest_training_image"] = {"mean_distance": distances[:, 0].mean().item(), "unit": "Euclidean, pixels in [0, 1]"}
     arrays = {
@@ -218,9 +220,12 @@ def describe(result: dict, folder: Path) -> str:
     if "classes" in result:
         classes = result["classes"]
         apart = 100 * classes["total_variation"]
-        lines.append(f"their classes, told by the {classes['told_by']}, are {apart:.0f}% away from those of the training images (total variation)")
+        if "condition" not in result:
+            lines.append(
+                f"their classes, told by the {classes['told_by']}, are {apart:.0f}% away from those of the training images (total variation)"
+            )
         if len(classes["samples"]) <= 20:
-            width = max(6, 2 + max(len(str(name)) for name in classes["names"]))
+            width = max(8, 2 + max(len(str(name)) for name in classes["names"]))
             rows = [("class", classes["names"]), ("samples", classes["samples"]), ("training images", classes["training_images"])]
             lines += [
                 f"{label:<15}" + "".join(f"{value:{width}}" if label == "class" else f"{100 * value:{width - 1}.1f}%" for value in row)

@@ -1,6 +1,7 @@
 """ncf-runs and ncf-export, installed: which run is best, the command that repeats it, weights for other programs."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -110,3 +111,19 @@ def test_what_has_no_projection_is_one_line(tmp_path):
 def test_every_command_is_also_a_word_of_python_m_ncf(name, tmp_path):
     done = subprocess.run([sys.executable, "-m", "ncf", name, "--help"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0 and f"ncf-{name}" in done.stdout, done.stderr
+
+
+def test_states_that_swing_are_told_wherever_the_run_is_chosen_by(tmp_path):
+    swept = ["--multirun", "model=gncn_t1_sigma", "model.lateral.enabled=false", "model.settle.beta=0.1,0.5", "report=false"]
+    done = warm("ncf-train", *TINY, *swept, "name=s", "metrics.names=[bce]", cwd=tmp_path)
+    table = done.stdout.split("\njob ")[-1]
+    table = re.sub(" +", " ", table)
+    assert "beta=0.5 complete! " in table and "beta=0.1 complete " in table and "\n! settling still swings to and fro at K = " in table
+    folder = tmp_path / "outputs/sweeps/s/model.settle.beta=0.5"
+    assert "lower model.settle.beta" in summary(folder)["warnings"][0] and not (folder / "report.html").exists()
+    best = warm("ncf-runs", "--best", "--json", "outputs/sweeps/s/model.settle.beta=0.5", cwd=tmp_path)
+    assert json.loads(best.stdout)["warnings"] == summary(folder)["warnings"]
+    assert "warning: settling still swings" in warm("ncf-runs", "--best", str(folder), cwd=tmp_path).stderr
+    assert warm("ncf-report", str(folder), cwd=tmp_path).returncode == 0 and "lower model.settle.beta" in (folder / "report.html").read_text()
+    assert warm("ncf-report", "outputs/sweeps/s", cwd=tmp_path).returncode == 0
+    assert "complete!" in (tmp_path / "outputs/sweeps/s/comparison.html").read_text()

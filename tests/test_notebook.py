@@ -44,6 +44,7 @@ def test_settling_gives_the_equations_values_by_population(run):
     pixels = x.reshape(5, -1)
     np.testing.assert_allclose(settled.bce, -np.where(pixels > 0, np.log(mu), np.log(1 - mu)).sum(1), rtol=1e-4)
     np.testing.assert_array_equal(settled.code, settled.activities["z2"])
+    assert repr(settled) == f"<Settled on 5 images: image (8, 8), z1 12, z2 10, BCE {settled.bce.mean():.2f}, ToD {settled.tod.mean():.2f}>"
     steps = network.trajectory(x)
     assert len(steps) == config.settle.steps and (steps[0].states["z1"] == 0).all()
     np.testing.assert_allclose(steps[-1].states["z2"], settled.states["z2"], atol=1e-5)
@@ -89,8 +90,18 @@ WRONG = [
     (lambda n: n.settle(np.array([["a"] * 64])), "expected numbers of shape"),
     (lambda n: n.settle(np.zeros((1, 64)), steps=0), "at least 1"),
     (lambda n: n.complete(np.zeros((1, 64)), None), "1 where a pixel is seen"),
+    (lambda n: n.complete(np.zeros((3, 64)), np.ones((2, 64))), "2 masks for 3 images"),
+    (lambda n: n.complete(np.zeros((1, 64)), np.ones(63)), "masks of shape (63,)"),
+    (lambda n: n.trajectory(np.zeros((1, 64)), steps=-1), "at least 1"),
+    (lambda n: n.images("tets"), "did you mean 'test'?"),
+    (lambda n: n.images("test", -3), "n=-3: must be a whole number, at least 1"),
+    (lambda n: n.sample(0), "n=0: must be a whole number"),
+    (lambda n: n.fields("z2"), "n=z2: must be a whole number"),
+    (lambda n: n.project(np.zeros(7)), "a code of shape (1, 7): expected finite numbers of shape (N, 10)"),
+    (lambda n: n.project([[np.nan] * 10]), "expected finite numbers"),
     (lambda n: ncf.load("nowhere"), "no such file"),
     (lambda n: ncf.train("model=gncn_phd"), "did you mean 'gncn_pdh'?"),
+    (lambda n: ncf.load(n.path, threads=0), "threads=0"),
     (lambda n: ncf.train("epochs=0"), "epochs=0: must be at least 1"),
 ]
 

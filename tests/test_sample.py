@@ -83,7 +83,9 @@ def test_samples_of_a_class_are_asked_for_and_read(run, tmp_path):
         with np.load(tmp_path / ("three" if n == 30 else "all") / "samples.npz") as file:
             share = 100 * (file["class"] == asked).mean()
         assert result["condition"]["read_as_asked_percent"] == pytest.approx(share) and result["n"] == n
-    assert "are read as the class that was asked for" in one.stdout
+    assert "are read as the class that was asked for" in one.stdout and "total variation" not in one.stdout
+    plain = warm("ncf-sample", f"checkpoint={run}", "condition=label:3", "n=4", "masks=[]", "threads=1", cwd=tmp_path)
+    assert plain.returncode == 0 and (run / "checkpoints/best-samples-label_3/samples.npz").exists()  # not in the folder of plain samples
 
 
 def test_a_label_on_top_drives_the_samples_of_its_class(tmp_path):
@@ -93,7 +95,7 @@ def test_a_label_on_top_drives_the_samples_of_its_class(tmp_path):
     done = warm("ncf-sample", "checkpoint=outputs/runs/c", "condition=label:all", "n=20", "masks=[]", "threads=1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     network = ncf.load(tmp_path / "outputs/runs/c").model
-    with np.load(tmp_path / "outputs/runs/c/checkpoints/best-samples/samples.npz") as file:
+    with np.load(tmp_path / "outputs/runs/c/checkpoints/best-samples-label_all/samples.npz") as file:
         codes, images = torch.from_numpy(file["latents"]), file["samples"].reshape(20, -1)
     labels = torch.eye(10).repeat_interleave(2, 0)
     np.testing.assert_allclose(images, network.project(codes, {"label": labels}).numpy(), atol=1e-5)

@@ -73,6 +73,10 @@ def build_node(plain: dict, schema: type, prefix: str) -> Any:
 def in_words(message: str) -> str:
     """What OmegaConf says of a value of the wrong type, as people say it."""
     kinds = {"Integer": "a whole number", "Float": "a number", "bool": "true or false"}
+    if "Cannot merge DictConfig with ListConfig" in message:  # either way round, and of which key it does not say
+        return "a list stands where keys with values are expected, or the other way round (a circuit's bundles and feedback are lists)"
+    if section := re.match(r"Merge error: \w+ is not a subclass of \w+Config. value: (.*)", message):
+        return f"{section[1]} stands where keys with values are expected"
     found = re.match(r"Value ('.*') (?:of type '\w+' could not be converted to|is not a valid) (\w+)", message)
     return f"{found[1]} is not {kinds[found[2]]}" if found and found[2] in kinds else message
 
@@ -123,7 +127,8 @@ def check_ranges(node: Any, prefix: str = "") -> None:
         elif isinstance(value, list) and any(isinstance(element, (list, dict)) for element in value):  # OmegaConf lets them pass
             raise UserError(f"{name}={value}: must be a plain list, e.g. {name}=[{', '.join(str(v) for v in f.default_factory())}]")
         elif "choices" in rule and value not in rule["choices"]:
-            raise UserError(f"{name}={value}: {nearest(value, rule['choices'])} (allowed: {', '.join(rule['choices'])})")
+            hint, allowed = nearest(value, rule["choices"]), f"allowed: {', '.join(rule['choices'])}"
+            raise UserError(f"{name}={value}: {hint} ({allowed})" if hint.startswith("did") else f"{name}={value}: unknown; {allowed}")
         elif isinstance(value, float) and not abs(value) < float("inf"):
             raise UserError(f"{name}={value}: must be a finite number")
         elif "least" in rule and not value >= rule["least"]:

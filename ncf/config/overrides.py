@@ -198,14 +198,24 @@ def require_plugins(arguments: list[str], multirun: bool) -> None:
             )
 
 
+def explain_option(group: str, option: str, options: list[str]) -> str:
+    """Of an option that a group does not have."""
+    from ncf.measure.metrics import METRICS
+
+    if group == "metrics" and option in METRICS:
+        return f"metrics={option}: metrics= chooses a list of them ({', '.join(options)}); a single one is written 'metrics.names=[{option}]'"
+    hint, listed = nearest(option, options), f"{group}: {', '.join(options)}"
+    own = f"one of your own is a file FOLDER/{group}/{option}.yaml, with --config-dir=FOLDER"
+    return f"{group}={option}: unknown; " + (f"{hint} ({listed})" if hint.startswith("did") else f"{own} ({listed})")
+
+
 def explain_hydra(error: Exception, name: str, configs: str) -> str:
     text = str(error)
     if isinstance(error, MissingConfigException):
         group, _, option = (error.missing_cfg_file or "").rpartition("/")
         options = [o for o in error.options or [] if not o.endswith("_schema")]
         if group and options:
-            hint, listed = nearest(option, options), ", ".join(options)
-            return f"{group}={option}: unknown; {hint}" + ("" if listed in hint else f" ({group}: {listed})")
+            return explain_option(group, option, options)
         return text.splitlines()[0]
     if isinstance(error, OverrideParseException):
         if name != "train" and Path(error.override).exists():
@@ -229,13 +239,19 @@ def explain_hydra(error: Exception, name: str, configs: str) -> str:
             )
         owner = next((other for other in SCHEMAS if other != name and key in known_keys(other)), None)
         theirs = f" (it is a key of ncf-{owner})" if owner else ""
+        if owner and not meant(key.split(".")[-1], known):
+            return f"unknown key {key!r}: it is a key of ncf-{owner}, which ncf-{name} does not have"
         return f"unknown key {key!r}{theirs}: {nearest_key(key, known)}"
     own = re.search(r"Key '(\w+)' not in '(\w+)'", text)
     if own and hasattr(config_schema, own[2]):
         return f"unknown key {own[1]!r} in {text.split(':')[0].removeprefix('In ')}; {nearest(own[1], [f.name for f in fields(getattr(config_schema, own[2]))])}"
     lines = str(getattr(cause, "msg", None) or cause).splitlines()
     detail = " ".join(line for line in lines if line.split("=")[0].split(":")[0].strip() not in ("full_key", "object_type", "reference_type"))
-    return f"{full_key}: {in_words(detail)}" if full_key else detail
+    named = re.search(r"full_key: (\S+)", text)
+    full_key = full_key or (named[1] if named else None)
+    where, _, what = detail.rpartition(" raised while composing config: ")
+    place = re.sub(r"In '(.*)': \w+", r"\1.yaml: ", where)
+    return place + (f"{full_key}: {in_words(what)}" if full_key else in_words(what))
 
 
 # --- help -------------------------------------------------------------------------------------------------------------

@@ -303,6 +303,7 @@ class TrainConfig:
     resume: str = key("auto", "auto: a named run or sweep job resumes where it stopped; never: refuse; or the folder of any run", **PLACE)
     progress: str = key("auto", "bar, plain (lines), off, or auto: a bar when a person watches", choices=("auto", "bar", "plain", "off"), **PLACE)
     logger: Any = key("none", "also log to none, or one or several of tensorboard, wandb, mlflow and csv: logger=[csv,wandb]", **PLACE)
+    report: bool = key(True, "write report.html at the end; false saves seconds per job of a sweep, and ncf-report RUN writes it later", **PLACE)
     config: str | None = key(None, "config.yaml of another run: what the command line does not give is as there", **PLACE)
     config_dir: str | None = key(None, "recorded by a run: the folder that --config-dir named", recorded=True, **PLACE)
     chosen: dict[str, str] = key({}, "recorded by a run: the option of each group", recorded=True, **PLACE)

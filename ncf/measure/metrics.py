@@ -238,8 +238,13 @@ def require_known(config: MetricsConfig) -> None:
     if not config.names:
         raise UserError(f"metrics.names=[]: name at least one of {', '.join(METRICS)}")
     for name in config.names:
-        if name not in METRICS:
-            raise UserError(f"metrics.names: unknown metric {name!r}; {nearest(name, METRICS)} (a plugin's metric needs --config-dir=FOLDER)")
+        require_metric(name, f"metrics.names: unknown metric {name!r}; ")
+
+
+def require_metric(name: str, words: str) -> None:
+    """UserError, beginning with `words`, for a metric that nobody has registered."""
+    if name not in METRICS:
+        raise UserError(f"{words}{nearest(name, METRICS)} (a plugin's metric needs --config-dir=FOLDER)")
 
 
 def require_measurable(network, data: Dataset, config: MetricsConfig) -> None:

@@ -175,7 +175,7 @@ def name_cell(name: str, run: Record, folder: Path) -> Html:
 
 
 def status_cell(run: Record) -> Html:
-    return tag("td", run.status, title=run.summary.get("reason"))
+    return tag("td", run.status_marked, title=run.summary.get("reason") or "; ".join(run.warnings) or None)
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------

@@ -7,11 +7,12 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from ncf.config.keys import meant
+from ncf.config.schema import flatten
 from ncf.errors import UserError, nearest
-from ncf.measure.metrics import METRICS
+from ncf.measure.metrics import METRICS, require_metric
 from ncf.report import names
 from ncf.report.charts import COLOURS
-from ncf.report.comparison import Comparison, by_dataset, figure_name, figure_of, key_name, short_label, value_of
+from ncf.report.comparison import Comparison, by_dataset, figure_name, figure_of, key_name, short_label, value_of, value_text
 from ncf.runs.files import write_whole
 
 KINDS = ("svg", "pdf")
@@ -44,11 +45,17 @@ def write(comparison: Comparison, what: str, metric: str, split: str, folder: Pa
     """`what` is ``curves`` or a key; one figure per data set. Raises UserError."""
     import matplotlib
 
-    if metric not in METRICS:
-        raise UserError(f"--metric={metric}: {nearest(metric, METRICS)} (a plugin's metric needs --config-dir=FOLDER)")
+    require_metric(metric, f"--metric={metric}: ")
     key = next((k for k in comparison.keys if what in (k, key_name(k))), None) or next(iter(meant(what, comparison.keys)), "")
     if what != "curves" and not key:
-        raise UserError(f"--figure={what}: does not differ between these runs; {nearest(what, ['curves', *map(key_name, comparison.keys)])}")
+        known = {key_name(k): k for run in comparison.runs for k in flatten(run.config)}
+        same = known.get(what) or next(iter(meant(what, list(known.values()))), None)
+        raise UserError(
+            f"--figure={what}: {key_name(same)} is {value_text(value_of(comparison.runs[0], same))} in all of these runs; "
+            f"{nearest('', ['curves', *map(key_name, comparison.keys)])}"
+            if same
+            else f"--figure={what}: no such key; {nearest(what, ['curves', *map(key_name, comparison.keys)])}"
+        )
     written = []
     parts = by_dataset(comparison)
     for dataset, part in parts.items():

@@ -76,7 +76,7 @@ def heading(run: Record, missing: list[str]) -> list[Html | None]:
         tag("h1", run.name),
         tag("p", title_of(run), class_="lead"),
         tag("p", f"This run is {run.status}: {reason}", class_="warning") if reason else None,
-        *(tag("p", line, class_="warning") for line in missing),
+        *(tag("p", line, class_="warning") for line in [*run.warnings, *missing]),
     ]
 
 

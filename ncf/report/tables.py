@@ -43,16 +43,17 @@ def sweep_table(jobs: dict[str, dict]) -> str:
     """All jobs of a sweep: status, best epoch, and each metric on validation and test."""
     names = [n for n in METRICS if any(n in split for s in jobs.values() for split in s.get("metrics", {}).values())]
     columns = [(split, n) for n in names for split in ("validation", "test")]
-    rows = [["job", "status", "epoch", *(f"{METRICS[n].label} {split}" for split, n in columns), "seconds"]]
+    rows = [["job", "status", "epoch", *(f"{METRICS[n].label} {split}" for split, n in columns), "training s"]]
     for job, s in jobs.items():
         cells = [s.get("metrics", {}).get(split, {}).get(n, {}).get("value") for split, n in columns]
         done = s.get("status") == "complete"
         rows.append(
-            [job, s["status"], str(s["best_epoch"]) if done else "-"]
+            [job, s["status"] + ("!" if s.get("warnings") else ""), str(s["best_epoch"]) if done else "-"]
             + ["-" if cell is None else f"{cell:.2f}" for cell in cells]
             + [f"{s['seconds']:.0f}" if done else "-"]
         )
-    return aligned(rows)
+    warnings = dict.fromkeys(warning for s in jobs.values() for warning in s.get("warnings", []))
+    return "\n".join([aligned(rows), *(f"! {warning}" for warning in warnings)])
 
 
 def draw_reconstructions(network, data, path: Path, n: int = 16) -> None:

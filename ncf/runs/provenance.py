@@ -58,6 +58,8 @@ def processor() -> str:
 
 def choose_device(name: str, threads: int | None) -> torch.device:
     """The device that the config asks for, with its threads set; UserError when it is not there."""
+    if threads is not None and threads < 1:
+        raise UserError(f"threads={threads}: must be at least 1")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     wished = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     torch.set_num_threads(threads or min(cores, int(wished) if wished.isdigit() and int(wished) else cores))

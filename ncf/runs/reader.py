@@ -34,6 +34,17 @@ class Record:
         """complete, stopped, failed; unfinished while it runs, or after a death that left no word."""
         return str(self.summary.get("status", "unfinished"))
 
+    @property
+    def status_marked(self) -> str:
+        """The status, with a mark where there is a warning to read."""
+        return self.status + ("!" if self.warnings else "")
+
+    @property
+    def warnings(self) -> list[str]:
+        """What to know before its metrics are believed."""
+        found = self.summary.get("warnings")
+        return [str(warning) for warning in found] if isinstance(found, list) else []
+
     @cached_property
     def best(self) -> tuple[float, int] | None:
         """The best validation BCE so far (nats per image) and its epoch; of a run that was validated at its end alone, that one."""

@@ -20,6 +20,11 @@ WORDS = {
         "model.settle=3": "set one of model.settle.steps, model.settle.beta",
         "model.layers=24": "write 'model.layers=[24]'",
         "metrics.names=bce": "write 'metrics.names=[bce]'",
+        "metrics=bce": "a single one is written 'metrics.names=[bce]'",
+        "model=my_net": "a file FOLDER/model/my_net.yaml, with --config-dir=FOLDER",
+        "model=gncn_phd": "did you mean 'gncn_pdh'? (model: ",
+        "--config-dir=nowhere": "--config-dir=nowhere: no such folder",
+        "progress=loud": "progress=loud: unknown; allowed: auto, bar, plain, off",
         "metrics.mask=[left,right]": "--multirun metrics.mask=left,right makes a run of each",
         "split=test": "(it is a key of ncf-eval): did you mean 'dataset.split_seed'?",
         "hydra/sweeper=optuna": "is for sweeps; add --multirun",
@@ -28,7 +33,7 @@ WORDS = {
         "model.settle.steps=20": "did you mean 'steps'",
         "model.settle.beta=0.2": "did you mean 'beta'?",
         "masks=[left]": "(it is a key of ncf-sample): did you mean 'metrics.mask'?",
-        "epochs=3": "(it is a key of ncf-train)",
+        "epochs=3": "it is a key of ncf-train, which ncf-eval does not have",
         "metrics.mask=[left,right]": "run the command once for each",
     },
     "ncf-sample": {"masks=left": "write 'masks=[left]'", "mask=left": "did you mean 'masks'?"},
@@ -39,6 +44,21 @@ WORDS = {
 def test_the_words_everybody_types_get_the_right_answer(name, typed, answer, tmp_path):
     require_one_line(warm(name, typed, cwd=tmp_path), answer)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        ("bundles: {z1: image}", "model/own.yaml: a list stands where keys with values are expected, or the other way round"),
+        ("populations: [image, z1]", "model/own.yaml: a list stands where keys with values are expected, or the other way round"),
+        ("settle: 3", "model/own.yaml: 3 stands where keys with values are expected"),
+        ("settle: {steps: many}", "model/own.yaml: model.settle.steps: 'many' is not a whole number"),
+    ],
+)
+def test_a_file_of_ones_own_that_does_not_fit_is_told_in_words(wrong, words, tmp_path):
+    (tmp_path / "mine/model").mkdir(parents=True)
+    (tmp_path / "mine/model/own.yaml").write_text(f"defaults: [circuit_schema, _self_]\nname: own\n{wrong}\n")
+    require_one_line(warm("ncf-train", "--config-dir=mine", "model=own", cwd=tmp_path), words)
 
 
 def without_optuna() -> None:

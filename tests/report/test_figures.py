@@ -71,7 +71,8 @@ def test_learning_curves_are_drawn(swept):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["--figure=epochs"], "does not differ"),
+        (["--figure=epochs"], "epochs is 2 in all of these runs; known: curves, model.settle.beta"),
+        (["--figure=epoch"], "no such key"),
         (["--figure=steps", "--metric=bc"], "did you mean 'bce'?"),
         (["--figure=steps", "--size=3"], "--size=3"),
     ],

@@ -45,7 +45,7 @@ def test_jobs_of_a_sweep_have_their_best_epoch_figures_and_seconds():
         "a=2": {"status": "failed", "reason": "x"},
     }
     lines = [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in sweep_table(jobs).splitlines()]
-    assert lines[0] == ["job", "status", "epoch", "BCE validation", "BCE test", "M-MSE validation", "M-MSE test", "seconds"]
+    assert lines[0] == ["job", "status", "epoch", "BCE validation", "BCE test", "M-MSE validation", "M-MSE test", "training s"]
     assert lines[1] == ["a=1", "complete", "2", "12.35", "9.88", "3.00", "4.00", "62"]
     assert lines[2] == ["a=2", "failed", *["-"] * 6]
 
