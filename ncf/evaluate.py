@@ -26,7 +26,6 @@ from ncf.runs.files import as_npz, write_whole
 from ncf.runs.provenance import git_state, hardware, n_synapses, packages, products, versions
 from ncf.runs.run import Run, speak
 
-
 SWINGING = -0.5  # cosine between changes; one direction of many that still alternates after an epoch gives -0.2, and metrics do not depend on it
 
 

@@ -110,7 +110,7 @@ class Network:
         given = torch.as_tensor(np.asarray(code, dtype=np.float32)).to(self._restored.device)
         if given.ndim == 1:
             given = given[None]
-        top = self.model.code_size
+        top = self.model.code_size  # type: ignore[attr-defined]
         if given.ndim != 2 or given.shape[1] != top or not torch.isfinite(given).all():
             raise UserError(f"a code of shape {tuple(given.shape)}: expected finite numbers of shape (N, {top}), activities of the top")
         return self._as_images(self.model.project(given))  # type: ignore[attr-defined]
