@@ -15,7 +15,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from ncf.cluster import requeue, study
+from ncf.cluster import arrange, requeue, study
 from ncf.cluster.arrange import SLURM, arranged, launcher_overrides
 from ncf.config.arguments import quoted
 from ncf.config.checks import check_name
@@ -25,6 +25,8 @@ from ncf.runs.files import write_whole
 
 BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"  # it makes nothing of what a job returns
 RECORD = "NCF_SWEEP_RECORD"  # environment variable: the folder in which a sweep's jobs tell how they stand
+
+UNBEGUN = {".lock", ".submitit", "multirun.yaml"}  # what lies in a sweep's folder before its first job has begun
 
 
 def job_name(override_dirname: str) -> str:
@@ -61,7 +63,8 @@ def run_sweep(name: str, arguments: list[str], configs: str, start: Callable[[],
     from ncf.runs.run import speak
 
     folder, config, overrides = prepare(name, arguments)
-    failure = None
+    arrange.require(config)
+    failure, new = None, not folder.exists()
     with recording(folder, keep=config.hydra.sweeper._target_ == study.OPTUNA) as record:
         try:
             with arranged(config, {o.key_or_group for o in overrides}, folder, job_name):
@@ -72,6 +75,10 @@ def run_sweep(name: str, arguments: list[str], configs: str, start: Callable[[],
             speak(f"sweep stopped; finish it by the same command with {shlex.quote(f'name={folder.name}')}: jobs that are complete are not run again")
             raise
         jobs = read_jobs(folder, record)
+    if failure is not None and not jobs:
+        if new and folder.is_dir() and {path.name for path in folder.iterdir()} <= UNBEGUN:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise failure
     speak(f"\n{sweep_table(jobs)}{study.best(folder)}\nsweep folder: {folder}")
     failed = {job: summary for job, summary in jobs.items() if summary.get("status") != "complete"}
     for job, summary in failed.items():
@@ -95,7 +102,7 @@ def planned(name: str, arguments: list[str]) -> str:
         jobs = list(product(*(list(values(o)) for o in overrides if o.is_sweep_override() and o.is_discrete_sweep())))
         lines = [f"{len(jobs)} jobs in {folder}:", *(f"  {' '.join(job)}" for job in jobs)]
     if launcher["_target_"] == SLURM:
-        added = launcher_overrides(config.hydra.launcher, {o.key_or_group for o in overrides})
+        added = launcher_overrides(config.hydra.launcher, {o.key_or_group for o in overrides}, folder.name)
         launcher |= dict(o.removeprefix("+").removeprefix("hydra.launcher.").split("=", 1) for o in added)
     told = [f"{key}={value}" for key, value in launcher.items() if value not in (None, {}, []) and key != "_target_" and "${" not in str(value)]
     return "\n".join([*lines, f"launcher: {launcher['_target_'].rpartition('.')[2]} {', '.join(told)}".rstrip()])

@@ -9,10 +9,19 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from ncf.cluster import study
+from ncf.config.arguments import quoted
 from ncf.errors import UserError
 
 SLURM = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
 TIME_LIMITS = 1000  # a job that saves may meet any number; submitit counts early preemptions as limits, too
+
+
+def require(config: DictConfig) -> None:
+    """UserError where the sweep's launcher cannot work, before anything is made."""
+    if config.hydra.launcher._target_ == SLURM:
+        from ncf.cluster import jobs
+
+        jobs.require_answer()
 
 
 @contextmanager
@@ -34,14 +43,15 @@ def arranged(config: DictConfig, given: set[str], folder: Path, job_name: Callab
             return
         from ncf.cluster import jobs
 
-        sys.argv += launcher_overrides(config.hydra.launcher, given)
+        sys.argv += launcher_overrides(config.hydra.launcher, given, folder.name)
         with jobs.watched(folder):
             yield
 
 
-def launcher_overrides(launcher: DictConfig, given: set[str]) -> list[str]:
-    """For submitit's launcher on Slurm."""
+def launcher_overrides(launcher: DictConfig, given: set[str], name: str) -> list[str]:
+    """For submitit's launcher on Slurm; `name` is the sweep's."""
     wanted = {
+        "name": quoted(name),  # what squeue shows
         "max_num_timeout": launcher.max_num_timeout or TIME_LIMITS,
         "signal_delay_s": min(launcher.signal_delay_s, 15 * launcher.timeout_min),  # of a short job's time, most is for training
     }

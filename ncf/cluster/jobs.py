@@ -26,15 +26,22 @@ REVIVALS = 5  # of one job, by one command: what dies at once whenever it is sta
 def watched(folder: Path):
     """The body launches the sweep in `folder` and waits for its jobs. Those of an earlier command, now dead, give way: they have saved."""
     clear(folder)
-    Job.watcher = queue = Queue()
+    Job.watcher = queue = Queue(folder)
     slurm.SlurmJob = slurm.SlurmExecutor.job_class = Job
     try:
         yield
     except utils.FailedJobError as error:
-        raise UserError(f"sbatch refuses the sweep: {' '.join(str(error).split())}") from error
+        last = str(error).strip().splitlines()[-1]  # sbatch itself has printed all of them
+        raise UserError(f"sbatch refuses the sweep: {last.removeprefix('sbatch: error: ')}") from error
     except KeyboardInterrupt:
         queue.cancel()
         raise
+
+
+def require_answer() -> None:
+    """UserError where Slurm is there and silent, before anything is made."""
+    if squeue() is None:
+        raise UserError("Slurm does not answer (squeue): is its controller up, and this a machine of the cluster? Nothing was submitted")
 
 
 def clear(folder: Path) -> None:
@@ -67,8 +74,10 @@ def squeue() -> dict[str, tuple[str, str]] | None:
 class Queue(slurm.SlurmInfoWatcher):
     """The states of this command's jobs."""
 
-    def __init__(self):
+    def __init__(self, folder: Path):
         super().__init__(delay_s=30)
+        self.folder = folder
+        self.told: int | None = None  # jobs that had ended when the person was last told
         self.folders: dict[str, utils.JobPaths] = {}
         self.revived: dict[str, int] = {}
 
@@ -84,6 +93,19 @@ class Queue(slurm.SlurmInfoWatcher):
             self._info_dict[job] = {"JobID": job, "State": state}
             if self.is_done(job, mode="cache"):
                 self._finished.add(job)
+        self.tell()
+
+    def tell(self) -> None:
+        """How the sweep stands, when that has changed."""
+        arrays = {job.split("_")[0] for job in self._registered if "_" in job}
+        jobs = self._registered - arrays  # submitit counts an array as a job too
+        n, ended = len(jobs), len(jobs & self._finished)
+        if self.told is None:
+            ids = ",".join(sorted({job.split("_")[0] for job in jobs}))
+            print(f"{n} jobs submitted to Slurm (squeue --job={ids}); their logs: {self.folder}/.submitit", flush=True)
+        elif self.told != ended:
+            print(f"{ended} of {n} jobs have ended", flush=True)
+        self.told = ended
 
     def revive(self, job: str) -> bool:
         """Whether a job that ended without a result is back in the queue."""

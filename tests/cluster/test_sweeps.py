@@ -1,13 +1,14 @@
 """Sweeps through hydra/launcher=submitit_slurm on a real Slurm: they end with their table, whatever becomes of single jobs."""
 
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 from cluster.conftest import FOLDER, SWEEP, epochs, require_same_bits, wait_until
-from installed import script, summary, warm
+from installed import command, require_one_line, script, summary, warm
 
 pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
 pytestmark = pytest.mark.cluster
@@ -69,6 +70,8 @@ def test_a_preempted_a_killed_and_a_cancelled_job_of_one_sweep(cluster, tmp_path
     cluster.preempt()
     assert sweep.wait() == 1
     table = sweep.stdout()[sweep.stdout().index("\njob ") :]
+    assert f"3 jobs submitted to Slurm (squeue --job={array}); their logs: {FOLDER}/.submitit" in sweep.stdout()
+    assert "1 of 3 jobs have ended" in sweep.stdout() and cluster.record(f"{array}_1")["JobName"] == "sweep"
     assert [line.split()[:2] for line in table.splitlines()[2:5]] == [["seed=0", "unfinished"], ["seed=1", "complete"], ["seed=2", "complete"]]
     assert f"error: job {array}_0 of Slurm ended without a result: CANCELLED" in sweep.stderr()
     assert "1 of 3 jobs failed" in sweep.stderr() and "sacct" not in sweep.stderr() and sweep.stderr().count("\n") < 6
@@ -99,7 +102,17 @@ def test_a_sweep_whose_command_is_killed_is_finished_by_the_same_command_and_ctr
 def test_what_sbatch_refuses_is_one_line(cluster, tmp_path):
     done = warm("ncf-train", *SWEEP, *SLURM, "hydra.launcher.partition=nowhere", cwd=tmp_path)
     assert done.returncode == 1 and "error: sbatch refuses the sweep: " in done.stderr and "invalid partition" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr and done.stdout == "" and not (tmp_path / FOLDER).exists()
+    assert done.stderr.splitlines()[-1].endswith("Invalid partition name specified")
+
+
+def test_a_slurm_that_does_not_answer_is_told_before_anything_is_made(cluster, tmp_path, monkeypatch):
+    conf = Path(os.environ["SLURM_CONF"]).read_text()
+    silent = tmp_path / "slurm.conf"
+    silent.write_text(re.sub(r"SlurmctldPort=\d+", "SlurmctldPort=1", conf))
+    monkeypatch.setenv("SLURM_CONF", str(silent))
+    require_one_line(command("ncf-train", *SWEEP, *SLURM, cwd=tmp_path), "Slurm does not answer (squeue)", "Nothing was submitted")
+    assert [path.name for path in tmp_path.iterdir()] == ["slurm.conf"]
 
 
 @pytest.mark.slow
