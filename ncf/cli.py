@@ -72,7 +72,7 @@ def report_arguments() -> argparse.Namespace:
     parser.add_argument("--split", default="test", choices=("validation", "test"), help="split that the metric is of; default: test")
     parser.add_argument("--size", metavar="WxH", default="5.2x3.6", help="size of the figure in inches; default: 5.2x3.6")
     parser.add_argument("--title", help="title of the figure; default: the data set")
-    parser.add_argument("--config-dir", type=Path, metavar="FOLDER", help="your own datasets and metrics: see ncf/plugins.py")
+    parser.add_argument("--config-dir", type=Path, metavar="FOLDER", help="your own datasets and metrics: a folder with plugin.py")
     parser.add_argument("--version", action="version", version=f"ncf {__version__}")
 
     def error(message: str) -> None:

@@ -45,7 +45,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--dataset", help="only runs on this data set")
     parser.add_argument("--best", action="store_true", help="print the command that repeats the best run, and nothing else")
     parser.add_argument("--json", action="store_true", help="one line of JSON for each run, the best first")
-    parser.add_argument("--config-dir", type=Path, metavar="FOLDER", help="your own datasets and metrics: see ncf/plugins.py")
+    parser.add_argument("--config-dir", type=Path, metavar="FOLDER", help="your own datasets and metrics: a folder with plugin.py")
     parser.add_argument("--version", action="version", version=f"ncf {__version__}")
 
     def error(message: str) -> None:

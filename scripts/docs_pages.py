@@ -4,12 +4,13 @@ python scripts/docs_pages.py            # write them; a test compares them with 
 """
 
 import ast
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 
 from ncf.config.compose import compose_train
 from ncf.config.overrides import range_words
-from ncf.config.schema import MODEL_FAMILIES, EvalConfig, SampleConfig, TrainConfig
+from ncf.config.checks import flat_keys
+from ncf.config.schema import MODEL_FAMILIES, DatasetConfig, EvalConfig, MetricsConfig, SampleConfig, TrainConfig, flatten
 
 ROOT = Path(__file__).resolve().parent.parent
 WRITTEN = "<!-- written by scripts/docs_pages.py -->"
@@ -17,33 +18,40 @@ WRITTEN = "<!-- written by scripts/docs_pages.py -->"
 
 def configuration() -> str:
     """Every key of every command, in tables."""
-    plain = compose_train().optimizer
     parts = [
-        f"# Configuration\n\n{WRITTEN}\n\nEvery key with the default of the schema and its range. A group's option overrides these: `configs/model/`, `configs/optimizer/` and so on "
-        f"(a run of `ncf-train` with nothing else takes `optimizer={plain.name}` at `lr={plain.lr}`). `ncf-train --help` prints the keys of the chosen model with the values that your "
-        "command line gives them.",
-        table("ncf-train", TrainConfig, ""),
+        f"# Configuration\n\n{WRITTEN}\n\nEvery key with its range, and the value that it has when nothing else is given. Another model, dataset or optimizer changes some of them, "
+        "by its file in `configs/`: `ncf-train model=NAME --help` prints every key with the value that your command line gives it.",
+        table("ncf-train", TrainConfig, "", flatten(asdict(compose_train()) | {"logger": "none"})),
     ]
-    parts += [table(f"model: family {family}", schema, "model.") for family, schema in MODEL_FAMILIES.items()]
-    return "\n\n".join([*parts, table("ncf-eval", EvalConfig, ""), table("ncf-sample", SampleConfig, "")]) + "\n"
+    parts += [table(f"model: family {family}", schema, "model.", {}) for family, schema in MODEL_FAMILIES.items()]
+    trained = {
+        f"{group}.{key}": TRAINED
+        for group in ("dataset", "metrics")
+        for key in flat_keys({"dataset": DatasetConfig, "metrics": MetricsConfig}[group])
+    }
+    return "\n\n".join([*parts, table("ncf-eval", EvalConfig, "", trained), table("ncf-sample", SampleConfig, "", trained)]) + "\n"
 
 
-def table(title: str, schema: type, prefix: str) -> str:
-    lines = [f"## {title}", "", "| key | default | range | |", "| --- | --- | --- | --- |", *rows(schema, prefix)]
+TRAINED = "as in training"
+
+
+def table(title: str, schema: type, prefix: str, values: dict) -> str:
+    lines = [f"## {title}", "", "| key | default | range | |", "| --- | --- | --- | --- |", *rows(schema, prefix, values)]
     return "\n".join(lines)
 
 
-def rows(schema: type, prefix: str) -> list[str]:
+def rows(schema: type, prefix: str, values: dict) -> list[str]:
+    """A row per key; its default is that of the schema where `values` has no other."""
     plain, nested = [], []
     for f in fields(schema):
         if f.metadata.get("recorded"):
             continue
         inner = f.default_factory
         if is_dataclass(inner):
-            nested += rows(inner, f"{prefix}{f.name}.")
+            nested += rows(inner, f"{prefix}{f.name}.", values)
         elif f.name != "model":
-            default = inner() if callable(inner) else f.default
-            cells = [f"`{prefix}{f.name}`", f"`{shown(default)}`", range_words(f.metadata), f.metadata["help"]]
+            default = values.get(prefix + f.name, inner() if callable(inner) else f.default)
+            cells = [f"`{prefix}{f.name}`", default if default == TRAINED else f"`{shown(default)}`", range_words(f.metadata), f.metadata["help"]]
             plain.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return plain + nested
 

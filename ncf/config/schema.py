@@ -37,9 +37,7 @@ class SettleConfig:
     steps: int = key(50, "K, settling steps per image", least=1)
     beta: float = key(0.1, "beta, step size of the states", above=0)
     gamma: float = key(0.001, "gamma, leak of the states", least=0)
-    solver: str = key(
-        "euler", "how the states step: euler (published), momentum or chebyshev (far fewer steps): see ncf/network/solvers.py", choices=SOLVERS
-    )
+    solver: str = key("euler", "how the states step: euler (published), momentum or chebyshev (far fewer steps)", choices=SOLVERS)
     momentum: float = key(0.5, "m of the momentum solver", least=0, most=0.999)
     growth: float = key(0.0, "g: beta_k of euler and momentum grows from (1 - g) beta to (1 + g) beta", least=0, most=0.999)
     damping: float = key(9.0, "epsilon of the chebyshev solver: more of it tolerates less stiffness, and damps stiff modes more", above=0)
@@ -347,7 +345,7 @@ class SampleConfig:
     threads: int | None = key(None, "processor threads; null: all cores", least=1)
     device: str = key("auto", "auto (CUDA if available), cpu, cuda or cuda:N")
     data_dir: str | None = key(None, "folder of the image sets; null: NCF_DATA, else a cache folder in your home")
-    output: str | None = key(None, "folder to write; null: NAME-samples next to the checkpoint")
+    output: str | None = key(None, "folder to write; null: NAME-samples next to the checkpoint, with the condition where there is one")
 
 
 MODEL_FAMILIES = {

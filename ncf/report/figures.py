@@ -4,7 +4,7 @@ import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 
 from ncf.config.keys import meant
 from ncf.config.schema import flatten
@@ -127,9 +127,12 @@ def draw(lines: Lines, x_label: str, y_label: str, look: Look, dataset: str, poi
             axis.fill_between(x, [m - h for m, h in zip(middle, half)], [m + h for m, h in zip(middle, half)], color=style["color"], alpha=0.15, lw=0)
     if not points:
         axis.xaxis.get_major_locator().set_params(integer=True)
-    numbers = [p[0] for line in lines.values() for p in line]
-    if points and all(isinstance(n, (int, float)) and n > 0 for n in numbers) and max(numbers) >= 50 * min(numbers):
+    values = sorted({p[0] for line in lines.values() for p in line}, key=str) if points else []
+    if geometric(values):
         axis.set_xscale("log")
+        if len(values) <= 8:
+            axis.set_xticks(values, [f"{value:g}" for value in values])
+            axis.minorticks_off()
     axis.set(xlabel=x_label, ylabel=y_label, title=dataset if look.title is None else look.title)
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis="y", color="#e6e6e6")
@@ -137,6 +140,14 @@ def draw(lines: Lines, x_label: str, y_label: str, look: Look, dataset: str, poi
     if len(lines) > 1:
         figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize="small")
     return figure
+
+
+def geometric(values: list) -> bool:
+    """Whether numbers span a wide range in about equal ratios, as 0.001, 0.01, 0.1 do, rather than in equal steps."""
+    if not values or not all(isinstance(value, (int, float)) and value > 0 for value in values):
+        return False
+    least, middle, most = min(values), median(values), max(values)
+    return most >= 8 * least and abs(middle - (least * most) ** 0.5) < abs(middle - (least + most) / 2)
 
 
 def save(figure, path: Path) -> Path:

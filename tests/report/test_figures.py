@@ -79,3 +79,20 @@ def test_learning_curves_are_drawn(swept):
 )
 def test_what_cannot_be_drawn_is_one_line(swept, arguments, words):
     require_one_line(warm("ncf-report", "outputs/sweeps/s", *arguments, cwd=swept), words)
+
+
+@pytest.mark.parametrize(
+    "values, log",
+    [
+        ([0.001, 0.01, 0.1], True),
+        ([0.01, 0.02, 0.05, 0.1], True),
+        ([5, 10, 20, 50], True),
+        ([5, 10, 20], False),
+        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], False),
+        ([0, 0.01, 0.1], False),
+        (["a", 1], False),
+        ([3], False),
+    ],
+)
+def test_a_key_in_equal_ratios_has_a_logarithmic_axis(values, log):
+    assert figures.geometric(values) == log
