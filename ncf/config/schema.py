@@ -196,7 +196,7 @@ class ClassifierConfig:
 
 
 LOGGERS = ("tensorboard", "wandb", "mlflow", "csv")
-DATASETS = ("digits", "mnist", "fashion_mnist", "kmnist", "caltech101_silhouettes", "npz", "folder", "idx")
+DATASETS = ("digits", "mnist", "fashion_mnist", "kmnist", "caltech101_silhouettes", "caltech101_silhouettes_16", "npz", "folder", "idx")
 
 
 @dataclass

@@ -9,7 +9,7 @@ from pathlib import Path
 from ncf.config.schema import DatasetConfig
 from ncf.errors import UserError
 
-# dataset -> (published address, {file: published checksum}); CalTech publishes none: this is the file that two mirrors agree on
+# dataset -> (published address, {file: published checksum}); CalTech publishes none: the 28 x 28 file is one that two mirrors agree on
 SOURCES = {
     "mnist": (
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -41,6 +41,10 @@ SOURCES = {
     "caltech101_silhouettes": (
         "https://people.cs.umass.edu/~marlin/data/",
         {"caltech101_silhouettes_28_split1.mat": "4483e9c14b188fd09937f9ea6f9ea777"},
+    ),
+    "caltech101_silhouettes_16": (
+        "https://people.cs.umass.edu/~marlin/data/",
+        {"caltech101_silhouettes_16_split1.mat": "3baf9e2c023aa4a187e1d1b92b5a734a"},
     ),
 }
 

@@ -96,19 +96,20 @@ def read_idx(path: Path, magic: int, name: str) -> np.ndarray:
 
 
 def read_caltech(config: DatasetConfig, folder: Path) -> Arrays:
-    """CalTech-101 Silhouettes, 28 x 28, split 1, with its own validation images.
+    """CalTech-101 Silhouettes, 28 x 28 or (as the article has them) 16 x 16, split 1, with its own validation images.
 
     Stored column-major with object = 0; here rows run from top to bottom and object = 1.
     """
     from scipy.io import loadmat
 
-    path = download.find(config, folder, "caltech101_silhouettes_28_split1.mat")
+    side = 16 if config.name.endswith("_16") else 28
+    path = download.find(config, folder, f"caltech101_silhouettes_{side}_split1.mat")
     try:
         content = loadmat(path)
         splits = {}
         for split, stored in (("train", "train"), ("validation", "val"), ("test", "test")):
             images, labels = content[f"{stored}_data"], content[f"{stored}_labels"].ravel()
-            images = images.reshape(len(labels), 28, 28).transpose(0, 2, 1)
+            images = images.reshape(len(labels), side, side).transpose(0, 2, 1)
             if not (len(labels) and np.isin(images, (0, 1)).all() and 1 <= labels.min() and labels.max() <= 101):
                 raise ValueError("pixels must be 0 or 1 and labels 1 to 101")
             splits[split] = 1.0 - images, labels.astype(np.int64) - 1
@@ -215,6 +216,7 @@ READERS = {
     "fashion_mnist": read_idx_set,
     "kmnist": read_idx_set,
     "caltech101_silhouettes": read_caltech,
+    "caltech101_silhouettes_16": read_caltech,
     "npz": read_npz,
     "folder": read_folder,
     "idx": read_idx_folder,

@@ -23,6 +23,7 @@ DATASETS = {
     "fashion_mnist": "Fashion-MNIST",
     "kmnist": "KMNIST",
     "caltech101_silhouettes": "CalTech-101 silhouettes",
+    "caltech101_silhouettes_16": "CalTech-101 silhouettes, 16 x 16",
 }
 
 

@@ -73,7 +73,7 @@ def test_the_released_settings_are_an_experiment():
 
 
 def test_the_published_protocol_is_an_experiment_per_dataset():
-    for dataset in ("digits", "mnist", "fashion_mnist", "kmnist", "caltech101_silhouettes"):
+    for dataset in ("digits", "mnist", "fashion_mnist", "kmnist", "caltech101_silhouettes", "caltech101_silhouettes_16"):
         config = flatten(science(compose_train(f"experiment=published_{dataset}", "model=gncn_pdh")))
         require(config, SGD, "optimizer.")
         require(

@@ -156,6 +156,21 @@ def test_a_damaged_idx_file_is_named_with_what_is_wrong(damage, file, words, sma
     assert file in str(caught.value) and "\n" not in str(caught.value) and "good copy" in str(caught.value)
 
 
+@pytest.mark.parametrize("name, side", [("caltech101_silhouettes", 28), ("caltech101_silhouettes_16", 16)])
+def test_a_matlab_file_of_either_size_is_turned_upright_with_the_object_bright(name, side, tmp_path):
+    from scipy.io import savemat
+
+    rng = np.random.default_rng(0)
+    stored = {split: rng.integers(0, 2, (n, side * side)).astype(np.uint8) for split, n in (("train", 7), ("val", 3), ("test", 4))}
+    labels = {split: rng.integers(1, 102, (len(images), 1)) for split, images in stored.items()}
+    arrays = {f"{split}_data": images for split, images in stored.items()} | {f"{split}_labels": y for split, y in labels.items()}
+    savemat(tmp_path / f"caltech101_silhouettes_{side}_split1.mat", arrays)
+    data = load(name, tmp_path)
+    assert data.image_shape == (side, side) and [len(data.splits[split]) for split in ("train", "validation", "test")] == [7, 3, 4]
+    for i in range(4):
+        assert (data.splits["test"].x[i].reshape(side, side).numpy() == 1 - stored["test"][i].reshape(side, side).T).all()
+
+
 def test_a_damaged_matlab_file_is_named(tmp_path):
     file = tmp_path / "caltech101_silhouettes_28_split1.mat"
     for content in (b"", b"<html></html>", b"MATLAB 5.0 MAT-file" + bytes(200)):
