@@ -41,7 +41,7 @@ class Autoencoder(Backpropagated):
         self.code_size = config.layers[-1]
         self.names = ["image", *(f"f{l}" for l in range(1, self.depth)), "latents"]
         own = {"plain": set(), "gaussian": {"own_prior", "posterior"}, "constant": {"own_prior", "posterior"}, "adversarial": {"own_prior"}}
-        self.abilities = frozenset({"project", "complete"} | own[config.code])
+        self.abilities = frozenset({"project", "complete", "hidden"} | own[config.code])
         self.device = torch.device(device)
         self.parameters: dict[str, Tensor] = {}
         J, L = self.sizes, self.depth
@@ -56,13 +56,23 @@ class Autoencoder(Backpropagated):
 
     def encode(self, x: Tensor, P: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
         """Mean of the latents (B, J_L), and the log of their variance where they are a distribution."""
-        h = x
-        for l in range(1, self.depth):
-            h = torch.relu(h @ P[f"E{l}"] + P[f"c{l}"])
+        h = self.climb(x, P)
         code = h @ P[f"E{self.depth}"] + P[f"c{self.depth}"]
         if self.config.code == "gaussian":
             return code.chunk(2, dim=1)
         return code, torch.full_like(code, log(self.config.variance)) if self.config.code == "constant" else None
+
+    def climb(self, x: Tensor, P: dict[str, Tensor]) -> Tensor:
+        """The encoder's uppermost hidden layer h_{L-1}, (B, J_{L-1})."""
+        h = x
+        for l in range(1, self.depth):
+            h = torch.relu(h @ P[f"E{l}"] + P[f"c{l}"])
+        return h
+
+    @torch.no_grad()
+    def hidden(self, x: Tensor) -> Tensor:
+        """The same: what a regression may read in place of the latents."""
+        return self.climb(x, self.parameters)
 
     def decode(self, f_top: Tensor, P: dict[str, Tensor]) -> Tensor:
         """What stands before the sigmoid of mu_0, (B, J_0)."""
@@ -144,7 +154,7 @@ class Autoencoder(Backpropagated):
         latents = mean if log_variance is None else mean + (log_variance / 2).exp() * noise_like(mean, rng)
         total = -binary_cross_entropy_with_logits(self.decode(latents, P), x, reduction="sum") / len(x)
         if log_variance is not None:
-            total = total - divergence(mean, log_variance).mean()
+            total = total - self.config.divergence * divergence(mean, log_variance).mean()
         if self.config.code == "plain":
             total = total - self.config.l2 * sum(w.square().sum() for name, w in P.items() if name[0] in "WE")
         if self.config.code == "adversarial":

@@ -1,5 +1,7 @@
 """The discriminative network of the comparison: image to class, trained by backpropagation."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -26,11 +28,11 @@ class Classifier(Backpropagated):
         for l, (below, above) in enumerate(zip(self.sizes, self.sizes[1:]), start=1):
             self.draw_bundle(f"W{l}", f"b{l}", below, above, rng, device)
 
-    def classify(self, x: Tensor, P: dict[str, Tensor] | None = None) -> Tensor:
-        """Log odds of the classes but for a constant, (B, n_classes)."""
-        P, h = P or self.parameters, x
+    def classify(self, x: Tensor, P: dict[str, Tensor] | None = None, drop: Callable[[Tensor, float], Tensor] = lambda h, share: h) -> Tensor:
+        """Log odds of the classes but for a constant, (B, n_classes); `drop` silences a share of a layer's units."""
+        P, h = P or self.parameters, drop(x, self.config.input_dropout)
         for l in range(1, len(self.sizes) - 1):
-            h = torch.relu(h @ P[f"W{l}"] + P[f"b{l}"])
+            h = drop(torch.relu(h @ P[f"W{l}"] + P[f"b{l}"]), self.config.dropout)
         return h @ P[f"W{len(self.sizes) - 1}"] + P[f"b{len(self.sizes) - 1}"]
 
     def losses(self, state: State, y: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -46,8 +48,15 @@ class Classifier(Backpropagated):
         return State([x, odds], [x, odds], [], [], [])
 
     def local_updates(self, state: State, y: Tensor | None, rng: np.random.Generator) -> dict[str, Tensor]:
+        def drop(h: Tensor, share: float) -> Tensor:
+            """Dropout: each unit silent with this chance, the others raised so that the mean stays."""
+            if not share:
+                return h
+            kept = torch.from_numpy(rng.random(tuple(h.shape), dtype=np.float32) >= share).to(h.device)
+            return h * kept / (1 - share)
+
         def objective(P: dict[str, Tensor]) -> Tensor:
-            return -torch.nn.functional.cross_entropy(self.classify(state.z[0], P), known(y)) - self.config.l2 * sum(
+            return -torch.nn.functional.cross_entropy(self.classify(state.z[0], P, drop), known(y)) - self.config.l2 * sum(
                 w.square().sum() for name, w in P.items() if name[0] == "W"
             )
 

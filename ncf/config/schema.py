@@ -164,6 +164,7 @@ class AutoencoderConfig:
     layers: list[int] = key([360, 360, 20], "units of the layers from the image up, the last one the latents; the encoder mirrors the decoder")
     code: str = key("plain", "what the latents are", choices=("plain", "gaussian", "constant", "adversarial"))
     l2: float = key(0.0, "plain: penalty on the squared synapses, nats per image", least=0)
+    divergence: float = key(1.0, "gaussian, constant: weight of the latents' divergence from their prior", least=0)
     variance: float = key(0.1, "constant: variance of the latents", above=0)
     adversary: int = key(360, "adversarial: units in each of the adversary's two layers", least=1)
     deception: float = key(1.0, "adversarial: weight of deceiving it, against nats per image", least=0)
@@ -190,6 +191,8 @@ class ClassifierConfig:
     name: str = key("classifier", "name shown in reports")
     layers: list[int] = key([360, 360, 360], "units of the relu layers, from the image up")
     l2: float = key(0.0, "penalty on the squared synapses, nats per image", least=0)
+    dropout: float = key(0.0, "share of the hidden units that are silenced in a training batch, drawn for each image", least=0, most=0.9)
+    input_dropout: float = key(0.0, "share of the pixels", least=0, most=0.9)
 
 
 # --- data, optimizer, metrics -----------------------------------------------------------------------------------------
@@ -224,6 +227,9 @@ class OptimizerConfig:
     beta1: float = key(0.9, "adam: decay of the first moment; sgd: momentum", least=0, most=0.999999)
     beta2: float = key(0.999, "adam: decay of the second moment", least=0, most=0.999999)
     epsilon: float = key(1e-7, "adam: added to the root of the uncorrected second moment", above=0)
+    clip: float | None = key(
+        None, "updates of all synapses that are longer together are shortened to this norm; null: never (published baselines: 5)", above=0
+    )
 
 
 @dataclass

@@ -98,14 +98,13 @@ class TrainingLatents:
         """The k-means bins of the training images."""
         return Bins(self.images)
 
-    @cached_property
-    def classifier(self):
-        """Multinomial logistic regression from f_L to the class (scikit-learn's, L2 penalty 1), fitted to all training images."""
+    def classifier(self, features: Tensor):
+        """Multinomial logistic regression from features of all training images (N, J) to their classes (scikit-learn's, L2 penalty 1)."""
         from sklearn.linear_model import LogisticRegression
 
         model = LogisticRegression(max_iter=1000)
         with quiet_fit():
-            return model.fit(self.activities.double().cpu().numpy(), self.data.splits["train"].y.cpu().numpy())
+            return model.fit(features.double().cpu().numpy(), self.data.splits["train"].y.cpu().numpy())
 
     # --- next to the checkpoint ---------------------------------------------------------------------------------------
 

@@ -98,8 +98,18 @@ def class_error(subject: Subject) -> dict:
     """%Err: share of images whose class a logistic regression on f_L of the training images gets wrong; a classifier's own error."""
     if "classify" in subject.network.abilities:
         return summarize(100.0 * (subject.settled["code"].argmax(1) != subject.y))
-    found = subject.training.classifier.predict(subject.settled["code"].double().cpu().numpy())
-    return summarize(100.0 * (torch.from_numpy(found) != subject.y.cpu())) | {"training_images": len(subject.training.activities)}
+    return regression_error(subject, subject.training.activities, subject.settled["code"])
+
+
+def hidden_error(subject: Subject) -> dict:
+    """The same from an encoder's uppermost hidden layer, as many units as a network's top has."""
+    hidden = subject.network.hidden  # type: ignore[attr-defined]
+    return regression_error(subject, hidden(subject.training.images), hidden(subject.x))
+
+
+def regression_error(subject: Subject, training: Tensor, features: Tensor) -> dict:
+    found = subject.training.classifier(training).predict(features.double().cpu().numpy())
+    return summarize(100.0 * (torch.from_numpy(found) != subject.y.cpu())) | {"training_images": len(training)}
 
 
 def log_p(subject: Subject) -> dict:
@@ -163,6 +173,7 @@ MEANINGS = {
     "m_mse": "Masked mean squared error, as the article calls it: the network settles on a part of the image; the squared error over the pixels it does "
     "not see, summed over these and averaged over images. Lower is better.",
     "class_err": "Classification error: the share of images whose class a logistic regression on the top layer's activities gets wrong.",
+    "class_err_hidden": "The same from the encoder's uppermost hidden layer, which has as many units as a network's top.",
     "log_p": "Log likelihood of an image: exact where the model can tell it, else by Monte Carlo, averaging p(x | z) over draws from a Gaussian "
     "mixture fitted to the top layer's activities. With few effective samples (how many draws carry the average) it is far too low.",
     "log_p_own": "Log likelihood by Monte Carlo from the prior that the model was trained with.",
@@ -183,6 +194,7 @@ METRICS = {
     "tod": Metric("ToD", "per image", lambda subject: summarize(subject.settled["tod"]), MEANINGS["tod"], "project", higher=True),
     "m_mse": Metric("M-MSE", "per image", completion, MEANINGS["m_mse"], "project"),
     "class_err": Metric("%Err", "%", class_error, MEANINGS["class_err"], "classes"),
+    "class_err_hidden": Metric("%Err, encoder's units", "%", hidden_error, MEANINGS["class_err_hidden"], "hidden"),
     "log_p": Metric("log p(x)", "nats per image", log_p, MEANINGS["log_p"], "project", higher=True),
     "log_p_own": Metric(
         "log p(x), own prior",
@@ -230,6 +242,7 @@ LACKS = {
     "own_prior": "the model has no prior of its own over the top activities",
     "posterior": "the model has no encoder that gives a distribution",
     "classes": "the images have no classes",
+    "hidden": "the model has no encoder with hidden layers",
 }
 
 
@@ -277,8 +290,10 @@ def left_out(network, data: Dataset, names: list[str], mask: str = "right") -> d
     reasons = {name: LACKS[METRICS[name].needs] for name in names if METRICS[name].needs and not has[METRICS[name].needs]}
     if "m_mse" in names and (reason := nothing_to_hide(mask, data.image_shape)):
         reasons.setdefault("m_mse", reason)
-    if "class_err" in names and labelled and "classify" not in network.abilities and len(data.splits["train"].y.unique()) < 2:
-        reasons.setdefault("class_err", "the training images are all of one class")
+    regressions = {"class_err", "class_err_hidden"} & set(names) if "classify" not in network.abilities else set()
+    if regressions and (not labelled or len(data.splits["train"].y.unique()) < 2):
+        why = "the training images are all of one class" if labelled else LACKS["classes"]
+        reasons = {name: why for name in regressions} | reasons
     densities = [name for name in names if name.startswith("log_p") or name == "elbo"]
     if len(data.splits["train"]) < 2 and "exact_log_p" not in network.abilities:
         fitted = {"log_p", "log_p_annealed", "ndb", "gaussian_kl"}

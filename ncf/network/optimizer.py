@@ -32,6 +32,8 @@ class Optimizer:
         self.t += 1
         for name, parameter in self.parameters.items():
             parameter.grad = updates[name].contiguous()
+        if self.config.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.config.clip)
         if self.config.name == "adam":
             self.rule.param_groups[0]["eps"] = self.config.epsilon / sqrt(1 - self.config.beta2**self.t)
         self.rule.step()

@@ -22,7 +22,7 @@ from ncf.data.streams import stream
 from ncf.errors import UserError
 from ncf.evaluate import evaluate
 from ncf.measure.density import encoder_estimates, monte_carlo
-from ncf.measure.metrics import measure
+from ncf.measure.metrics import left_out, measure
 from ncf.network.likelihoods import CLIP
 from ncf.runs import checkpoint
 from ncf.training import train
@@ -89,7 +89,7 @@ def test_reconstruction_and_projection_are_those_of_plain_layers(code):
 @pytest.mark.parametrize("code", CODES)
 def test_updates_climb_the_objective_written_with_torchs_own_parts(code):
     """The objective from torch.nn and torch.distributions, its gradient by backward(); noise drawn in the same order."""
-    model, x = autoencoder(code, l2=0.02, variance=0.3, deception=0.7), images()
+    model, x = autoencoder(code, l2=0.02, variance=0.3, deception=0.7, divergence=0.6), images()
     layers = stacks(model)
     rng = stream(1, "noise", 2, 3)
     out = layers["E"](x)
@@ -100,7 +100,7 @@ def test_updates_climb_the_objective_written_with_torchs_own_parts(code):
     latents = out if code in ("plain", "adversarial") else q.mean + q.stddev * torch.from_numpy(rng.standard_normal((5, 3), dtype=np.float32))
     objective = Bernoulli(logits=layers["W"](latents)).log_prob(x).sum(1).mean()
     if code in ("gaussian", "constant"):
-        objective = objective - kl_divergence(q, Normal(0.0, 1.0)).sum(1).mean()
+        objective = objective - 0.6 * kl_divergence(q, Normal(0.0, 1.0)).sum(1).mean()
     if code == "plain":
         objective = objective - 0.02 * sum((layer.weight**2).sum() for stack in layers.values() for layer in stack if isinstance(layer, nn.Linear))
     if code == "adversarial":
@@ -304,6 +304,43 @@ def test_the_classifier_descends_the_cross_entropy():
     torch.testing.assert_close(squared, -((torch.eye(3)[y] - layers(x).softmax(1)) ** 2).sum(1), atol=1e-6, rtol=1e-4)
     wrong = (layers(x).argmax(1) != y).double().mean().item()
     assert measure(model, data, "test", MetricsConfig(names=["class_err"]))["class_err"]["value"] == pytest.approx(100 * wrong)
+
+
+def test_dropout_silences_a_share_of_the_units_and_keeps_the_mean():
+    """The gradient with the masks that the same stream draws, written out; and no unit is silent when it is asked."""
+    model, data = classifier(dropout=0.4, input_dropout=0.2), dataset()
+    x, y = data.splits["test"].x, data.splits["test"].y
+    rng, P = stream(3, "noise"), {name: value.clone().requires_grad_() for name, value in model.parameters.items()}
+
+    def dropped(h, share):
+        return h * torch.from_numpy(rng.random(tuple(h.shape), dtype=np.float32) >= share) / (1 - share)
+
+    h = dropped(x, 0.2)
+    for l in (1, 2):
+        h = dropped(torch.relu(h @ P[f"W{l}"] + P[f"b{l}"]), 0.4)
+    (-nn.functional.cross_entropy(h @ P["W3"] + P["b3"], y)).backward()
+    state = model.settle(x)
+    updates = model.local_updates(state, y, stream(3, "noise"))
+    for name, value in P.items():
+        torch.testing.assert_close(updates[name], value.grad, atol=1e-6, rtol=1e-4)
+    assert not torch.allclose(updates["W1"], classifier().local_updates(state, y, stream(3, "noise"))["W1"])
+    torch.testing.assert_close(state.code, classifier().settle(x).code)
+
+
+def test_classes_are_read_from_the_encoders_uppermost_hidden_layer_too():
+    from sklearn.linear_model import LogisticRegression
+
+    data = dataset()
+    model = Autoencoder(AutoencoderConfig(layers=[8, 7, 2]), 9, np.random.default_rng(0))
+    encoder = as_layers(model, "E", "c", [(1, 1), (2, 2), (3, 3)])[:4]  # h_2, after its relu
+    hidden = {split: encoder(data.splits[split].x).detach().double().numpy() for split in ("train", "test")}
+    reader = LogisticRegression(max_iter=1000).fit(hidden["train"], data.splits["train"].y.numpy())
+    wrong = 100 * (reader.predict(hidden["test"]) != data.splits["test"].y.numpy()).mean()
+    found = measure(model, data, "test", MetricsConfig(names=["class_err", "class_err_hidden"]))
+    assert found["class_err_hidden"]["value"] == pytest.approx(wrong) and found["class_err"]["value"] != found["class_err_hidden"]["value"]
+    assert "class_err_hidden" in left_out(classifier(), data, ["class_err_hidden"])
+    data.splits["train"].y[:] = 0
+    assert left_out(model, data, ["class_err_hidden"]) == {"class_err_hidden": "the training images are all of one class"}
 
 
 def test_images_without_classes_cannot_be_classified():

@@ -150,7 +150,8 @@ def test_what_cannot_be_fitted_is_one_line():
     data = dataset()
     data.splits["train"].y.zero_()
     with pytest.raises(UserError, match="cannot be fitted"):
-        TrainingLatents(network(), data, CONFIG).classifier
+        training = TrainingLatents(network(), data, CONFIG)
+        training.classifier(training.activities)
     net = network()
     net.parameters["W1"] *= float("nan")
     with pytest.raises(UserError, match="not finite"):

@@ -57,3 +57,14 @@ def test_every_step_is_that_of_the_rule(rule, config, cut):
         np.testing.assert_allclose(parameters["W1"].numpy(), expected, rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(parameters["W10"].numpy(), other, rtol=1e-9, atol=1e-12)
     assert optimizer.t == 6
+
+
+def test_long_updates_are_shortened_together_and_short_ones_are_not():
+    """The norm is that of all synapses' updates as one vector: (3, 4, 12) has 13."""
+    for clip, factor in ((6.5, 0.5), (13.5, 1.0), (None, 1.0)):
+        parameters = {"W1": torch.zeros(1, 2, dtype=torch.float64), "W2": torch.zeros(1, 1, dtype=torch.float64)}
+        Optimizer(OptimizerConfig(name="sgd", lr=1.0, beta1=0.0, clip=clip), parameters).step(
+            {"W1": torch.tensor([[3.0, 4.0]], dtype=torch.float64), "W2": torch.tensor([[-12.0]], dtype=torch.float64)}
+        )
+        np.testing.assert_allclose(parameters["W1"].numpy(), [[3 * factor, 4 * factor]], rtol=1e-6)
+        np.testing.assert_allclose(parameters["W2"].numpy(), [[-12 * factor]], rtol=1e-6)
