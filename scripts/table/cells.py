@@ -20,6 +20,7 @@ from ncf.config.schema import TrainConfig, science
 LATER = {  # what is measured once a run is complete: file -> what is asked for
     "density": ["metrics.names=[log_p_annealed,log_p_annealed_own]", "metrics.annealing.images=100", "metrics.annealing.steps=300"],
     "samples": ["metrics=samples"],
+    "hidden": ["metrics.names=[class_err_hidden]"],  # of autoencoders
 }
 FEW = 1000  # values of single images that are kept among the rows, at most
 SHARED = ("epochs_trained", "best_epoch", "seconds", "command", "folder", "settle", "versions", "hardware")  # by all figures of a run

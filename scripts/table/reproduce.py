@@ -15,7 +15,7 @@ from pathlib import Path
 
 from table import cells as results
 from table import page as results_page
-from table.rows import DATASETS, composed, experiment, is_for, read_table, settings
+from table.rows import AUTOENCODERS, DATASETS, composed, experiment, is_for, read_table, settings
 
 from ncf.config.compose import compose_train
 from ncf.config.defaults import override_text
@@ -55,6 +55,7 @@ def read_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--annealed", action="store_true", help="also annealed importance sampling, for the first seed of every row")
     parser.add_argument("--samples", action="store_true", help="also how like the training images the samples are, and how sparse the codes")
+    parser.add_argument("--hidden", action="store_true", help="also the classification error from the autoencoders' hidden units")
     parser.add_argument("--curve", action="store_true", help="also the learning curve over the number of training images, for the first seed")
     parser.add_argument("--tune", action="store_true", help="run the grids of the rows (first seed) instead, and print what validation chooses")
     parser.add_argument("--report-only", action="store_true", help="run nothing; write the page from what is there")
@@ -109,6 +110,8 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
                 jobs.append(eval_command(dataset, folder, "density", arguments))
             if arguments.samples and not (folder / "samples.json").exists():
                 jobs.append(eval_command(dataset, folder, "samples", arguments))
+            if arguments.hidden and row["model"] in AUTOENCODERS and not (folder / "hidden.json").exists():
+                jobs.append(eval_command(dataset, folder, "hidden", arguments))
     if arguments.curve:
         for dataset, size, name in itertools.product(arguments.datasets, CURVE_SIZES, CURVE_ROWS):
             folder = arguments.output / dataset / name / f"seed{arguments.seeds[0]}-n{size}"

@@ -42,6 +42,7 @@ def test_labels_units_and_directions():
         "log_p_annealed": ("log p(x), annealed", nats, True),
         "log_p_annealed_own": ("log p(x), annealed, own prior", nats, True),
         "label_err": ("label error", "%", False),
+        "class_err_hidden": ("%Err, encoder's units", "%", False),
         "active": ("active units", "%", False),
         "ndb": ("NDB", "%", False),
         "gaussian_kl": ("Gaussian KL", "nats", False),
