@@ -11,7 +11,7 @@ from statistics import mean
 from table import curve, replication
 from table.cells import LATER, Cell, collect, command_of, lines, read_json
 from table.rows import DATASETS, composed, deciders, deciding, is_for, is_set, row_title, settings
-from table.text import MARKS, markdown, shown
+from table.text import MARKS, image_error, markdown, shown
 from table.verdicts import compare, measured
 
 from ncf.measure.metrics import METRICS
@@ -26,10 +26,11 @@ def write(output: Path, page: Path, table: dict[str, dict]) -> None:
     rows = page.with_suffix(".jsonl")
     cells = collect(output, rows)
     full = {(cell.dataset, cell.row): cell for cell in cells if cell.n_train is None}
+    yardsticks = read_json(page.with_name("without_model.json"))
     parts = [heading(cells)]
     for dataset, title in DATASETS.items():
         if any(cell.dataset == dataset for cell in full.values()):
-            parts += [f"## {title}", dataset_table(dataset, table, full)]
+            parts += [f"## {title}", dataset_table(dataset, table, full, yardsticks.get(dataset, {}))]
     parts += [
         "## What holds",
         claims(table, full),
@@ -68,7 +69,10 @@ def heading(cells: list[Cell]) -> str:
     )
 
 
-def dataset_table(dataset: str, table: dict[str, dict], full: dict[tuple, Cell]) -> str:
+YARDSTICKS = {"log_p": "Remembered training images", "class_err": "Pixels in place of codes"}  # of table.without_model
+
+
+def dataset_table(dataset: str, table: dict[str, dict], full: dict[tuple, Cell], yardsticks: dict) -> str:
     present = [full[dataset, row] for row in table if (dataset, row) in full]
     metrics = [name for name in METRICS if any(cell.values(name) for cell in present)]
     head = ["method", *(METRICS[name].label for name in metrics), "settling", "seeds", "epochs", "minutes"]
@@ -84,10 +88,20 @@ def dataset_table(dataset: str, table: dict[str, dict], full: dict[tuple, Cell])
         epochs = mean(run["best_epoch"] for run in cell.runs.values())
         minutes = mean(run["seconds"] for run in cell.runs.values()) / 60
         rows.append([row_title(row), *(shown(cell, name) for name in metrics), budget, str(len(cell.runs)), f"{epochs:.0f}", f"{minutes:.1f}"])
+    for metric, title in YARDSTICKS.items():
+        if metric in yardsticks and metric in metrics:
+            told = [image_error(yardsticks[metric]) if name == metric else "–" for name in metrics]
+            rows.append([title, *told, "–", "–", "–", "–"])
     note = (
         "`epochs`: of the best checkpoint; `minutes`: of training, per seed, whatever else the machine did meanwhile; –: does not apply to the method, or is not measured. "
         + MARKS
     )
+    if yardsticks:
+        memory = yardsticks["log_p"]
+        note += (
+            f" The last two rows need no model (`python -m table.without_model docs/without_model.json {dataset}`): all training images, blurred by {memory['blur']:g} pixels and "
+            f"kept within [{memory['floor']:g}, {1 - memory['floor']:g}] (chosen on validation images), as a mixture; and the regression of %Err on the pixels themselves."
+        )
     folders = {run["folder"] for cell in present for run in cell.runs.values()} - {None}
     if folders:
         note += f" Images from the folder {', '.join(sorted(folders))} in place of the published set."

@@ -16,6 +16,11 @@ def shown(cell: Cell, metric: str) -> str:
     return f"{mean(values):.2f} ± {cell.spread(metric):.2f}" + ("¹" if len(values) == 1 else "") + ("²" if older else "")
 
 
+def image_error(figure: dict) -> str:
+    """A value with its standard error over images."""
+    return f"{figure['value']:.2f} ± {figure['stderr']:.2f}¹"
+
+
 def markdown(head: list[str], rows: list[list[str]]) -> str:
     every = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(row) + " |" for row in every)

@@ -22,10 +22,22 @@ def test_epochs_minutes_seeds_and_settling_stand_below_their_headings():
     made = cell("gncn_pdh", (50.0, 52.0, 57.0), command=None, folder=None, settle={"steps": 50, "beta": 0.1, "products": "float32"})
     for seed, run in made.runs.items():
         run |= {"seconds": (90.0, 150.0, 300.0)[seed], "best_epoch": (4, 10, 16)[seed]}
-    (row,) = columns(results_page.dataset_table("mnist", {"gncn_pdh": {"model": "gncn_pdh"}}, {("mnist", "gncn_pdh"): made}))
+    (row,) = columns(results_page.dataset_table("mnist", {"gncn_pdh": {"model": "gncn_pdh"}}, {("mnist", "gncn_pdh"): made}, {}))
     assert row == {
         "method": "GNCN-PDH, released", "BCE": "53.00 ± 3.61", "settling": "K 50, β 0.1, float32", "seeds": "3", "epochs": "10", "minutes": "3.0",
     }  # fmt: skip
+
+
+def test_yardsticks_stand_below_the_methods_in_the_column_of_their_metric():
+    made = cell("gncn_pdh", (-110.0, -112.0), metric="log_p", command=None, folder=None, settle=None)
+    for run in made.runs.values():
+        run |= {"seconds": 60.0, "best_epoch": 1}
+    told = {"log_p": {"value": -104.5, "stderr": 0.4, "n": 9, "blur": 0.8, "floor": 0.01}, "class_err": {"value": 13.9, "stderr": 0.3, "n": 9}}
+    page = results_page.dataset_table("mnist", {"gncn_pdh": {"model": "gncn_pdh"}}, {("mnist", "gncn_pdh"): made}, told)
+    rows = columns(page)
+    assert [row["method"] for row in rows] == ["GNCN-PDH, released", "Remembered training images"]  # no row here has %Err
+    assert rows[1]["log p(x)"] == "-104.50 ± 0.40¹" and rows[1]["seeds"] == "–"
+    assert "blurred by 0.8 pixels and kept within [0.01, 0.99]" in page and "table.without_model" in page
 
 
 @pytest.mark.parametrize("metric, values, target, word", [

@@ -207,7 +207,7 @@ def test_runs_that_are_not_what_their_row_sets_are_named():
     same, mixed, old = ({0: as_set}, {0: short, 1: as_set}, {0: ran()})
     runs = {"same": same, "mixed": mixed, "old": old}
     page = results_page.dataset_table(
-        "digits", dict.fromkeys(runs, row), {("digits", name): Cell("digits", name, None, found) for name, found in runs.items()}
+        "digits", dict.fromkeys(runs, row), {("digits", name): Cell("digits", name, None, found) for name, found in runs.items()}, {}
     )
     assert "| K 50, β 0.1 / K 50, β 0.1, bf16 |" in page and "same:" not in page
     assert page.endswith(" Run otherwise than the row says: mixed (seed 0): `epochs=3` without `epochs=60`; old: without `optimizer.lr=0.002`.")
