@@ -17,6 +17,7 @@ from ncf.errors import UserError
 from ncf.evaluate import open_checkpoint, write_json
 from ncf.measure.completion import best_way, complete, nothing_to_hide, observed_pixels
 from ncf.measure.latents import TrainingLatents
+from ncf.measure.likeness import nearest
 from ncf.report.html import png, write_whole
 from ncf.report.sections import coloured_fields, mosaic
 from ncf.report.tables import save_picture
@@ -131,15 +132,6 @@ def choose_prior(network, training: TrainingLatents, wanted: str):
 
 
 # --- neighbours and classes -------------------------------------------------------------------------------------------
-
-
-def nearest(images: Tensor, training: Tensor, k: int, block: int = 1000) -> tuple[Tensor, Tensor]:
-    """Distances to, and rows of, the k nearest training images, nearest first, (n, k) each; k is at most their number."""
-    found = []
-    for part in images.split(block):
-        squares = part.square().sum(1, keepdim=True) - 2 * part @ training.T + training.square().sum(1)
-        found.append(squares.topk(min(k, len(training)), largest=False))
-    return torch.cat([f.values for f in found]).clamp(min=0).sqrt(), torch.cat([f.indices for f in found])
 
 
 def vote(classes: Tensor) -> Tensor:

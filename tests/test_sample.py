@@ -9,7 +9,8 @@ from installed import TINY, command, require_one_line, warm
 from small import dataset
 
 import ncf
-from ncf.sample import class_histogram, nearest, vote
+from ncf.measure.likeness import nearest
+from ncf.sample import class_histogram, vote
 
 
 def test_nearest_is_by_euclidean_distance():

@@ -25,7 +25,7 @@ def quiet_fit() -> Iterator[None]:
         try:
             yield
         except ValueError as error:
-            raise UserError(f"the training images' top activities cannot be fitted: {error}") from error
+            raise UserError(f"the top activities cannot be fitted: {error}") from error
 
 
 def fit_prior(codes: Tensor, wanted: MixtureConfig) -> Mixture:

@@ -1,4 +1,4 @@
-"""How like the training images a model's samples are: the article's two measures (its Supplementary Note 3), and the same of held-out images."""
+"""How like the training images a model's samples are, and how codes lie to each other: the article's measures (its Supplementary Notes)."""
 
 from math import sqrt
 
@@ -77,3 +77,31 @@ def gaussian_distance(data: Tensor, images: Tensor) -> dict:
         "n": len(images),
         "stderr": float(np.std(parts, ddof=1)) / sqrt(len(parts)) if len(parts) > 1 else 0.0,
     }
+
+
+def nearest(images: Tensor, among: Tensor, k: int, block: int = 1000) -> tuple[Tensor, Tensor]:
+    """Distances to, and rows of, the k nearest of other images, nearest first, (n, k) each; k is at most their number."""
+    found = []
+    for part in images.split(block):
+        squares = part.square().sum(1, keepdim=True) - 2 * part @ among.T + among.square().sum(1)
+        found.append(squares.topk(min(k, len(among)), largest=False))
+    return torch.cat([f.values for f in found]).clamp(min=0).sqrt(), torch.cat([f.indices for f in found])
+
+
+def neighbour_error(codes: Tensor, y: Tensor) -> Tensor:
+    """1 for every code (N, J) whose nearest neighbour in the plane of t-SNE is of another class than its own y (N,), else 0, (N,)."""
+    plane = embedded(codes) if len(codes) > 3 else codes.double().cpu()  # of so few there is nothing to lay out
+    distances = torch.cdist(plane, plane).fill_diagonal_(torch.inf)
+    return (y.cpu()[distances.argmin(1)] != y.cpu()).double()
+
+
+def embedded(codes: Tensor) -> Tensor:
+    """Codes (N, J) laid out by t-SNE (scikit-learn's, begun from the first two principal components), (N, 2)."""
+    from sklearn.manifold import TSNE
+
+    values = codes.double().cpu().numpy()
+    with quiet_fit():
+        plane = TSNE(perplexity=min(30.0, (len(values) - 1) / 3), init="pca" if min(values.shape) > 1 else "random", random_state=0).fit_transform(
+            values
+        )
+    return torch.from_numpy(plane).double()

@@ -1,158 +1,38 @@
-"""Metrics of a model on a split of a dataset: plain functions and a registry."""
+"""The registry of metrics: names, units, meanings, what each needs, and measuring a model on a split of a dataset by them."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from functools import cached_property
-from math import log
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ncf.config.schema import MetricsConfig
 from ncf.data.datasets import Dataset
-from ncf.data.streams import stream
 from ncf.errors import UserError, nearest
-from ncf.measure.annealing import anneal
-from ncf.measure.completion import least, masked_mse, measured_ways, nothing_to_hide, observed_pixels
-from ncf.measure.density import BLOCKS, Estimate, encoder_estimates, monte_carlo
+from ncf.measure.completion import nothing_to_hide, observed_pixels
+from ncf.measure.density import BLOCKS
 from ncf.measure.fitting import require_room
 from ncf.measure.latents import TrainingLatents
 from ncf.measure.likeness import different_bins, gaussian_distance
-from ncf.network.discrepancy import bce_of
+from ncf.measure.measures import (
+    PER_IMAGE,
+    Subject,
+    activity,
+    annealed_log_p,
+    class_error,
+    completion,
+    fantasies,
+    hidden_error,
+    likeness,
+    log_p,
+    log_p_encoder,
+    plane_error,
+    projected_bce,
+    sampled_log_p,
+    summarize,
+)
 from ncf.network.likelihoods import LIKELIHOODS
-from ncf.network.model import Model
-from ncf.network.state import State
 from ncf.runs import memory
-
-# --- what the metrics of one split share -----------------------------------------------------------------------------
-
-
-class Subject:
-    """A model on one split: its images, what settling leaves on them (made once for all metrics), and the training images' latents."""
-
-    def __init__(self, network: Model, data: Dataset, split: str, config: MetricsConfig, training: TrainingLatents):
-        part = data.splits[split].first(config.n_images)
-        self.network, self.data, self.config, self.training = network, data, config, training
-        self.x, self.y = part.x, part.y
-        if split == "train":  # resampled training images are kept grey: one draw of them, as the other splits are
-            self.x = training.images[: len(part)]
-
-    @cached_property
-    def settled(self) -> dict[str, Tensor]:
-        """What settling leaves, the labels unseen: bce and tod (N,), the top activities f_L as `code` (N, J_L); and where a metric asks for
-        them, `active` (N, L), the share of active units in every hidden population, and `told` (N,), the class that the network tells."""
-        parts = []
-        for start in range(0, len(self.x), self.config.batch_size):
-            rows = slice(start, start + self.config.batch_size)
-            state = self.network.settle(self.x[rows])
-            bce, tod = self.network.losses(state, None if self.y is None else self.y[rows])
-            found = {"bce": bce, "tod": tod, "code": state.code}
-            if "active" in self.config.names:
-                found["active"] = active_units(state)
-            if "label_err" in self.config.names:
-                found["told"] = self.network.told(state).argmax(1)  # type: ignore[attr-defined]
-            parts.append(found)
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-    @cached_property
-    def encoded(self) -> tuple[Tensor, Estimate]:
-        """ELBO (N,) and the importance-sampled estimate, both from the same draws of the encoder."""
-        return encoder_estimates(self.network, self.x, self.config.encoder_samples, stream(0, "log_p_encoder"))
-
-
-def active_units(state: State) -> Tensor:
-    """The share of units with an activity above 1e-6 in every population that moves, (B, L)."""
-    return torch.stack([(state.f[i] > 1e-6).double().mean(1) for i in state.free], 1)
-
-
-def activity(subject: Subject) -> dict:
-    """The share of active units, the mean over populations, with that of each."""
-    shares = 100 * subject.settled["active"]
-    return summarize(shares.mean(1)) | {"populations": shares.mean(0).tolist()}
-
-
-def likeness(subject: Subject, measure: Callable[[Tensor], dict]) -> dict:
-    """A measure of as many samples as there are training images, and of the split's images: held-out ones show what can be had at best."""
-    return measure(subject.training.drawn) | {"held_out": measure(subject.x)["value"]}
-
-
-def completion(subject: Subject) -> dict:
-    """M-MSE, with how the image was completed."""
-    network, config = subject.network, subject.config
-    observed = observed_pixels(config.mask, config.mask_fraction, subject.data.image_shape).to(subject.x.device)
-    ways = measured_ways(network, subject.data, config)
-    way = least(ways)
-    errors = masked_mse(network, subject.x, observed, way, config.batch_size)
-    figure = summarize(errors) | {"mask": config.mask, "mask_fraction": config.mask_fraction}
-    return figure if way is None else figure | {"completed_by": way, "multiply_adds": network.completions[way][1], "validation_by_way": ways}  # type: ignore[attr-defined]
-
-
-def projected_bce(subject: Subject) -> dict:
-    """BCE of what the top alone projects down to: the part of an image that a draw from the prior can bring."""
-    network, wanted = subject.network, subject.config.mixture
-    mu = torch.cat([network.project(codes) for codes in subject.training.codes(subject.x).split(5000)])  # type: ignore[attr-defined]
-    return summarize(bce_of(subject.x, mu)) | {"final_steps": wanted.final_steps, "final_beta": wanted.final_beta}
-
-
-def class_error(subject: Subject) -> dict:
-    """%Err: share of images whose class a logistic regression on f_L of the training images gets wrong; a classifier's own error."""
-    if "classify" in subject.network.abilities:
-        return summarize(100.0 * (subject.settled["code"].argmax(1) != subject.y))
-    return regression_error(subject, subject.training.activities, subject.settled["code"])
-
-
-def hidden_error(subject: Subject) -> dict:
-    """The same from an encoder's uppermost hidden layer, as many units as a network's top has."""
-    hidden = subject.network.hidden  # type: ignore[attr-defined]
-    return regression_error(subject, hidden(subject.training.images), hidden(subject.x))
-
-
-def regression_error(subject: Subject, training: Tensor, features: Tensor) -> dict:
-    found = subject.training.classifier(training).predict(features.double().cpu().numpy())
-    return summarize(100.0 * (torch.from_numpy(found) != subject.y.cpu())) | {"training_images": len(training)}
-
-
-def log_p(subject: Subject) -> dict:
-    """log p(x): exact where the model can tell it, else by Monte Carlo from the fitted mixture."""
-    if "exact_log_p" in subject.network.abilities:
-        return summarize(subject.network.exact_log_p(subject.x)) | {"exact": True}
-    return sampled_log_p(subject, subject.training.prior) | {"components": len(subject.training.prior.weights)}
-
-
-def sampled_log_p(subject: Subject, prior) -> dict:
-    """Monte Carlo; the released recipe adds log S where it should be subtracted."""
-    config = subject.config
-    estimate = monte_carlo(subject.network, prior, subject.x, config.samples, stream(0, "log_p"))
-    figure = summarize(estimate.log_p) | reliability(estimate) | {"samples": config.samples}
-    return figure | {"as_released": figure["value"] + 2 * log(config.samples)}
-
-
-def log_p_encoder(subject: Subject) -> dict:
-    estimate = subject.encoded[1]
-    return summarize(estimate.log_p) | reliability(estimate) | {"samples": subject.config.encoder_samples}
-
-
-def annealed_log_p(subject: Subject, prior) -> dict:
-    config = subject.config.annealing
-    estimate, bracket = anneal(subject.network, prior, subject.x[: config.images], config)
-    return summarize(estimate.log_p) | reliability(estimate) | asdict(config) | {"simulated": asdict(bracket)}
-
-
-def reliability(estimate: Estimate) -> dict:
-    return {"sampling_stderr": estimate.sampling_stderr, "effective_samples": estimate.effective_samples.median().item()}
-
-
-PER_IMAGE = "per_image"
-
-
-def summarize(values: Tensor) -> dict:
-    """Mean over the images, their number, the standard error of the mean, and the values themselves."""
-    values = values.double()
-    spread = values.std().item() if len(values) > 1 else 0.0
-    return {"value": values.mean().item(), "n": len(values), "stderr": spread / len(values) ** 0.5, PER_IMAGE: values}
-
-
-# --- the registry -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -185,6 +65,9 @@ MEANINGS = {
     "Lower is better; held-out images show what can be had.",
     "gaussian_kl": "Divergence of the Gaussian fitted to the samples from that of the training images' pixels (0.01 added to every variance). Lower is "
     "better; held-out images show what can be had.",
+    "fantasy_mse": "Nearest fantasy: squared error, summed over pixels, between an image and the nearest of as many samples as there are training images. "
+    "Lower is better.",
+    "tsne_err": "How often the nearest neighbour of a test image, in the plane where t-SNE lays out the codes, is of another class.",
     "log_p_annealed": "Log likelihood by annealed importance sampling from the fitted mixture to the posterior, on the first images of the split.",
     "log_p_annealed_own": "The same from the prior that the model was trained with.",
 }
@@ -234,7 +117,10 @@ METRICS = {
         MEANINGS["gaussian_kl"],
         "project",
     ),
+    "fantasy_mse": Metric("nearest fantasy", "per image", fantasies, MEANINGS["fantasy_mse"], "project"),
+    "tsne_err": Metric("%Err in the t-SNE plane", "%", plane_error, MEANINGS["tsne_err"], "classes"),
 }
+SAMPLED = ("ndb", "gaussian_kl", "fantasy_mse")  # of samples, drawn from the prior
 LACKS = {
     "label": "the model has no labels",
     "settle": "the model does not settle",
@@ -268,7 +154,7 @@ def require_measurable(network, data: Dataset, config: MetricsConfig) -> None:
     if names & {"log_p", "log_p_own"} and not getattr(network, "exact_log_p", None):
         wanted = 4 * 2 * (images + pixels) * -(-config.samples // BLOCKS)
         memory.require(wanted, f"metrics.samples={config.samples}: log p(x) of {images} images", "lower metrics.samples or metrics.n_images")
-    of_samples = set() if "own_prior" in network.abilities else {"ndb", "gaussian_kl"}
+    of_samples = set() if "own_prior" in network.abilities else set(SAMPLED)
     if names & ({"log_p", "log_p_annealed"} | of_samples) and not getattr(network, "exact_log_p", None):
         require_room(network.code_size, len(data.splits["train"]), config.mixture)
     if config.mixture.final_steps and not {"settle", "project"} <= network.abilities:
@@ -296,7 +182,7 @@ def left_out(network, data: Dataset, names: list[str], mask: str = "right") -> d
         reasons = {name: why for name in regressions} | reasons
     densities = [name for name in names if name.startswith("log_p") or name == "elbo"]
     if len(data.splits["train"]) < 2 and "exact_log_p" not in network.abilities:
-        fitted = {"log_p", "log_p_annealed", "ndb", "gaussian_kl"}
+        fitted = {"log_p", "log_p_annealed", *SAMPLED}
         reasons |= {name: "no mixture can be fitted to a single training image" for name in fitted & set(names) - set(reasons)}
     if "exact_log_p" in network.abilities:
         reasons |= {name: "log p(x) of the model is exact" for name in densities if name != "log_p" and name not in reasons}

@@ -12,7 +12,8 @@ from ncf.config.schema import AnnealingConfig, MetricsConfig, MixtureConfig
 from ncf.measure.completion import observed_pixels
 from ncf.measure.density import Estimate, encoder_estimates, jackknife_stderr
 from ncf.measure.latents import TrainingLatents
-from ncf.measure.metrics import METRICS, measure, reliability
+from ncf.measure.measures import reliability
+from ncf.measure.metrics import METRICS, measure
 from ncf.network.discrepancy import bce, tod
 from ncf.network.mixture import Mixture, fit_mixture
 from ncf.network.state import State
@@ -46,6 +47,8 @@ def test_labels_units_and_directions():
         "active": ("active units", "%", False),
         "ndb": ("NDB", "%", False),
         "gaussian_kl": ("Gaussian KL", "nats", False),
+        "fantasy_mse": ("nearest fantasy", "per image", False),
+        "tsne_err": ("%Err in the t-SNE plane", "%", False),
     }
 
 

@@ -8,7 +8,7 @@ from small import dataset, network
 
 from ncf.config.schema import MetricsConfig
 from ncf.measure.latents import TrainingLatents
-from ncf.measure.likeness import Bins, different_bins, gaussian_distance, gaussian_kl
+from ncf.measure.likeness import Bins, different_bins, embedded, gaussian_distance, gaussian_kl, neighbour_error
 from ncf.measure.metrics import measure
 
 RNG = np.random.default_rng(0)
@@ -68,3 +68,24 @@ def test_as_many_samples_as_training_images_are_held_against_them_and_held_out_i
     state = net.settle(data.splits["test"].x)
     shares = [100 * (state.f[i] > 1e-6).float().mean().item() for i in state.free]
     assert figures["active"]["populations"] == pytest.approx(shares) and figures["active"]["value"] == pytest.approx(np.mean(shares))
+
+
+def test_the_nearest_fantasy_is_the_least_squared_error_over_all_samples():
+    net, data = network(), dataset()
+    training = TrainingLatents(net, data, MetricsConfig())
+    per_image: dict = {}
+    found = measure(net, data, "test", MetricsConfig(names=["fantasy_mse"]), training, per_image)["fantasy_mse"]
+    x = data.splits["test"].x
+    by_hand = [((image - training.drawn) ** 2).sum(1).min().item() for image in x]
+    assert per_image["test_fantasy_mse"] == pytest.approx(by_hand, rel=1e-3, abs=1e-3) and found["value"] == pytest.approx(np.mean(by_hand), rel=1e-3)
+    assert found["training_images"] == pytest.approx(np.mean([((image - training.images) ** 2).sum(1).min().item() for image in x]), abs=1e-3)
+
+
+def test_classes_that_lie_apart_are_apart_in_the_plane_and_mixed_ones_are_not():
+    y = torch.arange(3).repeat_interleave(40)
+    apart = 10 * torch.eye(3)[y].repeat(1, 4) + 0.3 * torch.from_numpy(RNG.standard_normal((120, 12)))
+    assert neighbour_error(apart, y).mean() == 0
+    order = torch.from_numpy(RNG.permutation(120))
+    assert neighbour_error(apart, y[order]).mean().item() == pytest.approx(2 / 3, abs=0.15)
+    assert torch.equal(neighbour_error(apart, y), neighbour_error(apart, y)) and embedded(apart).shape == (120, 2)
+    assert neighbour_error(torch.tensor([[0.0], [1.0], [5.0]]), torch.tensor([0, 0, 1])).tolist() == [0, 0, 1]

@@ -1,0 +1,162 @@
+"""What each metric computes: a subject (a model on one split) -> value, number of images, standard error, and how it came about."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cached_property
+from math import log
+
+import torch
+from torch import Tensor
+
+from ncf.config.schema import MetricsConfig
+from ncf.data.datasets import Dataset
+from ncf.data.streams import stream
+from ncf.measure.annealing import anneal
+from ncf.measure.completion import least, masked_mse, measured_ways, observed_pixels
+from ncf.measure.density import Estimate, encoder_estimates, monte_carlo
+from ncf.measure.latents import TrainingLatents
+from ncf.measure.likeness import nearest, neighbour_error
+from ncf.network.discrepancy import bce_of
+from ncf.network.model import Model
+from ncf.network.state import State
+
+
+class Subject:
+    """A model on one split: its images, what settling leaves on them (made once for all metrics), and the training images' latents."""
+
+    def __init__(self, network: Model, data: Dataset, split: str, config: MetricsConfig, training: TrainingLatents):
+        part = data.splits[split].first(config.n_images)
+        self.network, self.data, self.config, self.training = network, data, config, training
+        self.x, self.y = part.x, part.y
+        if split == "train":  # resampled training images are kept grey: one draw of them, as the other splits are
+            self.x = training.images[: len(part)]
+
+    @cached_property
+    def settled(self) -> dict[str, Tensor]:
+        """What settling leaves, the labels unseen: bce and tod (N,), the top activities f_L as `code` (N, J_L); and where a metric asks for
+        them, `active` (N, L), the share of active units in every hidden population, and `told` (N,), the class that the network tells."""
+        parts = []
+        for start in range(0, len(self.x), self.config.batch_size):
+            rows = slice(start, start + self.config.batch_size)
+            state = self.network.settle(self.x[rows])
+            bce, tod = self.network.losses(state, None if self.y is None else self.y[rows])
+            found = {"bce": bce, "tod": tod, "code": state.code}
+            if "active" in self.config.names:
+                found["active"] = active_units(state)
+            if "label_err" in self.config.names:
+                found["told"] = self.network.told(state).argmax(1)  # type: ignore[attr-defined]
+            parts.append(found)
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    @cached_property
+    def encoded(self) -> tuple[Tensor, Estimate]:
+        """ELBO (N,) and the importance-sampled estimate, both from the same draws of the encoder."""
+        return encoder_estimates(self.network, self.x, self.config.encoder_samples, stream(0, "log_p_encoder"))
+
+
+def active_units(state: State) -> Tensor:
+    """The share of units with an activity above 1e-6 in every population that moves, (B, L)."""
+    return torch.stack([(state.f[i] > 1e-6).double().mean(1) for i in state.free], 1)
+
+
+def activity(subject: Subject) -> dict:
+    """The share of active units, the mean over populations, with that of each."""
+    shares = 100 * subject.settled["active"]
+    return summarize(shares.mean(1)) | {"populations": shares.mean(0).tolist()}
+
+
+def likeness(subject: Subject, measure: Callable[[Tensor], dict]) -> dict:
+    """A measure of as many samples as there are training images, and of the split's images: held-out ones show what can be had at best."""
+    return measure(subject.training.drawn) | {"held_out": measure(subject.x)["value"]}
+
+
+def completion(subject: Subject) -> dict:
+    """M-MSE, with how the image was completed."""
+    network, config = subject.network, subject.config
+    observed = observed_pixels(config.mask, config.mask_fraction, subject.data.image_shape).to(subject.x.device)
+    ways = measured_ways(network, subject.data, config)
+    way = least(ways)
+    errors = masked_mse(network, subject.x, observed, way, config.batch_size)
+    figure = summarize(errors) | {"mask": config.mask, "mask_fraction": config.mask_fraction}
+    return figure if way is None else figure | {"completed_by": way, "multiply_adds": network.completions[way][1], "validation_by_way": ways}  # type: ignore[attr-defined]
+
+
+def projected_bce(subject: Subject) -> dict:
+    """BCE of what the top alone projects down to: the part of an image that a draw from the prior can bring."""
+    network, wanted = subject.network, subject.config.mixture
+    mu = torch.cat([network.project(codes) for codes in subject.training.codes(subject.x).split(5000)])  # type: ignore[attr-defined]
+    return summarize(bce_of(subject.x, mu)) | {"final_steps": wanted.final_steps, "final_beta": wanted.final_beta}
+
+
+def class_error(subject: Subject) -> dict:
+    """%Err: share of images whose class a logistic regression on f_L of the training images gets wrong; a classifier's own error."""
+    if "classify" in subject.network.abilities:
+        return summarize(100.0 * (subject.settled["code"].argmax(1) != subject.y))
+    return regression_error(subject, subject.training.activities, subject.settled["code"])
+
+
+def hidden_error(subject: Subject) -> dict:
+    """The same from an encoder's uppermost hidden layer, as many units as a network's top has."""
+    hidden = subject.network.hidden  # type: ignore[attr-defined]
+    return regression_error(subject, hidden(subject.training.images), hidden(subject.x))
+
+
+def regression_error(subject: Subject, training: Tensor, features: Tensor) -> dict:
+    found = subject.training.classifier(training).predict(features.double().cpu().numpy())
+    return summarize(100.0 * (torch.from_numpy(found) != subject.y.cpu())) | {"training_images": len(training)}
+
+
+def log_p(subject: Subject) -> dict:
+    """log p(x): exact where the model can tell it, else by Monte Carlo from the fitted mixture."""
+    if "exact_log_p" in subject.network.abilities:
+        return summarize(subject.network.exact_log_p(subject.x)) | {"exact": True}
+    return sampled_log_p(subject, subject.training.prior) | {"components": len(subject.training.prior.weights)}
+
+
+def sampled_log_p(subject: Subject, prior) -> dict:
+    """Monte Carlo; the released recipe adds log S where it should be subtracted."""
+    config = subject.config
+    estimate = monte_carlo(subject.network, prior, subject.x, config.samples, stream(0, "log_p"))
+    figure = summarize(estimate.log_p) | reliability(estimate) | {"samples": config.samples}
+    return figure | {"as_released": figure["value"] + 2 * log(config.samples)}
+
+
+def log_p_encoder(subject: Subject) -> dict:
+    estimate = subject.encoded[1]
+    return summarize(estimate.log_p) | reliability(estimate) | {"samples": subject.config.encoder_samples}
+
+
+def annealed_log_p(subject: Subject, prior) -> dict:
+    config = subject.config.annealing
+    estimate, bracket = anneal(subject.network, prior, subject.x[: config.images], config)
+    return summarize(estimate.log_p) | reliability(estimate) | asdict(config) | {"simulated": asdict(bracket)}
+
+
+def fantasies(subject: Subject) -> dict:
+    """Squared error of the sample nearest to an image, of as many samples as there are training images; and of the nearest of these."""
+    training = subject.training
+    errors, real = (nearest(subject.x, among, 1)[0][:, 0].square() for among in (training.drawn, training.images))
+    return summarize(errors) | {"training_images": real.mean().item()}
+
+
+PLANE = 1000  # images that t-SNE lays out
+
+
+def plane_error(subject: Subject) -> dict:
+    """How often the nearest neighbour in the t-SNE plane of the codes is of another class."""
+    codes, y = subject.settled["code"][:PLANE], subject.y[:PLANE]
+    return summarize(100.0 * neighbour_error(codes, y))
+
+
+def reliability(estimate: Estimate) -> dict:
+    return {"sampling_stderr": estimate.sampling_stderr, "effective_samples": estimate.effective_samples.median().item()}
+
+
+PER_IMAGE = "per_image"
+
+
+def summarize(values: Tensor) -> dict:
+    """Mean over the images, their number, the standard error of the mean, and the values themselves."""
+    values = values.double()
+    spread = values.std().item() if len(values) > 1 else 0.0
+    return {"value": values.mean().item(), "n": len(values), "stderr": spread / len(values) ** 0.5, PER_IMAGE: values}
