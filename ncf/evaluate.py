@@ -29,10 +29,12 @@ from ncf.runs.run import Run, speak
 SWINGING = -0.5  # cosine between changes; one direction of many that still alternates after an epoch gives -0.2, and metrics do not depend on it
 
 
-def measure_splits(network, data: datasets.Dataset, config: MetricsConfig, splits: list[str], path: Path, say) -> tuple[dict, dict]:
+def measure_splits(
+    network, data: datasets.Dataset, config: MetricsConfig, splits: list[str], path: Path, say, failed: dict[str, str] | None = None
+) -> tuple[dict, dict]:
     """split -> metric -> value, unit, n, stderr, for the weights of the checkpoint at `path`, and the values of the single images.
 
-    Says which metrics do not apply.
+    Says which metrics do not apply. Those that need a fit which is not possible go into `failed` with the reason, where that is given.
     """
     require_measurable(network, data, config)
     absent = left_out(network, data, config.names, config.mask)
@@ -41,8 +43,9 @@ def measure_splits(network, data: datasets.Dataset, config: MetricsConfig, split
     config = replace(config, names=[name for name in config.names if name not in absent])
     training = TrainingLatents(network, data, config, path)
     per_image: dict[str, np.ndarray] = {}
-    figures = {split: measure(network, data, split, config, training, per_image) for split in splits}
-    return figures, per_image
+    figures = {split: measure(network, data, split, config, training, per_image, failed) for split in splits}
+    whole = {split: {name: figure for name, figure in found.items() if name not in (failed or {})} for split, found in figures.items()}
+    return whole, per_image
 
 
 def final_report(run: Run, data: datasets.Dataset, network, progress: dict) -> dict:
@@ -54,7 +57,8 @@ def final_report(run: Run, data: datasets.Dataset, network, progress: dict) -> d
     except UserError as error:
         raise UserError(f"{error}; ncf-eval checkpoint={best.with_name('last.pt')} measures the newest state") from error
     device = data.splits["test"].x.device
-    figures, per_image = measure_splits(network, data, config.metrics, ["validation", "test"], best, run.say)
+    failed: dict[str, str] = {}
+    figures, per_image = measure_splits(network, data, config.metrics, ["validation", "test"], best, run.say, failed)
     rows = run.rows()
     try:
         if "project" in network.abilities:  # a classifier has no images to show
@@ -81,7 +85,11 @@ def final_report(run: Run, data: datasets.Dataset, network, progress: dict) -> d
         "git": git_state(),
         "hardware": hardware(device),
     }
-    summary["warnings"] = swings(config, network, data)
+    not_measured = [
+        f"{', '.join(METRICS[name].label for name in failed if failed[name] == reason)} not measured: {reason}"
+        for reason in dict.fromkeys(failed.values())
+    ]
+    summary["warnings"] = [*not_measured, *swings(config, network, data)]
     run.say(metric_table(figures, result_title(summary)))
     for warning in summary["warnings"]:
         run.say(f"warning: {warning}")

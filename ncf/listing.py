@@ -70,7 +70,7 @@ def listing(given: argparse.Namespace) -> str:
         raise UserError(f"{given.folder}: no run there has {METRICS[given.metric].label} on {given.split} images")
     if given.best:  # the command alone on standard output: for a pipe, or $(...)
         print(f"{best.run.folder}: {METRICS[given.metric].label} {given.split} {best.value:.3f}", file=sys.stderr)
-        for warning in best.run.warnings:
+        for warning in told(best.run):
             print(f"warning: {warning}", file=sys.stderr)
         return repeat(best.run)
     text = table(listed, given)
@@ -79,8 +79,13 @@ def listing(given: argparse.Namespace) -> str:
         return f"{text}\n\nseveral data sets ({', '.join(data_sets)}): their metrics cannot be compared; --dataset=NAME finds the best of one"
     if best is None:
         return text
-    warnings = "".join(f"\nwarning: {warning}" for warning in best.run.warnings)
+    warnings = "".join(f"\nwarning: {warning}" for warning in told(best.run))
     return f"{text}\n\nbest: {best.run.folder}{warnings}\nrepeat it exactly:\n  {repeat(best.run)}"
+
+
+def told(run: Record) -> list[str]:
+    """What to know before a run is called the best."""
+    return [*([] if run.status == "complete" else [f"it is {run.status}: its metric is that of its best epoch so far"]), *run.warnings]
 
 
 def ranked(runs: list[Record], split: str, metric: str) -> list[Listed]:
@@ -110,15 +115,15 @@ def table(listed: list[Listed], given: argparse.Namespace) -> str:
     for item in listed:
         run = item.run
         trained = f"{run.rows[-1]['epoch'] if run.rows else 0} of {run.value('epochs') or '?'}"
-        told = [run.status_marked, str(run.value("model", "name") or "?"), dataset_of(run), str(run.value("seed")), trained]
-        rows.append([str(run.folder), *told, "-" if item.value is None else f"{item.value:.3f}"])
+        cells = [run.status_marked, str(run.value("model", "name") or "?"), dataset_of(run), str(run.value("seed")), trained]
+        rows.append([str(run.folder), *cells, "-" if item.value is None else f"{item.value:.3f}"])
     marked = any(item.run.warnings for item in listed)
     return aligned(rows, left=4) + ("\n! has a warning: see its report" if marked else "")
 
 
 def repeat(run: Record) -> str:
     """The command that repeats a run to the last digit on a machine of the same kind: its config, threads and type of products."""
-    exact = defaults.exact(run.summary)
+    exact = defaults.exact(run.summary, run.place)
     command = defaults.command(run.config, run.place, exact) if run.config else None
     if command is None:
         overrides = [f"{key}={value}" for key, value in exact.items()]
@@ -128,5 +133,5 @@ def repeat(run: Record) -> str:
 
 def as_dict(item: Listed, given: argparse.Namespace) -> dict:
     run = item.run
-    told = {"run": str(run.folder), "status": run.status, "model": run.value("model", "name"), "dataset": dataset_of(run), "seed": run.value("seed")}
-    return told | {"split": given.split, "metric": given.metric, "value": item.value, "warnings": run.warnings}
+    found = {"run": str(run.folder), "status": run.status, "model": run.value("model", "name"), "dataset": dataset_of(run), "seed": run.value("seed")}
+    return found | {"split": given.split, "metric": given.metric, "value": item.value, "warnings": run.warnings}

@@ -88,7 +88,7 @@ def restore(path: Path, device: str = "auto", threads: int | None = None, adjust
     try:
         config: TrainConfig = build(without_place(content["config"]), TrainConfig)  # a stranger's addresses are not asked
     except UserError as error:
-        raise UserError(f"checkpoint {path}: its config is of another version of ncf ({error})") from error
+        raise UserError(f"checkpoint {path}: its config cannot be used here: {error}") from error
     adjust(config)
     chosen = choose_device(device, threads)
     about = content["data"]

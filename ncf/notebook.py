@@ -82,13 +82,19 @@ class Network:
     # --- inference ----------------------------------------------------------------------------------------------------
 
     def settle(self, x, seen=None, steps: int | None = None) -> Settled:
-        """Settle on images x for K = `steps` steps (those of training if None); pixels where `seen` is 0 are not observed."""
+        """Settle on images x for K = `steps` steps (those of training if None); pixels where `seen` is 0 are not observed.
+
+        All states start at zero, and the first step finds all errors zero: what moves, moves from the second step on.
+        """
         pixels = self._pixels(x)
         state = self.model.settle(pixels, self._mask(seen, len(pixels)), self._steps(steps))
         return self._settled(state)
 
     def trajectory(self, x, steps: int | None = None) -> list[Settled]:
-        """What settling on images x leaves behind after each of the steps 1 .. K."""
+        """What settling on images x leaves behind after each of the steps 1 .. K, by plain float32 arithmetic.
+
+        After the first, all states are still zero (see `settle`). Where `settle` multiplies in bfloat16, its last states differ a little.
+        """
         self._require("settle", "it does not settle step by step")
         return [self._settled(state) for state in self.model.trajectory(self.model.rest(self._pixels(x)), self._steps(steps))]  # type: ignore[attr-defined]
 
@@ -144,15 +150,13 @@ class Network:
         if ability not in self.model.abilities:
             raise UserError(f"{self.config.model.name}: {lack}")
 
-    def _count(self, n: int | None) -> int | None:
+    def _count(self, n: int | None, what: str = "n") -> int | None:
         if n is not None and (not isinstance(n, (int, np.integer)) or n < 1):
-            raise UserError(f"n={n}: must be a whole number, at least 1")
+            raise UserError(f"{what}={n}: must be a whole number, at least 1")
         return n
 
     def _steps(self, steps: int | None) -> int | None:
-        if steps is not None and steps < 1:
-            raise UserError(f"steps={steps}: must be at least 1")
-        return steps
+        return self._count(steps, "steps")
 
     def _pixels(self, x, what: str = "images") -> Tensor:
         """(N, J_0) float32 on the network's device."""
@@ -193,11 +197,15 @@ class Network:
         return Settled(by_name(state.z), by_name(state.f), by_name(state.mu), by_name(state.e), code, *(value.cpu().numpy() for value in losses))
 
 
-def load(path: str | Path, data_dir: str | None = None, device: str = "auto", threads: int | None = None) -> Network:
+def load(
+    path: str | Path, data_dir: str | None = None, device: str = "auto", threads: int | None = None, config_dir: str | Path | None = None
+) -> Network:
     """Open a checkpoint (``best.pt``), or a run's folder, whose best checkpoint it then is. The training images are read only if asked for.
 
-    Raises UserError, naming the file, for what is not a whole checkpoint of ncf.
+    `config_dir` is the folder with the plugins that it was trained with. Raises UserError, naming the file, for what is not a whole
+    checkpoint of ncf.
     """
+    plugins.load(config_dir)
     return Network(restore(Path(path).expanduser(), device, threads), data_dir)
 
 
@@ -207,6 +215,7 @@ class TrainedRun:
 
     folder: Path
     summary: dict[str, Any] = field(repr=False)
+    config_dir: str | None = field(default=None, repr=False)
 
     @property
     def metrics(self) -> dict[str, dict[str, float]]:
@@ -221,7 +230,7 @@ class TrainedRun:
     @cached_property
     def network(self) -> Network:
         """The network of its best checkpoint."""
-        return load(self.folder)
+        return load(self.folder, config_dir=self.config_dir)
 
 
 def train(*overrides: str | Sequence[str] | Mapping[str, Any], config_dir: str | None = None, **keys: Any) -> TrainedRun:
@@ -244,7 +253,7 @@ def train(*overrides: str | Sequence[str] | Mapping[str, Any], config_dir: str |
     folder, named = run_folder(config)
     folder = folder if named else new_folder(folder)
     try:
-        return TrainedRun(folder, train_run(config, folder, named=True))
+        return TrainedRun(folder, train_run(config, folder, named=True), config_dir)
     except UserError:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
@@ -262,4 +271,4 @@ def compose_checked(lines: list[str], config_dir: str | None):
         line = overrides.explain(error, "train", configs_folder())
         if line is None:
             raise
-        raise UserError(line) from error
+        raise UserError(line) from None  # Hydra's own words, some 200 lines, would hide it

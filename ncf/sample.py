@@ -5,7 +5,7 @@ exposes a network that only repeats what it has seen. A sample's class is the vo
 """
 
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ncf.config.schema import SampleConfig
 from ncf.data.streams import stream
+from ncf.data.wording import title
 from ncf.errors import UserError
 from ncf.evaluate import open_checkpoint, write_json
 from ncf.measure.completion import best_way, complete, nothing_to_hide, observed_pixels
@@ -45,7 +46,14 @@ def sample(config: SampleConfig, given: set[str] = frozenset()) -> dict:
     distances, neighbours = nearest(images, training.images, NEIGHBOURS)
     asked_for = re.sub(r"[^\w.+-]+", "_", f"-{config.condition}") if config.condition else ""  # plain samples are not overwritten
     folder = Path(config.output) if config.output else path.with_name(f"{path.stem}-samples{asked_for}")
-    result = {"checkpoint": str(path), "model": opened.config.model.name, "dataset": data.name, "n": config.n, "seed": config.seed, "prior": kind}
+    result = {
+        "checkpoint": str(path),
+        "model": opened.config.model.name,
+        "dataset": title(asdict(opened.dataset)),
+        "n": config.n,
+        "seed": config.seed,
+        "prior": kind,
+    }
     result["nearest_training_image"] = {"mean_distance": distances[:, 0].mean().item(), "unit": "Euclidean, pixels in [0, 1]"}
     arrays = {
         "samples": images,

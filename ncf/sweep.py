@@ -29,6 +29,11 @@ RECORD = "NCF_SWEEP_RECORD"  # environment variable: the folder in which a sweep
 UNBEGUN = {".lock", ".submitit", "multirun.yaml"}  # what lies in a sweep's folder before its first job has begun
 
 
+def unbegun(folder: Path) -> bool:
+    """Whether no job has begun in a sweep's folder: there is no log to read either."""
+    return folder.is_dir() and {path.name for path in folder.iterdir()} <= UNBEGUN and not any(path.is_dir() for path in folder.glob(".submitit/*"))
+
+
 def job_name(override_dirname: str) -> str:
     """A readable folder name from the swept overrides: ``model=gncn_t1,seed=0``; without slashes and blanks, not too long, and
     with a digest where that takes something away."""
@@ -76,7 +81,7 @@ def run_sweep(name: str, arguments: list[str], configs: str, start: Callable[[],
             raise
         jobs = read_jobs(folder, record)
     if failure is not None and not jobs:
-        if new and folder.is_dir() and {path.name for path in folder.iterdir()} <= UNBEGUN:
+        if new and unbegun(folder):
             shutil.rmtree(folder, ignore_errors=True)
         raise failure
     speak(f"\n{sweep_table(jobs)}{study.best(folder)}\nsweep folder: {folder}")
@@ -87,7 +92,10 @@ def run_sweep(name: str, arguments: list[str], configs: str, start: Callable[[],
         raise failure
     if failure is not None or failed:
         line = f"{len(failed)} of {len(jobs)} jobs failed" if failed else explain(failure, name, configs)
-        print(f"error: {line}", file=sys.stderr)
+        print(
+            f"error: {line}; the same command with {shlex.quote(f'name={folder.name}')} runs them again" if failed else f"error: {line}",
+            file=sys.stderr,
+        )
         return 1
     return 0
 

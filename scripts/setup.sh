@@ -33,6 +33,7 @@ setup() (
         cpu=(--extra-index-url "$index")
     fi
     if [ ! -x "$venv/bin/python" ]; then "$python" -m venv "$venv"; fi
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check ${cpu[@]+"${cpu[@]}"} -c "$root/constraints.txt" -e "$root${NCF_EXTRAS-[test]}" >&2
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check ${cpu[@]+"${cpu[@]}"} -c "$root/constraints.txt" \
+        --config-settings editable_mode=compat -e "$root${NCF_EXTRAS-[test]}" >&2  # compat: a path, which a folder named ncf in the working folder does not hide
     echo "$wanted" >"$venv/.ready"
 )

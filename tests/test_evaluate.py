@@ -131,3 +131,17 @@ def test_an_evaluation_finds_the_images_where_the_run_found_them(run, monkeypatc
     monkeypatch.setenv("NCF_DATA", "/elsewhere")
     assert data_dir_of(best, config) is None
     (run / "run/config.yaml").write_text(written)
+
+
+def test_a_mixture_that_cannot_be_fitted_costs_its_own_metrics_alone(tmp_path, monkeypatch):
+    def collapse(*_, **__):
+        raise ValueError("ill-defined")
+
+    monkeypatch.setattr("ncf.measure.fitting.fit_mixture", collapse)
+    words = "model=gncn_t1 model.layers=[8,6] dataset.n_train=60 dataset.n_validation=20 epochs=1 threads=1 progress=off metrics.names=[bce,log_p,ndb]"
+    told = train(compose_train(*words.split()), tmp_path / "run", named=True)
+    assert told["status"] == "complete" and set(told["metrics"]["test"]) == {"bce"} == set(told["metrics"]["validation"])
+    assert len(told["warnings"]) == 1 and told["warnings"][0].startswith("log p(x), NDB not measured: no mixture can be fitted")
+    assert "raise metrics.mixture.floor" in told["warnings"][0] and "raise metrics.mixture.floor" in (tmp_path / "run/report.html").read_text()
+    with pytest.raises(UserError, match="raise metrics.mixture.floor"):  # whoever asks for it alone is told
+        evaluate(EvalConfig(checkpoint=str(tmp_path / "run"), threads=1))

@@ -127,3 +127,12 @@ def test_states_that_swing_are_told_wherever_the_run_is_chosen_by(tmp_path):
     assert warm("ncf-report", str(folder), cwd=tmp_path).returncode == 0 and "lower model.settle.beta" in (folder / "report.html").read_text()
     assert warm("ncf-report", "outputs/sweeps/s", cwd=tmp_path).returncode == 0
     assert "complete!" in (tmp_path / "outputs/sweeps/s/comparison.html").read_text()
+
+
+def test_a_stopped_run_is_called_so_and_repeated_with_its_threads(tmp_path):
+    assert warm("ncf-train", *TINY, "name=r", cwd=tmp_path).returncode == 0
+    folder = tmp_path / "outputs/runs/r"
+    told = summary(folder)
+    (folder / "summary.json").write_text(json.dumps({key: told[key] for key in ("model", "dataset", "seed", "epochs")} | {"status": "stopped"}))
+    best = warm("ncf-runs", "--best", cwd=tmp_path)
+    assert "threads=1" in shlex.split(best.stdout) and "warning: it is stopped: its metric is that of its best epoch so far" in best.stderr

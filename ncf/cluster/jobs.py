@@ -139,4 +139,12 @@ class Job(slurm.SlurmJob):
         overrides, *_ = self.submission().args
         failure = UserError(f"{reason.split('Error: ')[-1]}; see {self.paths.folder}")
         print(f"error: {failure}", file=sys.stderr, flush=True)
-        return [JobReturn(overrides=overrides, status=JobStatus.FAILED, _return_value=failure)]
+        return [Lost(overrides=overrides, status=JobStatus.FAILED, _return_value=failure)]
+
+
+class Lost(JobReturn):
+    """A job without a result; Hydra, which asks for it, would print a line of its own."""
+
+    @property
+    def return_value(self):
+        raise self._return_value

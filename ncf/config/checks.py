@@ -177,6 +177,8 @@ def check_dataset(config: DatasetConfig) -> None:
         raise UserError(f"dataset.name={config.name}: unknown; {nearest(config.name, known)} (a plugin's dataset needs --config-dir=FOLDER)")
     if config.name in PATHS and not config.path:
         raise UserError(f"dataset={config.name} needs dataset.path={PATHS[config.name]}")
+    if config.path and config.name in DATASETS and config.name not in PATHS:
+        raise UserError(f"dataset.path={config.path}: {config.name} is read from data_dir; say what is there, dataset=folder, npz or idx")
     if config.path:
         config.path = str(Path(config.path).expanduser().resolve())
 

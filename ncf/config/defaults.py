@@ -96,10 +96,10 @@ def command(config: dict, place: dict | None = None, exact: dict | None = None) 
     return shlex.join(["ncf-train", *flags, *overrides])
 
 
-def exact(summary: dict) -> dict:
+def exact(summary: dict, place: dict | None = None) -> dict:
     """What the last digits of a run depend on besides its config: threads, and the type of products."""
     hardware, settle = summary.get("hardware") or {}, summary.get("settle") or {}
-    found = {"threads": hardware.get("threads"), "compute.dtype": settle.get("products")}
+    found = {"threads": hardware.get("threads") or (place or {}).get("threads"), "compute.dtype": settle.get("products")}
     return {key: value for key, value in found.items() if value}
 
 

@@ -11,7 +11,7 @@ SYNONYMS = {
     "learning_rate": "lr", "eta": "lr", "momentum": "beta1",
     "step_size": "beta", "leak": "gamma", "lambda": "strength",
     "batch": "batch_size", "bs": "batch_size", "n_epochs": "epochs", "max_epochs": "epochs",
-    "hidden": "layers", "n_hidden": "layers", "hidden_sizes": "layers", "sizes": "layers",
+    "units": "size", "n_units": "size", "width": "size", "hidden": "layers", "n_hidden": "layers", "hidden_sizes": "layers", "sizes": "layers",
     "phi": "activation", "act": "activation", "weight_decay": "l2",
     "skip": "skips", "split": "split_seed", "n_images": "n_train", "datadir": "data_dir", "outdir": "output_dir",
     "half": "mask", "masks": "mask", "dtype": "compute.dtype", "dir": "run_dir", "out": "output",

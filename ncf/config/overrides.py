@@ -205,7 +205,8 @@ def explain_option(group: str, option: str, options: list[str]) -> str:
     if group == "metrics" and option in METRICS:
         return f"metrics={option}: metrics= chooses a list of them ({', '.join(options)}); a single one is written 'metrics.names=[{option}]'"
     hint, listed = nearest(option, options), f"{group}: {', '.join(options)}"
-    own = f"one of your own is a file FOLDER/{group}/{option}.yaml, with --config-dir=FOLDER"
+    plugin = " or a plugin in FOLDER/plugin.py" if group == "dataset" else ""
+    own = f"one of your own is a file FOLDER/{group}/{option}.yaml{plugin}, with --config-dir=FOLDER"
     return f"{group}={option}: unknown; " + (f"{hint} ({listed})" if hint.startswith("did") else f"{own} ({listed})")
 
 

@@ -10,6 +10,7 @@ import torch
 
 from ncf.config.schema import DatasetConfig
 from ncf.data import download
+from ncf.data.folder import class_names
 from ncf.data.readers import Arrays, read
 from ncf.data.streams import stream
 from ncf.errors import UserError
@@ -81,6 +82,8 @@ def load(config: DatasetConfig, data_dir: str | Path | None = None) -> Dataset:
         elif config.binarize == "bernoulli" and name != "train":  # drawn once: a figure must not depend on when it is measured
             x = (stream(config.split_seed, "binarize-" + name).random(x.shape, dtype=np.float32) < x).astype(np.float32)
         splits[name] = Split(torch.from_numpy(x), None if y is None else torch.from_numpy(np.searchsorted(labels, y)))
+    if config.name == "folder" and len(labels) > 1:
+        remarks.append(f"classes: {', '.join(f'{i} {name}' for i, name in enumerate(class_names(Path(config.path))))}")
     names = None if np.array_equal(labels, np.arange(len(labels))) else tuple(labels.tolist())
     return Dataset(config.name, tuple(image_shape), len(labels), splits, config.binarize == "bernoulli", carved, names, tuple(remarks))
 

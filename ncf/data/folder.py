@@ -21,16 +21,16 @@ def read_folder(config: DatasetConfig, folder: Path) -> dict:
     root = Path(config.path)
     if not root.is_dir():
         raise UserError(f"dataset.path={root}: {'is no folder' if root.exists() else 'no such folder'}; give a folder of pictures")
-    parts = {SPLITS[part.name.lower()]: part for part in folders_of(root) if part.name.lower() in SPLITS}
-    if parts and "train" not in parts:
+    parts = parts_of(root)
+    if "train" not in parts:
         raise UserError(f"dataset.path={root}: has a folder {next(iter(parts))} but none named train")
-    found = {split: pictures(part) for split, part in (parts or {"train": root}).items()}
-    classes = sorted({name for files in found.values() for name, _ in files if name is not None})
+    found = {split: pictures(part) for split, part in parts.items()}
+    classes = class_names(root)
     number = {name: i for i, name in enumerate(classes)}
     splits, sizes = {}, {}
     for split, files in found.items():
         if not files:
-            raise UserError(f"dataset.path={root}: no picture is in {parts.get(split, root)} (looked for {', '.join(sorted(SUFFIXES))})")
+            raise UserError(f"dataset.path={root}: no picture is in {parts[split]} (looked for {', '.join(sorted(SUFFIXES))})")
         images = []
         for _, path in files:
             images.append(read_picture(path, config))
@@ -43,6 +43,16 @@ def read_folder(config: DatasetConfig, folder: Path) -> dict:
                 )
         splits[split] = np.stack(images), np.array([number[name] for name, _ in files]) if classes else None
     return splits
+
+
+def parts_of(root: Path) -> dict[str, Path]:
+    """Split -> its folder; all is for training where no folder is named after a split."""
+    return {SPLITS[part.name.lower()]: part for part in folders_of(root) if part.name.lower() in SPLITS} or {"train": root}
+
+
+def class_names(root: Path) -> list[str]:
+    """The classes 0, 1, .. by name."""
+    return sorted({name for part in parts_of(root).values() for name, _ in pictures(part) if name is not None})
 
 
 def folders_of(folder: Path) -> list[Path]:
@@ -92,5 +102,5 @@ def grey_of(picture, path: Path, turn_grey: bool):
     values = np.asarray(picture, dtype=np.float32) / 255
     colours = values[..., :3] * values[..., 3:]
     if not turn_grey and np.ptp(colours, axis=-1).max() > 0.1:  # JPEG leaves traces of colour in grey pictures
-        raise UserError(f"{path}: is in colour; dataset.grey=true turns pictures grey")
+        raise UserError(f"{path} is in colour; dataset.grey=true turns pictures grey")
     return Image.fromarray(colours @ np.array([0.299, 0.587, 0.114], dtype=np.float32))

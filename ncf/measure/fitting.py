@@ -14,6 +14,10 @@ from ncf.network.mixture import LATENTS_PER_COMPONENT, Mixture, fit_mixture
 from ncf.runs import memory
 
 
+class CannotFit(UserError):
+    """Nothing can be fitted to what a network has learned: its other metrics can be measured all the same."""
+
+
 @contextmanager
 def quiet_fit() -> Iterator[None]:
     """Scikit-learn within our number of threads, its warnings off and its refusals as a UserError."""
@@ -25,16 +29,22 @@ def quiet_fit() -> Iterator[None]:
         try:
             yield
         except ValueError as error:
-            raise UserError(f"the top activities cannot be fitted: {error}") from error
+            raise CannotFit(f"the top activities cannot be fitted: {error}") from error
 
 
 def fit_prior(codes: Tensor, wanted: MixtureConfig) -> Mixture:
     """The mixture of Gaussians fitted to top activities (N, J_L). UserError where they are not finite or too many for the memory."""
     require_room(codes.shape[1], len(codes), wanted)
     if not torch.isfinite(codes).all():
-        raise UserError("the training images' top activities are not finite, so no prior can be fitted to them: lower model.settle.beta")
-    with quiet_fit():
-        return fit_mixture(codes, wanted.components, wanted.floor, seed=0, shrinkage=wanted.shrinkage)
+        raise CannotFit("the training images' top activities are not finite, so no prior can be fitted to them: lower model.settle.beta")
+    try:
+        with quiet_fit():
+            return fit_mixture(codes, wanted.components, wanted.floor, seed=0, shrinkage=wanted.shrinkage)
+    except CannotFit as error:
+        raise CannotFit(
+            f"no mixture can be fitted to the top activities of {len(codes)} training images: a component collapses; "
+            "raise metrics.mixture.floor (say 1e-3), or lower metrics.mixture.components"
+        ) from error
 
 
 def require_room(units: int, images: int, wanted: MixtureConfig) -> None:

@@ -11,7 +11,7 @@ from ncf.data.datasets import Dataset
 from ncf.errors import UserError, nearest
 from ncf.measure.completion import nothing_to_hide, observed_pixels
 from ncf.measure.density import BLOCKS
-from ncf.measure.fitting import require_room
+from ncf.measure.fitting import CannotFit, require_room
 from ncf.measure.latents import TrainingLatents
 from ncf.measure.likeness import different_bins, gaussian_distance
 from ncf.measure.measures import (
@@ -201,14 +201,28 @@ def binary(x: Tensor) -> bool:
 
 @torch.no_grad()
 def measure(
-    network, data: Dataset, split: str, config: MetricsConfig, training: TrainingLatents | None = None, per_image: dict | None = None
+    network,
+    data: Dataset,
+    split: str,
+    config: MetricsConfig,
+    training: TrainingLatents | None = None,
+    per_image: dict | None = None,
+    failed: dict[str, str] | None = None,
 ) -> dict[str, dict]:
     """Every metric of the config, all of which must apply: value (mean), unit, n, standard error of the mean, and its particulars.
 
-    The values of the single images, in the order of the split, are put into `per_image` as SPLIT_METRIC (N,).
+    The values of the single images, in the order of the split, are put into `per_image` as SPLIT_METRIC (N,). A metric that needs a fit
+    which is not possible is left out and told in `failed`, metric -> why, where that is given.
     """
     subject = Subject(network, data, split, config, training or TrainingLatents(network, data, config))
-    figures = {name: METRICS[name].figure(subject) for name in config.names}
+    figures = {}
+    for name in config.names:
+        try:
+            figures[name] = METRICS[name].figure(subject)
+        except CannotFit as error:
+            if failed is None:
+                raise
+            failed[name] = str(error)
     values = {f"{split}_{name}": figure.pop(PER_IMAGE).float().cpu().numpy() for name, figure in figures.items() if PER_IMAGE in figure}
     if per_image is not None:
         per_image |= values

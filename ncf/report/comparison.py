@@ -77,7 +77,7 @@ def compare(runs: list[Record], name: str, root: Path) -> Comparison:
     runs = sorted(runs, key=lambda run: [*(sort_key(value_of(run, key)) for key in keys), sort_key(run.name)])
     groups: dict[str, Group] = {}
     for run in runs:
-        science = {key: value for key, value in defaults.flatten(run.config).items() if key != "seed"}
+        science = {key: value for key, value in defaults.flatten(run.config).items() if key not in ("seed", "metrics.names")}
         values = {key: value_of(run, key) for key in keys if key != "seed"}
         groups.setdefault(json.dumps(science, sort_keys=True), Group(values, short_label(values, short))).runs.append(run)
     found = {(split, metric) for run in runs for split, figures in summary_figures(run).items() for metric in figures}
@@ -107,6 +107,7 @@ def differing_keys(runs: list[Record]) -> list[str]:
     asked = {f"{group}.name" for group in ("model", "dataset", "optimizer")}
     for run in known:
         asked |= departures(run).keys()
+    asked.discard("metrics.names")  # what was measured makes no other network
     keys = [key for key in dict.fromkeys(key for config in flat for key in config) if key in asked or key == "seed"]
     differing = [key for key in keys if len({json.dumps(config.get(key)) for config in flat}) > 1]
     return sorted(differing, key=lambda key: (key == "seed", not key.endswith(".name")))
@@ -114,7 +115,7 @@ def differing_keys(runs: list[Record]) -> list[str]:
 
 def departures(run: Record) -> dict:
     try:
-        return defaults.departures(run.config)
+        return defaults.departures(run.config, run.place)
     except (UserError, KeyError, TypeError):  # a config of another version: every key may tell it apart
         return defaults.flatten(run.config)
 

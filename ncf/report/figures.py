@@ -102,8 +102,10 @@ def against(part: Comparison, key: str, figure: tuple[str, str]) -> Lines:
         label = short_label({k: value_of(run, k) for k in short}, short)
         x = x if isinstance(x, (int, float)) and not isinstance(x, bool) else str(x)
         found.setdefault(label, {}).setdefault(x, []).append(value)
-    order = lambda item: (isinstance(item[0], str), item[0])  # noqa: E731
-    return {label: [(x, *spread(values)) for x, values in sorted(points.items(), key=order)] for label, points in found.items()}
+    order = lambda x: (isinstance(x, str), x)  # noqa: E731
+    every = sorted({x for points in found.values() for x in points}, key=order)  # a line has a gap where its run has no value
+    nothing = (float("nan"), 0.0)
+    return {label: [(x, *(spread(points[x]) if x in points else nothing)) for x in every] for label, points in found.items()}
 
 
 def spread(values: list[float]) -> tuple[float, float]:
@@ -127,12 +129,12 @@ def draw(lines: Lines, x_label: str, y_label: str, look: Look, dataset: str, poi
             axis.fill_between(x, [m - h for m, h in zip(middle, half)], [m + h for m, h in zip(middle, half)], color=style["color"], alpha=0.15, lw=0)
     if not points:
         axis.xaxis.get_major_locator().set_params(integer=True)
-    values = sorted({p[0] for line in lines.values() for p in line}, key=str) if points else []
+    values = list(dict.fromkeys(p[0] for line in lines.values() for p in line)) if points else []
     if geometric(values):
         axis.set_xscale("log")
-        if len(values) <= 8:
-            axis.set_xticks(values, [f"{value:g}" for value in values])
-            axis.minorticks_off()
+    if 1 < len(values) <= 8 and all(isinstance(value, (int, float)) for value in values):
+        axis.set_xticks(values, [f"{value:g}" for value in values])
+        axis.minorticks_off()
     axis.set(xlabel=x_label, ylabel=y_label, title=dataset if look.title is None else look.title)
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis="y", color="#e6e6e6")

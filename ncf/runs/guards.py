@@ -57,10 +57,10 @@ def steady(network, where: str):
         failure = error
     for name, old, new in zip(network.parameters, before, column_norms(network.parameters)):
         if not new <= LARGEST_GROWTH * max(old, 1.0):
-            raise UserError(f"learning diverged in {where}: one step took {name} from column norms of {old:.3g} to {new:.3g}; lower optimizer.lr")
+            raise UserError(f"learning diverged in {where}: one step took {name} from column norms of {old:.3g} to {new:.3g}; lower {keys(network)}")
     if failure:
         bad = [f"Sigma of {network.names[i]}" for i, sigma in network.sigma.items() if torch.linalg.cholesky_ex(sigma).info.item()]
-        raise UserError(f"learning diverged in {where}: {', '.join(bad)} is not positive definite any more; lower optimizer.lr") from failure
+        raise UserError(f"learning diverged in {where}: {', '.join(bad)} is not positive definite any more; lower {keys(network)}") from failure
 
 
 def column_norms(parameters: dict[str, Tensor]) -> list[float]:

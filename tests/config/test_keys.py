@@ -24,6 +24,8 @@ WORDS = {
         "model=my_net": "a file FOLDER/model/my_net.yaml, with --config-dir=FOLDER",
         "model=gncn_phd": "did you mean 'gncn_pdh'? (model: ",
         "--config-dir=nowhere": "--config-dir=nowhere: no such folder",
+        "dataset.path=pictures": "dataset.path=pictures: digits is read from data_dir; say what is there, dataset=folder, npz or idx",
+        "--config-dir=mine/model": "--config-dir=mine/model: no such folder",
         "progress=loud": "progress=loud: unknown; allowed: auto, bar, plain, off",
         "metrics.mask=[left,right]": "--multirun metrics.mask=left,right makes a run of each",
         "split=test": "(it is a key of ncf-eval): did you mean 'dataset.split_seed'?",
@@ -59,6 +61,12 @@ def test_a_file_of_ones_own_that_does_not_fit_is_told_in_words(wrong, words, tmp
     (tmp_path / "mine/model").mkdir(parents=True)
     (tmp_path / "mine/model/own.yaml").write_text(f"defaults: [circuit_schema, _self_]\nname: own\n{wrong}\n")
     require_one_line(warm("ncf-train", "--config-dir=mine", "model=own", cwd=tmp_path), words)
+
+
+def test_the_folder_of_a_group_is_not_the_folder_that_holds_it(tmp_path):
+    (tmp_path / "mine/model").mkdir(parents=True)
+    (tmp_path / "mine/model/own.yaml").write_text("defaults: [gncn_schema, _self_]\nname: own\npopulations: {}\n")
+    require_one_line(warm("ncf-train", "--config-dir=mine/model", "model=own", cwd=tmp_path), "give the folder that holds it, --config-dir=mine")
 
 
 def without_optuna() -> None:

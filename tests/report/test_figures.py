@@ -1,8 +1,10 @@
 """ncf-report --figure: a key against a metric, and learning curves, read out of the SVG."""
 
 import re
+import shutil
 
 import matplotlib
+import numpy as np
 import pytest
 from installed import TINY, require_one_line, summary, warm
 
@@ -32,6 +34,16 @@ def test_a_key_against_a_metric_has_a_line_for_each_other_setting(swept):
     values = [summary(path)["metrics"]["validation"]["bce"]["value"] for path in (swept / "outputs/sweeps/s").glob("*beta=0.3*steps=5*")]
     assert [x for x, *_ in lines["beta=0.3"]] == [5, 10] and len(values) == 2
     assert lines["beta=0.3"][0][1] == pytest.approx(sum(values) / 2) and lines["beta=0.3"][0][2] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+
+
+def test_a_line_has_a_gap_where_a_run_has_no_value(swept, tmp_path):
+    from ncf.report.comparison_page import compared
+
+    shutil.copytree(swept / "outputs/sweeps/s", tmp_path / "s")
+    for folder in (tmp_path / "s").glob("*beta=0.3*steps=5*"):
+        (folder / "summary.json").write_text('{"status": "failed"}')
+    lines = figures.against(compared([tmp_path / "s"])[0], "model.settle.steps", ("validation", "bce"))
+    assert [x for x, *_ in lines["beta=0.3"]] == [5, 10] and np.isnan(lines["beta=0.3"][0][1]) and np.isfinite(lines["beta=0.3"][1][1])
 
 
 @pytest.mark.parametrize("typed", ["K", "steps"])
