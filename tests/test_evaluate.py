@@ -138,7 +138,9 @@ def test_a_mixture_that_cannot_be_fitted_costs_its_own_metrics_alone(tmp_path, m
         raise ValueError("ill-defined")
 
     monkeypatch.setattr("ncf.measure.fitting.fit_mixture", collapse)
-    words = "model=gncn_t1 model.layers=[8,6] dataset.n_train=60 dataset.n_validation=20 epochs=1 threads=1 progress=off metrics.names=[bce,log_p,ndb]"
+    words = (
+        "model=gncn_t1 model.layers=[8,6] dataset.n_train=60 dataset.n_validation=20 epochs=1 threads=1 progress=off metrics.names=[bce,log_p,ndb]"
+    )
     told = train(compose_train(*words.split()), tmp_path / "run", named=True)
     assert told["status"] == "complete" and set(told["metrics"]["test"]) == {"bce"} == set(told["metrics"]["validation"])
     assert len(told["warnings"]) == 1 and told["warnings"][0].startswith("log p(x), NDB not measured: no mixture can be fitted")

@@ -19,7 +19,14 @@ DATASETS = {
 
 
 AUTOENCODERS = ("rae", "gvae", "gvae_cv", "gan_ae")
-SUFFIXES = {"tuned": "tuned", "sgd": "default (SGD)", "published": "published protocol", "wide": "1.4 million synapses"}
+SUFFIXES = {
+    "tuned": "tuned",
+    "sgd": "default (SGD)",
+    "published": "published protocol",
+    "wide": "1.4 million synapses",
+    "narrow": "few latents",
+    "dropout": "with dropout",
+}
 
 
 def read_table() -> dict[str, dict]:
