@@ -132,9 +132,11 @@ def train_job(cfg: DictConfig) -> float:
         sweep.note(folder, "complete")
     else:
         with past_hydra():
-            config = train_config(cfg)
-            if config.resume not in ("auto", "never"):
-                config = resumed_config(cfg, Path(config.resume), job.overrides.task)
+            if cfg.resume in ("auto", "never", None):
+                config = train_config(cfg)
+            else:  # the command line alone is no whole config
+                plugins.load(config_dir())
+                config = resumed_config(cfg, Path(cfg.resume), job.overrides.task)
             folder, named = run_folder(config)
             summary = train_run(config, folder, named)
     return summary["validation_bce"]

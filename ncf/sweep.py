@@ -92,10 +92,8 @@ def run_sweep(name: str, arguments: list[str], configs: str, start: Callable[[],
         raise failure
     if failure is not None or failed:
         line = f"{len(failed)} of {len(jobs)} jobs failed" if failed else explain(failure, name, configs)
-        print(
-            f"error: {line}; the same command with {shlex.quote(f'name={folder.name}')} runs them again" if failed else f"error: {line}",
-            file=sys.stderr,
-        )
+        left = any(summary.get("status") != "failed" for summary in failed.values())
+        print(f"error: {line}" + (f"; the same command with {shlex.quote(f'name={folder.name}')} resumes" if left else ""), file=sys.stderr)
         return 1
     return 0
 
