@@ -4,7 +4,7 @@ from pathlib import Path
 from statistics import mean
 
 from table.cells import Cell
-from table.rows import DATASETS, row_title
+from table.rows import AUTOENCODERS, DATASETS, row_title
 from table.text import markdown, shown
 from table.verdicts import compare, measured
 
@@ -48,9 +48,9 @@ def section(cells: list[Cell], picture: Path) -> str:
     return "\n\n".join([lead, f"![Test figures against the number of training images]({picture.name})", *parts])
 
 
-def comparable(metric: str, cell: Cell, cells: list[Cell]) -> bool:
-    """M-MSE of an autoencoder that inferred its latents stands on no line with those that did not."""
-    return metric != "m_mse" or cell.inferred == cells[0].inferred
+def fair(metric: str, cell: Cell) -> bool:
+    """Whether a completion was by inference, as a network's is: an autoencoder's by zero filling or refilling is not drawn."""
+    return metric != "m_mse" or cell.inferred or not cell.row.startswith(AUTOENCODERS)
 
 
 def draw(axes: dict[str, dict[str, list[Cell]]], picture: Path) -> None:
@@ -67,7 +67,7 @@ def draw(axes: dict[str, dict[str, list[Cell]]], picture: Path) -> None:
         for axis, metric in zip(row, METRICS_DRAWN, strict=True):
             for colour, (name, cells) in zip(COLOURS, methods.items()):
                 places = [cell.n_train or 2 * largest for cell in cells]
-                alike = [(place, cell) for place, cell in zip(places, cells) if measured(metric, cell) and comparable(metric, cell, cells)]
+                alike = [(place, cell) for place, cell in zip(places, cells) if measured(metric, cell) and fair(metric, cell)]
                 points = [(place, mean(cell.values(metric)), cell.spread(metric)) for place, cell in alike]
                 axis.errorbar(*zip(*points) if points else ((), (), ()), marker="o", markersize=3, label=row_title(name), color=colour)
             axis.set_xscale("log")

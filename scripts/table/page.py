@@ -47,7 +47,8 @@ def write(output: Path, page: Path, table: dict[str, dict]) -> None:
     files.write_whole(page, ("\n\n".join(parts) + "\n").encode())
     files.write_whole(rows, "".join(json.dumps(line) + "\n" for line in lines(cells)).encode())
     beside = page.with_name("replication.md")
-    files.write_whole(beside, replication.page(full, read_json(page.with_name("masked.json")) or None).encode())
+    masked, switches = (read_json(page.with_name(name)) or None for name in ("masked.json", "switches.json"))
+    files.write_whole(beside, replication.page(full, masked, switches).encode())
     print(f"written: {page}, {beside}, {rows}")
 
 

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
-from table import curve
+from table import curve, replication, switches
 from table import page as results_page
 from table.cells import Cell
+
+from ncf.config.schema import flatten, science
 
 
 def cell(row: str, values: tuple[float, ...], n_train: int | None = None, metric: str = "bce", **run) -> Cell:
@@ -73,3 +75,29 @@ def test_the_picture_draws_means_with_their_spread_and_all_images_beyond_the_lar
     assert half == pytest.approx([np.std(v, ddof=1) for v in ((9, 11), (7, 8), (5, 5.5))])
     ticks = {tick.get_position()[0]: tick.get_text() for tick in axis.get_xticklabels()}
     assert ticks[1000] == "1,000" and ticks[2000] == "all"
+
+
+def test_a_completion_without_inference_is_drawn_on_no_line():
+    old, new = cell("gvae", (45.0,), 100, "m_mse"), cell("gvae", (25.0,), 100, "m_mse")
+    new.runs[0]["figures"]["m_mse"]["completed_by"] = "50 inference steps"
+    assert not curve.fair("m_mse", old) and curve.fair("m_mse", new) and curve.fair("bce", old)
+    assert curve.fair("m_mse", cell("gncn_pdh", (26.0,), 100, "m_mse"))  # a network settles on what it sees
+
+
+def test_every_switch_is_a_run_of_the_released_settings_with_one_change_and_stands_on_the_page():
+    from ncf.config.compose import compose_train
+
+    released = flatten(science(compose_train("experiment=released", "model=gncn_pdh")))
+    changed = {name: compose_train("experiment=released", "model=gncn_pdh", *switch.split()) for name, switch in switches.SWITCHES.items()}
+    apart = {name: {key for key, value in flatten(science(config)).items() if value != released[key]} for name, config in changed.items()}
+    assert apart["released settings"] == set() and apart["columns of norm 1"] == {"model.constraint.kind"}
+    assert apart["no precision"] == apart["the article's precision"] == {"model.precision.kind"}
+    assert apart["all of the article's"] == set.union(*(apart[name] for name in apart if name != "no precision"))
+    published = flatten(science(compose_train("experiment=published", "model=gncn_pdh")))
+    alike = flatten(science(changed["all of the article's"]))
+    assert all(alike[key] == published[key] for key in alike if key.startswith(("model.", "optimizer.")))
+    found = {name: {metric: {"value": 50.0, "stderr": 0.25} for metric in ("bce", "m_mse", "class_err")} | {"switch": "x=1"} for name in apart}
+    rows = columns(replication.switch_table(found))
+    assert (
+        [row["settings"] for row in rows] == list(apart) and rows[0]["BCE"] == "50.00 ± 0.25" and rows[0]["beside `experiment=released`"] == "`x=1`"
+    )
