@@ -211,7 +211,9 @@ class DatasetConfig:
     grey: bool = key(False, "folder, npz: turn coloured pictures grey")
     invert: bool = key(False, "invert the grey levels: ncf expects bright objects on a dark ground")
     binarize: str = key(
-        "threshold", "threshold (at one half), bernoulli (resampled in every epoch) or none", choices=("threshold", "bernoulli", "none")
+        "threshold",
+        "threshold (at one half), static (drawn once, white as often as the pixel is bright), bernoulli (drawn again in every epoch) or none",
+        choices=("threshold", "static", "bernoulli", "none"),
     )
     n_train: int | None = key(None, "number of training images; null: all", least=1)
     n_validation: int | None = key(None, "validation images split off the training set; null: a sixth, or the set's own split", least=1)

@@ -79,7 +79,7 @@ def load(config: DatasetConfig, data_dir: str | Path | None = None) -> Dataset:
             grey, x = x, (x >= 0.5).astype(np.float32)
             if name == "train":
                 remarks += threshold_remarks(grey, x)
-        elif config.binarize == "bernoulli" and name != "train":  # drawn once: a figure must not depend on when it is measured
+        elif config.binarize == "static" or (config.binarize == "bernoulli" and name != "train"):  # what is measured does not depend on when
             x = (stream(config.split_seed, "binarize-" + name).random(x.shape, dtype=np.float32) < x).astype(np.float32)
         splits[name] = Split(torch.from_numpy(x), None if y is None else torch.from_numpy(np.searchsorted(labels, y)))
     if config.name == "folder" and len(labels) > 1:
@@ -95,7 +95,7 @@ def threshold_remarks(grey: np.ndarray, binary: np.ndarray) -> list[str]:
         return []
     return [
         f"warning: {bright:.1%} of the training pixels are at least one half (they go from {grey.min():.3g} to {grey.max():.3g}), so the threshold "
-        "leaves next to nothing of the images; give values up to 255 (bytes) or 1, or dataset.binarize=bernoulli or none"
+        "leaves next to nothing of the images; give values up to 255 (bytes) or 1, or dataset.binarize=static, bernoulli or none"
     ]
 
 

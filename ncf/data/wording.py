@@ -4,7 +4,12 @@ from pathlib import Path
 
 from ncf.data.datasets import Dataset
 
-BINARIZED = {"threshold": "binarised at 1/2", "bernoulli": "binarised at random, again in every epoch", "none": "grey"}
+BINARIZED = {
+    "threshold": "binarised at 1/2",
+    "static": "binarised at random, once",
+    "bernoulli": "binarised at random, again in every epoch",
+    "none": "grey",
+}
 
 
 def title(dataset: dict) -> str:

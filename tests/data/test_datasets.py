@@ -333,6 +333,17 @@ def test_bernoulli_leaves_no_grey_where_figures_are_measured(split, tmp_path):
     assert not torch.equal(other[split].x, splits[split].x)
 
 
+def test_static_images_are_drawn_once_and_few_of_them_are_a_part_of_all(tmp_path):
+    path = own(tmp_path, x_train=np.full((600, 100), 0.3), x_test=np.full((200, 100), 0.8))
+    data, again, few = (load(path=path, binarize="static", n_train=n) for n in (None, None, 50))
+    for split, mean in (("train", 0.3), ("validation", 0.3), ("test", 0.8)):
+        assert data.splits[split].x.unique().tolist() == [0, 1] and data.splits[split].x.mean().item() == pytest.approx(mean, abs=0.02)
+        assert torch.equal(data.splits[split].x, again.splits[split].x)
+    assert torch.equal(few.splits["train"].x, data.splits["train"].x[:50])
+    epochs = [torch.cat([x for _, x, _ in datasets.batches(data, 100, seed=0, epoch=epoch)]) for epoch in (1, 2)]
+    assert torch.equal(epochs[0].sum(1).sort().values, epochs[1].sum(1).sort().values)  # the same images in another order
+
+
 def test_the_noise_of_training_images_is_of_the_seed_too(tmp_path):
     """Of images that are all alike, so that their order cannot hide it."""
     data = load(path=own(tmp_path, x_train=np.full((60, 100), 0.5)), binarize="bernoulli")
