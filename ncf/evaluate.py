@@ -85,11 +85,7 @@ def final_report(run: Run, data: datasets.Dataset, network, progress: dict) -> d
         "git": git_state(),
         "hardware": hardware(device),
     }
-    not_measured = [
-        f"{', '.join(METRICS[name].label for name in failed if failed[name] == reason)} not measured: {reason}"
-        for reason in dict.fromkeys(failed.values())
-    ]
-    summary["warnings"] = [*not_measured, *swings(config, network, data)]
+    summary["warnings"] = [*not_measured(failed), *swings(config, network, data)]
     run.say(metric_table(figures, result_title(summary)))
     for warning in summary["warnings"]:
         run.say(f"warning: {warning}")
@@ -100,6 +96,12 @@ def final_report(run: Run, data: datasets.Dataset, network, progress: dict) -> d
     if config.report:
         write_report(run, data, network)
     return summary
+
+
+def not_measured(failed: dict[str, str]) -> list[str]:
+    """A warning for each reason why metrics could not be measured."""
+    labels = {reason: ", ".join(METRICS[name].label for name in failed if failed[name] == reason) for reason in failed.values()}
+    return [f"{names} not measured: {reason}" for reason, names in labels.items()]
 
 
 def swings(config: TrainConfig, network, data: datasets.Dataset) -> list[str]:
@@ -147,7 +149,10 @@ def evaluate(config: EvalConfig, given: set[str] = frozenset()) -> dict:
     metrics = own_metrics(trained.metrics, config.metrics, given)
     require_known(metrics)
     splits = ["validation", "test"] if config.split == "all" else [config.split]
-    figures, per_image = measure_splits(opened.network, data, metrics, splits, path, speak)
+    failed: dict[str, str] = {}
+    figures, per_image = measure_splits(opened.network, data, metrics, splits, path, speak, failed)
+    if failed and not any(figures.values()):
+        raise UserError(not_measured(failed)[0])
     result = {
         "checkpoint": str(path),
         "model": trained.model.name,
@@ -163,6 +168,8 @@ def evaluate(config: EvalConfig, given: set[str] = frozenset()) -> dict:
     }
     title = f"{trained.model.name}{budget_words(result)}, epoch {result['epoch']}, trained on {trained.dataset.name}, measured on {data.name}"
     speak(metric_table(figures, title))
+    for warning in not_measured(failed):
+        speak(f"warning: {warning}")
     target = Path(config.output) if config.output else path.with_name(file_name(path, opened.dataset, config, given))
     write_json(target, result)
     write_file(target.with_name(f"{target.stem}-per-image.npz"), as_npz(per_image, compressed=True))
@@ -189,7 +196,9 @@ def own_dataset(trained: DatasetConfig, composed: DatasetConfig, given: set[str]
     if "dataset" in given and composed.name != trained.name:
         keys |= {"name", "folder", "path", "mirror", "size", "grey", "invert"}
         other = {"n_train": None, "n_validation": None}
-    return replace(trained, **(other | {f: getattr(composed, f) for f in keys}))
+    chosen = replace(trained, **(other | {f: getattr(composed, f) for f in keys}))
+    inherited = "path" not in keys and chosen.name != trained.name
+    return replace(chosen, path=None) if inherited else chosen
 
 
 def own_metrics(trained: MetricsConfig, composed: MetricsConfig, given: set[str]) -> MetricsConfig:

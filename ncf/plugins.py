@@ -134,7 +134,11 @@ def load(config_dir: str | Path | None = None) -> None:
         once(f"{entry.name} ({entry.value})", entry.load)
     if config_dir and not Path(config_dir).is_dir():
         raise UserError(f"--config-dir={config_dir}: no such folder")
-    if config_dir and Path(config_dir).resolve().name in ("model", "dataset", "optimizer", "metrics", "experiment"):
+    if (
+        config_dir
+        and not any(Path(config_dir).glob("*.py"))
+        and Path(config_dir).resolve().name in ("model", "dataset", "optimizer", "metrics", "experiment")
+    ):
         raise UserError(f"--config-dir={config_dir}: give the folder that holds it, --config-dir={Path(config_dir).parent}")
     if config_dir:
         for path in sorted(Path(config_dir).resolve().glob("*.py")):

@@ -11,7 +11,7 @@ import pytest
 from ncf.config.compose import compose_train
 from ncf.config.schema import DatasetConfig, EvalConfig, MetricsConfig, TrainConfig
 from ncf.errors import UserError
-from ncf.evaluate import evaluate, file_name
+from ncf.evaluate import evaluate, file_name, own_dataset
 from ncf.runs import checkpoint
 from ncf.runs.existing import data_dir_of
 from ncf.runs.files import write_whole
@@ -145,5 +145,14 @@ def test_a_mixture_that_cannot_be_fitted_costs_its_own_metrics_alone(tmp_path, m
     assert told["status"] == "complete" and set(told["metrics"]["test"]) == {"bce"} == set(told["metrics"]["validation"])
     assert len(told["warnings"]) == 1 and told["warnings"][0].startswith("log p(x), NDB not measured: no mixture can be fitted")
     assert "raise metrics.mixture.floor" in told["warnings"][0] and "raise metrics.mixture.floor" in (tmp_path / "run/report.html").read_text()
-    with pytest.raises(UserError, match="raise metrics.mixture.floor"):  # whoever asks for it alone is told
-        evaluate(EvalConfig(checkpoint=str(tmp_path / "run"), threads=1))
+    again = evaluate(EvalConfig(checkpoint=str(tmp_path / "run"), threads=1))
+    assert set(again["metrics"]["test"]) == {"bce"}
+    with pytest.raises(UserError, match="raise metrics.mixture.floor"):  # nothing is left to measure
+        evaluate(EvalConfig(checkpoint=str(tmp_path / "run"), threads=1, metrics=MetricsConfig(names=["log_p"])), {"metrics.names"})
+
+
+def test_another_set_by_its_name_alone_does_not_inherit_the_path_of_the_trained_one():
+    trained = DatasetConfig(name="npz", path="/there/own.npz")
+    assert own_dataset(trained, DatasetConfig(name="digits"), {"dataset.name"}).path is None
+    assert own_dataset(trained, DatasetConfig(name="npz"), {"dataset.name"}).path == "/there/own.npz"
+    assert own_dataset(trained, DatasetConfig(name="folder", path="pics"), {"dataset.name", "dataset.path"}).path == "pics"

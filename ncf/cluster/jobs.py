@@ -16,6 +16,7 @@ from submitit.slurm import slurm
 
 from ncf.cluster import requeue
 from ncf.errors import UserError
+from ncf.report.html import count
 
 DIED = {"FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT", "PREEMPTED", "BOOT_FAIL"}  # CANCELLED is the user's wish
 ENDED = DIED | {"COMPLETED", "CANCELLED", "DEADLINE"}
@@ -77,7 +78,7 @@ class Queue(slurm.SlurmInfoWatcher):
     def __init__(self, folder: Path):
         super().__init__(delay_s=30)
         self.folder = folder
-        self.told: int | None = None  # jobs that had ended when the person was last told
+        self.told = (0, 0)  # jobs submitted, and ended, when the person was last told
         self.folders: dict[str, utils.JobPaths] = {}
         self.revived: dict[str, int] = {}
 
@@ -100,12 +101,12 @@ class Queue(slurm.SlurmInfoWatcher):
         arrays = {job.split("_")[0] for job in self._registered if "_" in job}
         jobs = self._registered - arrays  # submitit counts an array as a job too
         n, ended = len(jobs), len(jobs & self._finished)
-        if self.told is None:
-            ids = ",".join(sorted({job.split("_")[0] for job in jobs}))
-            print(f"{n} jobs submitted to Slurm (squeue --job={ids}); their logs: {self.folder}/.submitit", flush=True)
-        elif self.told != ended:
-            print(f"{ended} of {n} jobs have ended", flush=True)
-        self.told = ended
+        if n != self.told[0]:
+            ids = ",".join(sorted({job.split("_")[0] for job in jobs - self._finished}))
+            print(f"{count(n, 'job')} submitted to Slurm (squeue --job={ids}); logs: {self.folder}/.submitit", flush=True)
+        elif ended != self.told[1]:
+            print(f"{ended} of {count(n, 'job')} ended", flush=True)
+        self.told = n, ended
 
     def revive(self, job: str) -> bool:
         """Whether a job that ended without a result is back in the queue."""

@@ -230,7 +230,7 @@ class OptimizerConfig:
     beta2: float = key(0.999, "adam: decay of the second moment", least=0, most=0.999999)
     epsilon: float = key(1e-7, "adam: added to the root of the uncorrected second moment", above=0)
     clip: float | None = key(
-        None, "updates of all synapses that are longer together are shortened to this norm; null: never (published baselines: 5)", above=0
+        None, "updates of all synapses that are longer together are shortened to this norm; null: never (the article's baselines: 5)", above=0
     )
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from ncf.config.schema import DatasetConfig
 from ncf.errors import UserError
 
-# dataset -> (published address, {file: published checksum}); CalTech publishes none: the 28 x 28 file is one that two mirrors agree on
+# dataset -> (published address, {file: published checksum}); CalTech publishes none: the 28 x 28 file is one that two mirrors agree on,
+# the 16 x 16 one has not been at hand (a file that lies there already is judged by its content alone)
 SOURCES = {
     "mnist": (
         "https://ossci-datasets.s3.amazonaws.com/mnist/",

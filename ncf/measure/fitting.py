@@ -29,7 +29,7 @@ def quiet_fit() -> Iterator[None]:
         try:
             yield
         except ValueError as error:
-            raise CannotFit(f"the top activities cannot be fitted: {error}") from error
+            raise CannotFit(f"what the network has learned cannot be fitted: {error}") from error
 
 
 def fit_prior(codes: Tensor, wanted: MixtureConfig) -> Mixture:
@@ -41,6 +41,8 @@ def fit_prior(codes: Tensor, wanted: MixtureConfig) -> Mixture:
         with quiet_fit():
             return fit_mixture(codes, wanted.components, wanted.floor, seed=0, shrinkage=wanted.shrinkage)
     except CannotFit as error:
+        if "ill-defined" not in str(error):
+            raise
         raise CannotFit(
             f"no mixture can be fitted to the top activities of {len(codes)} training images: a component collapses; "
             "raise metrics.mixture.floor (say 1e-3), or lower metrics.mixture.components"

@@ -8,7 +8,7 @@ from scipy import stats
 from torch import Tensor
 
 from ncf.data.streams import stream
-from ncf.measure.fitting import quiet_fit
+from ncf.measure.fitting import CannotFit, quiet_fit
 
 BINS = 100
 LEVEL = 0.05  # of the test of each bin
@@ -90,6 +90,8 @@ def nearest(images: Tensor, among: Tensor, k: int, block: int = 1000) -> tuple[T
 
 def neighbour_error(codes: Tensor, y: Tensor) -> Tensor:
     """1 for every code (N, J) whose nearest neighbour in the plane of t-SNE is of another class than its own y (N,), else 0, (N,)."""
+    if len(codes) < 2:
+        raise CannotFit("a single image has no neighbours in a plane of codes")
     plane = embedded(codes) if len(codes) > 3 else codes.double().cpu()  # of so few there is nothing to lay out
     distances = torch.cdist(plane, plane).fill_diagonal_(torch.inf)
     return (y.cpu()[distances.argmin(1)] != y.cpu()).double()
@@ -100,6 +102,8 @@ def embedded(codes: Tensor) -> Tensor:
     from sklearn.manifold import TSNE
 
     values = codes.double().cpu().numpy()
+    if not np.isfinite(values).all() or values.std(0).max() < 1e-9:  # scikit-learn would divide by their spread, and crash
+        raise CannotFit("the codes of the images do not differ, so t-SNE cannot lay them out")
     with quiet_fit():
         plane = TSNE(perplexity=min(30.0, (len(values) - 1) / 3), init="pca" if min(values.shape) > 1 else "random", random_state=0).fit_transform(
             values

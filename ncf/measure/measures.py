@@ -136,7 +136,7 @@ def fantasies(subject: Subject) -> dict:
     """Squared error of the sample nearest to an image, of as many samples as there are training images; and of the nearest of these."""
     training = subject.training
     errors, real = (nearest(subject.x, among, 1)[0][:, 0].square() for among in (training.drawn, training.images))
-    return summarize(errors) | {"training_images": real.mean().item()}
+    return summarize(errors) | {"nearest_training_image": real.mean().item()}
 
 
 PLANE = 1000  # images that t-SNE lays out

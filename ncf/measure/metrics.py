@@ -53,7 +53,7 @@ MEANINGS = {
     "m_mse": "Masked mean squared error, as the article calls it: the network settles on a part of the image; the squared error over the pixels it does "
     "not see, summed over these and averaged over images. Lower is better.",
     "class_err": "Classification error: the share of images whose class a logistic regression on the top layer's activities gets wrong.",
-    "class_err_hidden": "The same from the encoder's uppermost hidden layer, which has as many units as a network's top.",
+    "class_err_hidden": "The same from the encoder's uppermost hidden layer, by default as wide as a network's top.",
     "log_p": "Log likelihood of an image: exact where the model can tell it, else by Monte Carlo, averaging p(x | z) over draws from a Gaussian "
     "mixture fitted to the top layer's activities. With few effective samples (how many draws carry the average) it is far too low.",
     "log_p_own": "Log likelihood by Monte Carlo from the prior that the model was trained with.",

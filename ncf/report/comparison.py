@@ -6,6 +6,7 @@ Only summaries, configs and metrics.jsonl are read, no checkpoint: hundreds of r
 import json
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
@@ -35,11 +36,16 @@ class Group:
 
     def over_seeds(self, figure: Figure) -> tuple[float, float | None] | None:
         """Mean and standard deviation (n - 1) of a figure over the complete runs; no deviation of one."""
-        return spread([value for run in self.complete if (value := figure_of(run, figure)) is not None])
+        return spread(self.by_seed(lambda run: figure_of(run, figure)))
 
     @property
     def best_bce(self) -> tuple[float, float | None] | None:
-        return spread([run.best[0] for run in self.complete if run.best])
+        return spread(self.by_seed(lambda run: run.best[0] if run.best else None))
+
+    def by_seed(self, value: Callable[[Record], float | None]) -> list[float]:
+        """One value for each seed: a run that was made twice, or measured otherwise, counts once."""
+        found = {json.dumps(run.value("seed")): value(run) for run in self.complete if value(run) is not None}
+        return list(found.values())
 
     @property
     def best_run(self) -> Record:

@@ -89,20 +89,23 @@ def dataset_table(dataset: str, table: dict[str, dict], full: dict[tuple, Cell],
         epochs = mean(run["best_epoch"] for run in cell.runs.values())
         minutes = mean(run["seconds"] for run in cell.runs.values()) / 60
         rows.append([row_title(row), *(shown(cell, name) for name in metrics), budget, str(len(cell.runs)), f"{epochs:.0f}", f"{minutes:.1f}"])
-    for metric, title in YARDSTICKS.items():
-        if metric in yardsticks and metric in metrics:
-            told = [image_error(yardsticks[metric]) if name == metric else "–" for name in metrics]
-            rows.append([title, *told, "–", "–", "–", "–"])
+    shown_yardsticks = {metric: title for metric, title in YARDSTICKS.items() if metric in yardsticks and metric in metrics}
+    for metric, title in shown_yardsticks.items():
+        told = [image_error(yardsticks[metric]) if name == metric else "–" for name in metrics]
+        rows.append([title, *told, "–", "–", "–", "–"])
     note = (
         "`epochs`: of the best checkpoint; `minutes`: of training, per seed, whatever else the machine did meanwhile; –: does not apply to the method, or is not measured. "
         + MARKS
     )
-    if yardsticks:
+    command = f"`python -m table.without_model docs/without_model.json {dataset}`"
+    if "log_p" in shown_yardsticks:
         memory = yardsticks["log_p"]
         note += (
-            f" The last two rows need no model (`python -m table.without_model docs/without_model.json {dataset}`): all training images, blurred by {memory['blur']:g} pixels and "
-            f"kept within [{memory['floor']:g}, {1 - memory['floor']:g}] (chosen on validation images), as a mixture; and the regression of %Err on the pixels themselves."
+            f" {YARDSTICKS['log_p']}, no model: a mixture of all of them, blurred by {memory['blur']:g} pixels and kept within "
+            f"[{memory['floor']:g}, {1 - memory['floor']:g}], chosen on validation images ({command})."
         )
+    if "class_err" in shown_yardsticks:
+        note += f" {YARDSTICKS['class_err']}: the regression of %Err on the pixels themselves ({command})."
     folders = {run["folder"] for cell in present for run in cell.runs.values()} - {None}
     if folders:
         note += f" Images from the folder {', '.join(sorted(folders))} in place of the published set."

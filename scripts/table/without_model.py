@@ -6,8 +6,8 @@ The memoriser draws one of the training images y (N, J), blurred by a Gaussian o
 pixel by its chance:  p(x) = 1/N sum over n of prod_j q_nj^x_j (1 - q_nj)^(1 - x_j).  Blur and floor are chosen on validation images.
 """
 
+import argparse
 import json
-import sys
 from itertools import product
 from math import log
 from pathlib import Path
@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from scipy.ndimage import gaussian_filter
 from table.cells import read_json
+from table.rows import DATASETS
 from torch import Tensor
 
 from ncf.config.compose import compose_train
@@ -23,8 +24,8 @@ from ncf.measure.latents import TrainingLatents
 from ncf.measure.measures import PER_IMAGE, summarize
 from ncf.runs.files import write_whole
 
-BLURS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # pixels
-FLOORS = (0.0003, 0.001, 0.003, 0.01, 0.03)
+BLURS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)  # pixels
+FLOORS = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)
 CHOSEN_ON = 2000  # validation images
 
 
@@ -62,15 +63,19 @@ def plain(values: Tensor) -> dict:
     return {name: value for name, value in summarize(values).items() if name != PER_IMAGE}
 
 
-def main(target: str, *names: str) -> None:
-    found = read_json(Path(target))
-    for name in names:
+def main() -> None:
+    parser = argparse.ArgumentParser("python -m table.without_model", description=__doc__.splitlines()[0])
+    parser.add_argument("target", type=Path, help="the JSON file to write; what it has of other data sets stays")
+    parser.add_argument("names", nargs="+", choices=DATASETS, metavar="DATASET", help=", ".join(DATASETS))
+    given = parser.parse_args()
+    found = read_json(given.target)
+    for name in given.names:
         config = compose_train(f"experiment=table_{name}", *(["dataset.folder=kmnist_6k"] if name == "kmnist" else []))
         data = datasets.load(config.dataset, config.data_dir)
         found[name] = {"log_p": memorised(data), "class_err": pixels(data, TrainingLatents(None, data, config.metrics))}
         print(name, json.dumps(found[name]), flush=True)
-        write_whole(Path(target), (json.dumps(found, indent=2) + "\n").encode())
+        write_whole(given.target, (json.dumps(found, indent=2) + "\n").encode())
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -70,8 +70,8 @@ def test_a_preempted_a_killed_and_a_cancelled_job_of_one_sweep(cluster, tmp_path
     cluster.preempt()
     assert sweep.wait() == 1
     table = sweep.stdout()[sweep.stdout().index("\njob ") :]
-    assert f"3 jobs submitted to Slurm (squeue --job={array}); their logs: {FOLDER}/.submitit" in sweep.stdout()
-    assert "1 of 3 jobs have ended" in sweep.stdout() and cluster.record(f"{array}_1")["JobName"] == "sweep"
+    assert f"3 jobs submitted to Slurm (squeue --job={array}); logs: {FOLDER}/.submitit" in sweep.stdout()
+    assert "1 of 3 jobs ended" in sweep.stdout() and cluster.record(f"{array}_1")["JobName"] == "sweep"
     assert [line.split()[:2] for line in table.splitlines()[2:5]] == [["seed=0", "unfinished"], ["seed=1", "complete"], ["seed=2", "complete"]]
     assert f"error: job {array}_0 of Slurm ended without a result: CANCELLED" in sweep.stderr()
     assert "1 of 3 jobs failed" in sweep.stderr() and "sacct" not in sweep.stderr() and sweep.stderr().count("\n") < 6

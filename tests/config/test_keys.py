@@ -67,6 +67,9 @@ def test_the_folder_of_a_group_is_not_the_folder_that_holds_it(tmp_path):
     (tmp_path / "mine/model").mkdir(parents=True)
     (tmp_path / "mine/model/own.yaml").write_text("defaults: [gncn_schema, _self_]\nname: own\npopulations: {}\n")
     require_one_line(warm("ncf-train", "--config-dir=mine/model", "model=own", cwd=tmp_path), "give the folder that holds it, --config-dir=mine")
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment/plugin.py").write_text("")
+    assert warm("ncf-train", "--config-dir=experiment", "--cfg", "job", cwd=tmp_path).returncode == 0
 
 
 def without_optuna() -> None:

@@ -7,6 +7,7 @@ from scipy import stats
 from small import dataset, network
 
 from ncf.config.schema import MetricsConfig
+from ncf.measure.fitting import CannotFit
 from ncf.measure.latents import TrainingLatents
 from ncf.measure.likeness import Bins, different_bins, embedded, gaussian_distance, gaussian_kl, neighbour_error
 from ncf.measure.metrics import measure
@@ -78,7 +79,7 @@ def test_the_nearest_fantasy_is_the_least_squared_error_over_all_samples():
     x = data.splits["test"].x
     by_hand = [((image - training.drawn) ** 2).sum(1).min().item() for image in x]
     assert per_image["test_fantasy_mse"] == pytest.approx(by_hand, rel=1e-3, abs=1e-3) and found["value"] == pytest.approx(np.mean(by_hand), rel=1e-3)
-    assert found["training_images"] == pytest.approx(np.mean([((image - training.images) ** 2).sum(1).min().item() for image in x]), abs=1e-3)
+    assert found["nearest_training_image"] == pytest.approx(np.mean([((image - training.images) ** 2).sum(1).min().item() for image in x]), abs=1e-3)
 
 
 def test_classes_that_lie_apart_are_apart_in_the_plane_and_mixed_ones_are_not():
@@ -89,3 +90,10 @@ def test_classes_that_lie_apart_are_apart_in_the_plane_and_mixed_ones_are_not():
     assert neighbour_error(apart, y[order]).mean().item() == pytest.approx(2 / 3, abs=0.15)
     assert torch.equal(neighbour_error(apart, y), neighbour_error(apart, y)) and embedded(apart).shape == (120, 2)
     assert neighbour_error(torch.tensor([[0.0], [1.0], [5.0]]), torch.tensor([0, 0, 1])).tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("codes", [torch.zeros(40, 5), torch.full((40, 5), torch.nan), torch.zeros(1, 5)])
+def test_codes_that_do_not_differ_have_no_plane(codes):
+    """Scikit-learn would crash the process."""
+    with pytest.raises(CannotFit):
+        neighbour_error(codes, torch.zeros(len(codes)).long())

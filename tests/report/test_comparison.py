@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from installed import TINY, warm
 from pages import Page
 
 from ncf.report import comparison, comparison_text
@@ -193,3 +194,15 @@ def test_two_runs_are_told_apart_on_the_terminal_and_no_earlier_comparison_is_lo
     assert status == 0 and (mixed / "comparison.csv").read_bytes() == first and f"written: {mixed / 'comparison-2.html'}\n" in printed
     assert ncf_report(*runs, mixed / "digits-100")[0] == 0  # a comparison that grew
     assert not (mixed / "comparison-3.csv").exists() and (mixed / "comparison.csv").read_text().count("\n") == 4
+
+
+def test_a_seed_counts_once_whatever_was_measured_and_however_often(tmp_path):
+    """Two runs of seed 0 that differ in what they measured, and one of seed 1: two seeds, one group."""
+    for name, seed, metrics in (("a", 0, "bce"), ("b", 0, "bce,tod"), ("c", 1, "bce")):
+        done = warm("ncf-train", *TINY, f"seed={seed}", f"metrics.names=[{metrics}]", f"name={name}", "report=false", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    runs = [reader.read(tmp_path / "outputs/runs" / name) for name in "abc"]
+    (group,) = comparison.compare(runs, "x", tmp_path).groups
+    one, _, other = (run.summary["metrics"]["test"]["bce"]["value"] for run in runs)
+    assert len(group.runs) == 3 and group.over_seeds(("test", "bce")) == pytest.approx(((one + other) / 2, abs(one - other) / 2**0.5))
+    assert comparison.compare(runs[:2], "x", tmp_path).groups[0].over_seeds(("test", "bce")) == (one, None)
