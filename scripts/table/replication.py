@@ -237,7 +237,7 @@ over images, which says nothing about other seeds. Leads are positive where the 
 is significantly wrong. log p(x) here is the article's Monte Carlo estimate, which rewards coarse codes; [annealed estimates](results.md) tell more."""
 
 SWITCHES = """GNCN-PDH on MNIST, 15,000 training images, 6 epochs, seed 0; value ± standard error over 10,000 validation images, which says nothing about other seeds
-(`python -m table.switches docs/switches.json outputs/switches`). Each line is the released settings with one change; the last has all of them."""
+(`python -m table.switches docs/switches.json outputs/switches`). Each line is the released settings with what its last column sets."""
 
 M_MSE = """The article prints M-MSE of 3 to 4.5 on MNIST for the networks. This is what one trained network gives when the right half of test images is filled in in
 several ways; the last four see the hidden half."""
