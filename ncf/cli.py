@@ -26,6 +26,7 @@ from ncf.cluster import requeue
 from ncf.config import overrides
 from ncf.config.arguments import at_home, of_sweep, quote_paths
 from ncf.config.checks import build
+from ncf.config.help import help_text
 from ncf.config.schema import EvalConfig, SampleConfig, TrainConfig, configs_folder
 from ncf.errors import Abort, UserError
 
@@ -237,7 +238,7 @@ def run_command(name: str, job) -> None:
         overrides.require_plugins(arguments, bool({"-m", "--multirun"} & set(arguments)))
         sys.argv[1:] = arguments
         if {"-h", "--help"} & set(arguments):
-            print(overrides.help_text(name, arguments, configs_folder()))
+            print(help_text(name, arguments, configs_folder()))
             if name == "train":
                 print(circuit_text([a for a in arguments if "=" in a and not a.startswith("-")], overrides.config_dir_of(arguments)))
         elif "--version" in arguments:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ncf.config.checks import flat_keys
 from ncf.config.compose import compose_train
-from ncf.config.overrides import range_words
+from ncf.config.help import range_words
 from ncf.config.schema import MODEL_FAMILIES, DatasetConfig, EvalConfig, MetricsConfig, SampleConfig, TrainConfig, flatten
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -25,7 +25,7 @@ def read_folder(config: DatasetConfig, folder: Path) -> dict:
     if "train" not in parts:
         raise UserError(f"dataset.path={root}: has a folder {next(iter(parts))} but none named train")
     found = {split: pictures(part) for split, part in parts.items()}
-    classes = class_names(root)
+    classes = names_in(found)
     number = {name: i for i, name in enumerate(classes)}
     splits, sizes = {}, {}
     for split, files in found.items():
@@ -52,7 +52,11 @@ def parts_of(root: Path) -> dict[str, Path]:
 
 def class_names(root: Path) -> list[str]:
     """The classes 0, 1, .. by name."""
-    return sorted({name for part in parts_of(root).values() for name, _ in pictures(part) if name is not None})
+    return names_in({split: pictures(part) for split, part in parts_of(root).items()})
+
+
+def names_in(found: dict[str, list[tuple[str | None, Path]]]) -> list[str]:
+    return sorted({name for files in found.values() for name, _ in files if name is not None})
 
 
 def folders_of(folder: Path) -> list[Path]:

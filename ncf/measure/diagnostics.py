@@ -96,8 +96,3 @@ def samples(network, training: TrainingLatents, n: int) -> tuple[Tensor, str]:
     components, fitted = f"{len(prior.weights)} component{'s' * (len(prior.weights) != 1)}", min(n_latents, len(training.images))
     words = f"a Gaussian mixture ({components}, fitted to {fitted:,} training images)"
     return network.project(prior.sample(n, stream(0, "report samples"))), words
-
-
-def nearest(images: Tensor, among: Tensor) -> Tensor:
-    """The nearest of `among` (N, J_0) to each image (n, J_0) by Euclidean distance over pixels, (n, J_0)."""
-    return among[torch.cdist(images, among).argmin(1)]

@@ -44,8 +44,7 @@ class Group:
 
     def by_seed(self, value: Callable[[Record], float | None]) -> list[float]:
         """One value for each seed: a run that was made twice, or measured otherwise, counts once."""
-        found = {json.dumps(run.value("seed")): value(run) for run in self.complete if value(run) is not None}
-        return list(found.values())
+        return list({json.dumps(run.value("seed")): one for run in self.complete if (one := value(run)) is not None}.values())
 
     @property
     def best_run(self) -> Record:

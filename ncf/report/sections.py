@@ -10,6 +10,7 @@ from ncf.errors import UserError
 from ncf.measure import diagnostics
 from ncf.measure.completion import best_way, complete, nothing_to_hide, observed_pixels
 from ncf.measure.latents import TrainingLatents
+from ncf.measure.likeness import nearest
 from ncf.measure.metrics import METRICS
 from ncf.report import circuit_picture
 from ncf.report.charts import Line, line_chart
@@ -76,7 +77,7 @@ def completions(run: Record, network, data, x) -> Html:
 def sample_pictures(run: Record, network, data, x) -> Html:
     training = TrainingLatents(network, data, metric_settings(run), run.checkpoint)
     drawn, fitted = diagnostics.samples(network, training, N_SAMPLES)
-    rows = [grey(drawn), grey(diagnostics.nearest(drawn, training.images))]
+    rows = [grey(drawn), grey(training.images[nearest(drawn, training.images, 1)[1][:, 0]])]
     with suppress(UserError):  # for the comparison page; this page holds them itself
         write_whole(run.folder / "samples.png", png(mosaic(rows[0], data.image_shape)))
     return section(

@@ -52,13 +52,6 @@ def test_receptive_fields_are_the_strongest_rows_of_the_first_synapses():
     assert diagnostics.receptive_fields(network, 99).shape == (6, 9)
 
 
-def test_the_nearest_image_is_the_nearest_by_brute_force():
-    rng = np.random.default_rng(2)
-    images, among = rng.random((5, 9), dtype=np.float32), rng.random((30, 9), dtype=np.float32)
-    expected = [min(among, key=lambda other: ((image - other) ** 2).sum()) for image in images]
-    assert np.array_equal(diagnostics.nearest(torch.from_numpy(images), torch.from_numpy(among)).numpy(), np.array(expected))
-
-
 def test_samples_are_images_drawn_the_same_every_time_from_no_global_stream():
     network, x = network_and_images("pdh")
     before, synapses = (torch.get_rng_state(), np.random.get_state()[1].copy()), {k: v.clone() for k, v in network.tensors().items()}
