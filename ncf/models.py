@@ -35,6 +35,7 @@ class Seen:
 
 def settling_network(config: TrainConfig, seen: Seen, rng: np.random.Generator, device: torch.device) -> GNCN:
     network = GNCN(config.model, seen.n_pixels, rng, device, seen.n_classes)
+    network.compile_steps = config.compute.compile
     network.product_dtype = choose_products(config.compute.dtype if network.compiled else "float32", device)
     return network
 

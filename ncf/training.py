@@ -259,7 +259,9 @@ def choose(run: Run, data: datasets.Dataset, about: dict, network, optimizer: Op
 
 
 def compile_settling(run: Run, network, data: datasets.Dataset) -> None:
-    """Settle once before the clock runs: the first time on a machine, what stands between the products is compiled."""
+    """Settle once before the clock runs: the first time on a machine, what stands between the products is compiled for its processor."""
+    if data.splits["train"].x.device.type != "cpu":
+        return
     start = time.monotonic()
     network.settle(data.splits["train"].x[:1], steps=2)  # the first moves nothing
     if time.monotonic() - start > 5:

@@ -267,6 +267,9 @@ class MetricsConfig:
     cache: bool = key(True, "keep the training images' latents and the fitted mixture next to the checkpoint", place=True)
 
 
+PLACE = {"place": True}  # where and how a run is carried out; no part of what is computed
+
+
 @dataclass
 class ComputeConfig:
     dtype: str = key(
@@ -274,11 +277,10 @@ class ComputeConfig:
         "type of settling's matrix products: float32, bf16, or auto (bf16 where the hardware is faster with it); states and synapses are always float32",
         choices=("auto", "float32", "bf16"),
     )
+    compile: bool = key(False, "on a GPU, compile a settling step: takes some seconds at the start, and then half the time", **PLACE)
 
 
 # --- the two commands -------------------------------------------------------------------------------------------------
-
-PLACE = {"place": True}  # where and how a run is carried out; no part of what is computed
 
 
 @dataclass

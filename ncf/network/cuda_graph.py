@@ -1,12 +1,16 @@
 """Settling on an accelerator: the plain equations, recorded once per batch shape and replayed as one CUDA graph.
 
 Fifty steps are some thousand small operations; started one by one from Python they wait for Python. A recording starts them all at
-once. It reads images, masks, synapses and precision where they lay when it was made, so these are only ever written in place.
+once. It reads images, masks, synapses and precision where they lay when it was made, so these are only ever written in place. What
+stands between the products of a step is compiled into a few passes (torch.compile), and synapses are rounded to the products' type once per batch.
 """
 
+import copy
+import itertools
 import warnings
 from collections.abc import Callable
 from dataclasses import astuple, fields
+from types import FunctionType
 
 import torch
 from torch import Tensor
@@ -30,9 +34,20 @@ class Recording:
 
     def __init__(self, network, given: dict[int, Tensor], masks: dict[int, Tensor], steps: int):
         self.given, self.masks = ({i: x.clone() for i, x in tensors.items()} for tensors in (given, masks))
-        self.run = lambda: network.settle_from(network.rest_on(self.given, self.masks), steps)
+        dtype = next(iter(given.values())).dtype, network.product_dtype
+        if dtype not in network.lowered:
+            network.lowered[dtype] = Lowered(network)
+        self.lowered, self.steps = network.lowered[dtype], steps
         self.again: Callable[[], None] | None = None
-        state = self.run()
+        try:
+            state = self.run()
+        except RuntimeError as error:
+            if not self.lowered.compiled:
+                raise
+            warnings.warn(f"settling is not compiled, and slower for it: {str(error).splitlines()[0]}", stacklevel=2)
+            network.compile_steps = False
+            self.lowered = network.lowered[dtype] = Lowered(network)
+            state = self.run()
         try:
             self.again, self.state = record(self.run)
             self.again()
@@ -41,6 +56,9 @@ class Recording:
             warnings.warn(f"settling is not recorded, and slower for it: {str(error).splitlines()[0]}", stacklevel=2)
             self.again = None
 
+    def run(self) -> State:
+        return self.lowered.settle(self.given, self.masks, self.steps)
+
     def replay(self, given: dict[int, Tensor], masks: dict[int, Tensor]) -> State:
         for own, new in ((self.given, given), (self.masks, masks)):
             for i, x in new.items():
@@ -48,7 +66,46 @@ class Recording:
         if self.again is None:
             return self.run()
         self.again()
-        return copy(self.state)
+        return own_copy(self.state)
+
+
+class Lowered:
+    """The network with its synapses and precision in the type of its products, and its step compiled where that is wanted."""
+
+    def __init__(self, network):
+        self.of, self.network, self.compiled = network, copy.copy(network), network.compile_steps
+        dtype = network.product_dtype
+        if dtype is not None:
+            self.network.parameters = {name: value.to(dtype) for name, value in network.parameters.items()}
+            self.network.q = {i: value.to(dtype) for i, value in network.q.items()}
+        if self.compiled:
+            self.network.step = compiled_step(self.network)
+
+    def settle(self, given: dict[int, Tensor], masks: dict[int, Tensor], steps: int) -> State:
+        for own, new in ((self.network.parameters, self.of.parameters), (self.network.q, self.of.q)):
+            for key, value in own.items():
+                if value is not new[key]:
+                    value.copy_(new[key])
+        state = self.network.rest_on(given, masks)
+        if self.compiled:
+            for part in (state.z, state.f, state.mu, state.r, state.e, state.v or []):
+                for tensor in part:
+                    torch._dynamo.maybe_mark_dynamic(tensor, 0)  # rows: compiled once for batches of all sizes
+        return self.network.settle_from(state, steps)
+
+
+NUMBERS = itertools.count()
+
+
+def compiled_step(network) -> Callable:
+    """`GNCN.step` of this network, compiled; step sizes are tensors of it, since a number would be compiled in."""
+
+    def step(state: State, beta: Tensor, momentum: Tensor) -> None:
+        type(network).step(network, state, beta, momentum)
+
+    code = step.__code__.replace(co_name=f"step_{next(NUMBERS)}")  # its own, since torch gives up where eight networks share it
+    compiled = torch.compile(FunctionType(code, step.__globals__, closure=step.__closure__))
+    return lambda state, *sizes: compiled(state, *(torch.full((), size, device=state.z[0].device) for size in sizes))
 
 
 def record(run: Callable[[], State]) -> tuple[Callable[[], None], State]:
@@ -59,7 +116,7 @@ def record(run: Callable[[], State]) -> tuple[Callable[[], None], State]:
     return graph.replay, state
 
 
-def copy(state: State) -> State:
+def own_copy(state: State) -> State:
     """The state in tensors of its own: the next batch is replayed over those of the recording."""
     own: dict[int, Tensor] = {}  # e[l] is r[l] where layer l has no precision, and so it stays
 

@@ -55,7 +55,9 @@ class GNCN:
         self.abilities = frozenset({"settle"} | image | ({"label"} if "label" in self.circuit.observed else set()))
         self.compiled = all(activation.name in kernels.ACTIVATIONS for activation in [*self.phi, *self.g])  # a plugin's are not
         self.product_dtype: torch.dtype | None = None  # of settling's products; None: that of the images
+        self.compile_steps = False  # on an accelerator (ncf.network.cuda_graph)
         self.recordings: dict = {}  # of settling, by shape (ncf.network.cuda_graph)
+        self.lowered: dict = {}  # the network as those see it, by type
         self.plans: dict = {}  # of settling's steps (ncf.network.settling)
         self.parameters: dict[str, Tensor] = {}
         self.sigma: dict[int, Tensor] = {}
@@ -135,11 +137,15 @@ class GNCN:
     def trajectory(self, state: State, steps: int | None = None) -> Iterator[State]:
         """From a state at rest, that state after each of the steps 1..K, changed in place."""
         for beta, momentum in solvers.schedule(self.config.settle, self.config.settle.steps if steps is None else steps):
-            self.move(state, beta, momentum)
-            self.predict(state)
-            self.compare(state)
+            self.step(state, beta, momentum)
             state.steps += 1
             yield state
+
+    def step(self, state: State, beta: float, momentum: float = 0.0) -> None:
+        """One step of settling, in place: A, B and C."""
+        self.move(state, beta, momentum)
+        self.predict(state)
+        self.compare(state)
 
     def observations(self, x, observed=None, y: Tensor | None = None) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
         """What the observed populations are clamped to, (B, J), and the masks of those not wholly seen, by population."""
@@ -199,9 +205,9 @@ class GNCN:
             if i in state.observed:  # a root of which a part is seen
                 d.mul_(1 - state.observed[i])
             if state.v is None:
-                z.add_(d, alpha=beta)
+                z.add_(d.mul_(beta))
             else:
-                z.add_(state.v[i].mul_(momentum).add_(d, alpha=beta))
+                z.add_(state.v[i].mul_(momentum).add_(d.mul_(beta)))
             self.phi[i].value(z, out=f)
 
     def bottom_up(self, i: int, state: State) -> Tensor:

@@ -18,7 +18,6 @@ import torch
 
 from benchmarks.rounds import TYPES, contest, limit_of, quartiles, take_turns
 from ncf.config.compose import compose_train
-from ncf.config.schema import GNCNConfig
 from ncf.runs.provenance import choose_device, hardware, versions
 
 MODELS = ("gncn_t1", "gncn_t1_sigma", "gncn_t2_l_sigma", "gncn_pdh")
@@ -27,8 +26,8 @@ PARTS = ("settle", "update", "constrain", "guards", "metrics", "data")
 
 def measure_model(name: str, batch: int, types: list[str], repeats: int, device: torch.device, *settings: str, pixels: int = 784) -> list[dict]:
     """One row per type: medians over interleaved repeats of the limit and of training batches."""
-    config: GNCNConfig = compose_train(f"model={name}", *settings).model
-    found = contest(config, batch, types, device, pixels)
+    config = compose_train(f"model={name}", *settings)
+    found = contest(config.model, batch, types, device, pixels, config.compute.compile)
     laps = take_turns(found.turns, repeats)
     return [
         {"model": name, "batch": batch, "precision": kind, "limit": found.ways[kind]}
@@ -144,7 +143,9 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
     parser.add_argument("--batches", nargs="+", type=int, default=[200, 1000])
     parser.add_argument("--precisions", nargs="+", default=list(TYPES), choices=list(TYPES))
-    parser.add_argument("--settings", nargs="+", default=[], metavar="KEY=VALUE", help="of the networks, e.g. model.layers=[90,90,90]")
+    parser.add_argument(
+        "--settings", nargs="+", default=[], metavar="KEY=VALUE", help="of the networks, e.g. model.layers=[90,90,90] or compute.compile=true"
+    )
     parser.add_argument("--pixels", type=int, default=784, help="of an image (default 784)")
     parser.add_argument("--repeats", type=int, default=9, help="interleaved repeats, of which the median counts (default 9)")
     parser.add_argument("--growth", type=Path, metavar="PNG", help="measure cost per image against width, depth, K and batch instead, and draw it")

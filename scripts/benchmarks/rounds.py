@@ -50,13 +50,13 @@ class Contest:
     ways: dict[str, str]  # type -> how its limit's products are done
 
 
-def contest(config: GNCNConfig, batch: int, types: list[str], device: torch.device, pixels: int = 784) -> Contest:
+def contest(config: GNCNConfig, batch: int, types: list[str], device: torch.device, pixels: int = 784, compiled: bool = False) -> Contest:
     rng = np.random.default_rng(1)
     images = torch.from_numpy((rng.random((4 * batch, pixels)) < 0.13).astype(np.float32)).to(device)
     result = Contest({}, {})
     for kind in types:
         network = GNCN(config, pixels, np.random.default_rng(0), device)
-        network.product_dtype = TYPES[kind]
+        network.product_dtype, network.compile_steps = TYPES[kind], compiled
         result.ways[kind], products = fastest(network, batch, TYPES[kind] or torch.float32)
         result.turns[limit_of(kind)] = partial(timed, products)
         result.turns[kind] = partial(training_batch, network, Optimizer(OptimizerConfig(), network.parameters), images, batch, rng)

@@ -24,8 +24,8 @@ from ncf.measure.latents import TrainingLatents
 from ncf.measure.measures import PER_IMAGE, summarize
 from ncf.runs.files import write_whole
 
-BLURS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)  # pixels
-FLOORS = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)
+BLURS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.3, 1.7)  # pixels
+FLOORS = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 CHOSEN_ON = 2000  # validation images
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -214,6 +215,34 @@ def test_what_cannot_be_recorded_is_settled_without(monkeypatch):
     with pytest.warns(UserWarning, match="not recorded.*no graphs here"):
         cuda_graph.settle(network, *network.observations(1 - x), 9)
     require_same(cuda_graph.settle(network, *network.observations(x), 9), network.settle_plainly(x, None, 9), 1e-11, 1e-9)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no compiler is there")
+def test_compiled_steps_are_the_plain_ones(monkeypatch):
+    """More networks than torch compiles of one function (8), each for all sizes of batch, with steps that grow."""
+    monkeypatch.setattr(cuda_graph, "record", run_again)
+    torch._dynamo.reset()
+    for name in ["momentum", "pdh", "growth"] + ["t1"] * 8:
+        network, x = pair(VARIANTS[name], [12, 8, 16], 10, 37, torch.float32)
+        network.compile_steps = True
+        torch._dynamo.utils.counters.clear()
+        for batch in (x, x[:9]):
+            state = cuda_graph.settle(network, *network.observations(batch), 9)
+            require_same(state, network.settle_plainly(batch, None, 9), 1e-5, 1e-4)
+        assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1 and network.compile_steps
+
+
+def test_what_cannot_be_compiled_is_settled_without(monkeypatch):
+    def fail(*_):
+        raise RuntimeError("no compiler here")
+
+    monkeypatch.setattr(cuda_graph, "record", run_again)
+    monkeypatch.setattr(cuda_graph, "compiled_step", lambda network: fail)
+    network, x = pair(VARIANTS["pdh"], [12, 8, 16], 10, 37, torch.float64)
+    network.compile_steps = True
+    with pytest.warns(UserWarning, match="not compiled.*no compiler here"):
+        state = cuda_graph.settle(network, *network.observations(x), 9)
+    require_same(state, network.settle_plainly(x, None, 9), 1e-11, 1e-9)
 
 
 def test_plain_settling_with_bfloat16_products_stays_near_float32():
