@@ -42,6 +42,12 @@ class SettleConfig:
     growth: float = key(0.0, "g: beta_k of euler and momentum grows from (1 - g) beta to (1 + g) beta", least=0, most=0.999)
     damping: float = key(9.0, "epsilon of the chebyshev solver: more of it tolerates less stiffness, and damps stiff modes more", above=0)
     rounds: int = key(1, "chebyshev: the steps are taken in this many rounds, each starting without momentum", least=1)
+    start: str = key(
+        "rest",
+        "where states start: rest (zero), projection (what observed roots predict, an image at the top) or recogniser (synapses of its own)",
+        choices=("rest", "projection", "recogniser"),
+    )
+    share: float = key(0.68, "share of the recognised states that they start from; 1 - K/K' makes K steps like K' from rest", least=0, most=1)
     tolerance: float = key(0.0, "stop before K once a step changes every image's states by less than this share of their norm; 0: never", least=0)
 
 

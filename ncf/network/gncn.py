@@ -31,6 +31,7 @@ from ncf.network.expand import circuit_of
 from ncf.network.likelihoods import LIKELIHOODS
 from ncf.network.precision import move_covariance, prepare_covariance, whitening
 from ncf.network.priors import PRIOR_SLOPES
+from ncf.network.starts import recogniser, recogniser_updates, require_start, starting_states
 from ncf.network.state import State, at_rest
 
 
@@ -48,6 +49,7 @@ class GNCN:
         self.config = config
         self.circuit: Circuit = circuit_of(config, {"image": n_pixels} | ({"label": n_classes} if n_classes else {}))
         populations = self.circuit.populations
+        require_start(config.settle.start, self.circuit)
         self.names, self.sizes = self.circuit.names, self.circuit.sizes
         self.phi = [ACTIVATIONS[p.activation] for p in populations]
         self.g = [ACTIVATIONS[LIKELIHOODS[p.likelihood].g if p.likelihood else p.prediction] for p in populations[: self.circuit.n_predicted]]
@@ -79,6 +81,8 @@ class GNCN:
         for arrow in arrows:
             if arrow.name is not None:
                 self.parameters[arrow.name] = normal(J[arrow.source], J[arrow.target])
+        if self.config.settle.start == "recogniser":
+            self.parameters |= recogniser(self, device)
         for i, p in enumerate(self.circuit.populations):
             if p.precision == "none":
                 continue
@@ -169,21 +173,25 @@ class GNCN:
         return tuple(i for i, p in enumerate(self.circuit.populations) if p.observed is None or (i in masks and i >= self.circuit.n_predicted))
 
     def rest(self, x, observed=None, y: Tensor | None = None) -> State:
-        """Before the first step: all states, activities, predictions and errors are zero but for what is given."""
+        """Before the first step: all states, activities, predictions and errors are zero but for what is given, or as `settle.start` has them."""
         return self.rest_on(*self.observations(x, observed, y))
 
     def rest_on(self, given: dict[int, Tensor], masks: dict[int, Tensor]) -> State:
         first = next(iter(given.values()))
         zeros = [torch.zeros(len(first), size, device=first.device, dtype=first.dtype) for size in self.sizes]
-        free = self.free(masks)
-        z = [given[i] * masks[i] if i in free and i in given else given.get(i, zero) for i, zero in enumerate(zeros)]
+        free, starts = self.free(masks), starting_states(self, given, masks)
+        z = [given[i] * masks[i] if i in free and i in given else starts.get(i, given.get(i, zero)) for i, zero in enumerate(zeros)]
         z = [value.clone() if i in free else value for i, value in enumerate(z)]
-        f = [value.clone() if i in free else value for i, value in enumerate(z)]
+        f = [self.phi[i].value(value, out=None) if i in starts else value.clone() if i in free else value for i, value in enumerate(z)]
         mu = [zero.clone() for zero in zeros[: self.circuit.n_predicted]]
         r = zeros[: self.circuit.n_predicted]
         e = [r_i.clone() if i in self.q else r_i for i, r_i in enumerate(r)]
         v = None if self.config.settle.solver == "euler" else [zero.clone() for zero in zeros]
-        return State(z, f, mu, r, e, masks, v, tops=tuple(self.circuit.tops), free=free)
+        state = State(z, f, mu, r, e, masks, v, tops=tuple(self.circuit.tops), free=free)
+        if starts:
+            self.predict(state)
+            self.compare(state)
+        return state
 
     def move(self, state: State, beta: float, momentum: float = 0.0) -> None:
         """A. States: z_s += beta ( sum over t of e_t E_ts [* phi'(z_s)] - [e_s] - [lateral_s] - [prior_s] - gamma z_s ), f_s = phi(z_s).
@@ -262,6 +270,8 @@ class GNCN:
                 updates[feedback.name] = updates[feedback.bundle.name].T * self.config.error_rate
             elif feedback.name:
                 updates[feedback.name] = (state.e[feedback.source].T @ state.f[feedback.target]).div_(batch) * self.config.error_rate
+        if self.config.settle.start == "recogniser":
+            updates |= recogniser_updates(self, state)
         for i in self.sigma:
             p = self.circuit.populations[i]
             if p.precision == "whitened":
@@ -288,12 +298,12 @@ class GNCN:
     def limit_norms(self) -> None:
         """Every column (axis 0: all synapses of a bundle into one unit) scaled to the radius: if above (limit) or always (unit).
 
-        Whitened Sigma is limited to 1 whatever is chosen for the synapses: without that its precision step lets it grow for ever.
+        A recogniser's are free. Whitened Sigma is limited to 1 whatever is chosen for the synapses: without that its precision step lets it grow for ever.
         """
         chosen = self.config.constraint
         for name, synapses in self.parameters.items():
             kind, radius = ("limit", 1.0) if name.startswith("Sigma") else (chosen.kind, chosen.radius)
-            if kind == "none":
+            if kind == "none" or name.startswith("R["):
                 continue
             norms = torch.linalg.vector_norm(synapses, dim=0)
             scale = radius / norms.clamp_(min=1e-12)

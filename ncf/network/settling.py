@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ncf.network import kernels, solvers
 from ncf.network.products import Factors, matrices, on_all_cores, threads_for
+from ncf.network.starts import starting_states, starting_synapses
 from ncf.network.state import State, at_rest
 
 
@@ -30,11 +31,12 @@ def settle(network, given: dict[int, Tensor], masks: dict[int, Tensor], steps: i
     bounds = [len(first) * i // n_parts for i in range(n_parts + 1)]
     factors = Factors(network, rights, dtype, rows=max(1, bounds[1]))
     state = empty_state(network, given, masks)
+    starts = starting_states(network, given, masks)
 
     def settle_part(part: slice) -> None:
         with torch.no_grad():
             seen = {i: mask.expand_as(given[i])[part] for i, mask in masks.items()}
-            rows = Rows(network, factors, {i: x[part] for i, x in given.items()}, seen)
+            rows = Rows(network, factors, {i: x[part] for i, x in given.items()}, seen, {i: z[part] for i, z in starts.items()})
             rows.settle(steps)
             rows.write(state, part)
 
@@ -58,7 +60,7 @@ def step_of(network, free: tuple[int, ...], k: int) -> Step:
     """Step k of 1..K with the products that are not of known zeros."""
     circuit = network.circuit
     silent = all(network.phi[i].silent for i in free) and all(g.silent for i, g in enumerate(network.g) if not circuit.populations[i].observed)
-    waking = circuit.waking(list(free), at_once=not silent)
+    waking = circuit.waking(list(free), at_once=not silent or network.config.settle.start != "rest")
     moves = {i for i in free if waking[i] <= k}
     drives = moves | set(range(len(circuit.populations))).difference(free)
     feedback = [[(n, f.source) for n, f in enumerate(circuit.feedback) if f.target == i and i in moves] for i in free]
@@ -88,7 +90,7 @@ def arrays(tensors: list[Tensor]) -> tuple[np.ndarray, ...]:
 class Rows:
     """Some rows of a batch: their states at rest, and the steps on them. Lists over populations are numbered as in `State`."""
 
-    def __init__(self, network, factors: Factors, given: dict[int, Tensor], masks: dict[int, Tensor]):
+    def __init__(self, network, factors: Factors, given: dict[int, Tensor], masks: dict[int, Tensor], starts: dict[int, Tensor]):
         self.network, self.config, self.factors = network, network.config, factors
         self.steps, self.moving = 0, False
         x = next(iter(given.values()))
@@ -101,6 +103,10 @@ class Rows:
         sizes, predicted = network.sizes, network.sizes[: network.circuit.n_predicted]
         self.z = [(given[i] * masks[i] if i in self.free else given[i]) if i in given else zeros(size) for i, size in enumerate(sizes)]
         self.f = [z if i in given and i not in self.free else z.clone() for i, z in enumerate(self.z)]
+        self.started = bool(starts)
+        for i, start in starts.items():
+            self.z[i].copy_(start)
+            network.phi[i].value(self.z[i], out=self.f[i])
         self.mu, self.r = [zeros(size) for size in predicted], [zeros(size) for size in predicted]
         sources = {bundle.source for bundle in network.circuit.bundles}
         self.f_in = [f.to(factors.dtype) if self.half and i in sources else f for i, f in enumerate(self.f)]
@@ -156,6 +162,9 @@ class Rows:
     def settle(self, steps: int) -> None:
         tolerance = self.config.settle.tolerance
         schedule = zip(solvers.schedule(self.config.settle, steps), steps_of(self.network, self.free, steps))
+        if self.started:
+            step = step_of(self.network, self.free, 1)
+            self.predict_and_compare(step)
         for k, ((beta, momentum), step) in enumerate(schedule, start=1):
             before = self.states() if tolerance else None
             if step.moves:
@@ -165,7 +174,7 @@ class Rows:
             self.moving = bool(tolerance) and not (k > len(self.free) and at_rest(before, self.states(), tolerance))
             if tolerance and not self.moving:
                 break
-        if self.half and steps:  # no step reads mu and r themselves: they are written once, after the last
+        if self.half and (steps or self.started):  # no step reads mu and r themselves: they are written once, after the last
             self.compare_all(arrays(self.drives), step, True)
 
     def states(self) -> Tensor:
@@ -215,7 +224,9 @@ def multiply_adds(network, steps: int) -> int:
         arrows = [circuit.feedback[n] for into in step.feedback for n, _ in into] + [circuit.bundles[n] for into in step.bundles for n, _ in into]
         return sum(J[arrow.source] * J[arrow.target] for arrow in arrows) + sum(J[i] ** 2 for i in network.q if step.compared[i])
 
-    return sum(cost(step) for step in steps_of(network, tuple(circuit.hidden), steps))
+    start = starting_synapses(network)
+    compared = sum(J[b.source] * J[b.target] for b in circuit.bundles) + sum(J[i] ** 2 for i in network.q) if start else 0
+    return start + compared + sum(cost(step) for step in steps_of(network, tuple(circuit.hidden), steps))
 
 
 def empty_state(network, given: dict[int, Tensor], masks: dict[int, Tensor]) -> State:

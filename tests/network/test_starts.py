@@ -1,0 +1,121 @@
+"""Where states start: closed forms, the fast path against the plain one, and the recogniser's rule."""
+
+import numpy as np
+import pytest
+import torch
+from small import require_same
+
+from ncf.config.compose import compose_train
+from ncf.config.schema import GNCNConfig, LateralConfig, PrecisionConfig, SettleConfig
+from ncf.errors import UserError
+from ncf.network.gncn import GNCN
+from ncf.network.starts import passed
+
+WHITENED = dict(lateral=LateralConfig(enabled=True, columns=[3, 4]), precision=PrecisionConfig("whitened"))
+
+
+def doubled(network: GNCN) -> GNCN:
+    for name in network.parameters:
+        network.parameters[name] = network.parameters[name].double()
+    network.q = {i: q.double() for i, q in network.q.items()}
+    return network
+
+
+def discriminative(**settle) -> GNCN:
+    config = compose_train("model=discriminative_t1", "model.populations.h1.size=12", "model.populations.h2.size=8", "model.init_sd=0.3").model
+    for name, value in settle.items():
+        setattr(config.settle, name, value)
+    return doubled(GNCN(config, 10, np.random.default_rng(0), n_classes=4))
+
+
+def recognising(**terms) -> GNCN:
+    config = GNCNConfig(layers=[12, 8], init_sd=0.3, settle=SettleConfig(steps=7, start="recogniser", share=0.6), **terms)
+    network = doubled(GNCN(config, 10, np.random.default_rng(0)))
+    draw = np.random.default_rng(1)
+    for name, value in network.parameters.items():
+        if name.startswith("R["):
+            value.copy_(torch.from_numpy(0.2 * draw.standard_normal(tuple(value.shape))))
+    return network
+
+
+def images(rows: int = 21) -> torch.Tensor:
+    return torch.from_numpy((np.random.default_rng(4).random((rows, 10)) < 0.4).astype(np.float64))
+
+
+def test_a_projection_is_the_feedforward_pass_and_without_a_label_it_rests_there():
+    network, x = discriminative(gamma=0.0), images()
+    W = {name: value for name, value in network.parameters.items() if name.startswith("W")}
+    h1 = x @ W["W[image->h1]"]
+    h2 = h1.relu() @ W["W[h1->h2]"]
+    label = (h2.relu() @ W["W[h2->label]"]).softmax(1)
+    for steps in (0, 9):
+        state = network.settle({"image": x}, steps=steps)
+        by_name = dict(zip(network.names, state.z))
+        torch.testing.assert_close(by_name["h1"], h1)
+        torch.testing.assert_close(by_name["h2"], h2)
+        torch.testing.assert_close(network.told(state), label)
+
+
+def test_the_first_step_moves_by_the_errors_of_the_start():
+    """With the label given: z_h2 = drive + beta (y - softmax) W^T relu', after one step (its own error is zero at the start)."""
+    network, x = discriminative(gamma=0.0), images()
+    y = torch.arange(len(x)) % 4
+    drive = (x @ network.parameters["W[image->h1]"]).relu() @ network.parameters["W[h1->h2]"]
+    W = network.parameters["W[h2->label]"]
+    error = torch.nn.functional.one_hot(y, 4) - (drive.relu() @ W).softmax(1)
+    state = network.settle(x, steps=1, y=y)
+    torch.testing.assert_close(state.z[network.names.index("h2")], drive + 0.1 * (error @ W.T) * (drive > 0))
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 7])
+@pytest.mark.parametrize("terms", [{}, WHITENED, dict(activation="tanh", error_synapses="tied", derivative=True)], ids=["plain", "whitened", "tied"])
+def test_fast_settling_from_a_start_is_the_plain_one(terms, steps):
+    network, x = recognising(**terms), images()
+    mask = torch.ones(10)
+    mask[6:] = 0
+    for observed in (None, mask):
+        require_same(network.settle(x, observed, steps), network.settle_plainly(x, observed, steps), 1e-11, 1e-9)
+    network, y = discriminative(), torch.arange(len(x)) % 4
+    require_same(network.settle(x, None, steps, y), network.settle_plainly(x, None, steps, y), 1e-11, 1e-9)
+
+
+def test_a_recogniser_learns_by_the_slope_of_its_own_squared_error():
+    """dR = -d/dR sum |z* - s|^2 / 2, each bundle by its own layer's error and the strength of what drives it."""
+    network, x = recognising(), images()
+    state = network.settle(x)
+    updates = network.local_updates(state)
+    R1, R2 = (network.parameters[name].clone().requires_grad_() for name in ("R[image->z1]", "R[z1->z2]"))
+    z1 = x @ R1
+    z2 = z1.detach().relu() @ R2
+    (0.5 * (state.z[1] - z1).square().sum() + 0.5 * (state.z[2] - z2).square().sum()).backward()
+    for name, R, pre in (("R[image->z1]", R1, x), ("R[z1->z2]", R2, z1.detach().relu())):
+        torch.testing.assert_close(updates[name], -R.grad / pre.square().sum())
+
+
+def test_few_steps_from_a_recogniser_are_like_many_from_rest():
+    """On a linear network, whose slow modes have hardly moved and whose fast ones have come to rest: 7 steps from 0.65 z* are like 20."""
+    config = GNCNConfig(
+        layers=[12, 8], init_sd=0.3, activation="identity", prediction="identity", target="state", error_synapses="tied", likelihood="gaussian"
+    )
+    config.settle = SettleConfig(steps=20, beta=0.05)
+    x = images(12)
+    far = doubled(GNCN(config, 10, np.random.default_rng(0))).settle(x)
+    config.settle = SettleConfig(steps=7, beta=0.05, start="recogniser", share=0.65)
+    network = doubled(GNCN(config, 10, np.random.default_rng(0)))
+    near = [(network.settle(x).z[i] - far.z[i]).norm() for i in (1, 2)]
+    for _ in range(400):
+        for name, update in network.local_updates(network.settle(x)).items():
+            if name.startswith("R["):
+                network.parameters[name] += update
+    state = network.settle(x)
+    for i in (1, 2):
+        assert (state.z[i] - passed(network, {0: x}, {})[i]).norm() < 0.1 * state.z[i].norm()
+        assert (state.z[i] - far.z[i]).norm() < 0.3 * near[i - 1]
+    free = network.parameters["R[image->z1]"].clone()
+    network.limit_norms()
+    assert torch.equal(network.parameters["R[image->z1]"], free)
+
+
+def test_a_projection_needs_a_root_that_is_given():
+    with pytest.raises(UserError, match="start=projection: no observed population is a root"):
+        GNCN(GNCNConfig(layers=[4], settle=SettleConfig(start="projection")), 10, np.random.default_rng(0))
