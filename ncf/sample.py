@@ -1,11 +1,13 @@
 """Samples and completions of one checkpoint: ncf-sample.
 
 A sample is a draw of top activities from a prior, projected down without noise. The picture shows the nearest training image below each, which
-exposes a network that only repeats what it has seen. A sample's class is the vote of the training images around it.
+exposes a network that only repeats what it has seen. A sample's class is the vote of the training images around it, or what a classifier says.
 """
 
 import re
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,6 +21,7 @@ from ncf.evaluate import open_checkpoint, write_json
 from ncf.measure.completion import best_way, complete, nothing_to_hide, observed_pixels
 from ncf.measure.latents import TrainingLatents
 from ncf.measure.likeness import nearest
+from ncf.models import restore
 from ncf.report.html import png, write_whole
 from ncf.report.sections import coloured_fields, mosaic
 from ncf.report.tables import save_picture
@@ -26,6 +29,7 @@ from ncf.runs import files, memory
 from ncf.runs.run import speak
 
 NEIGHBOURS = 5  # training images that vote on a sample's class
+VOTE = f"vote of the {NEIGHBOURS} nearest training images"
 SHOWN = 100  # samples in the picture, however many are drawn
 WRITTEN = ("samples.npz", "samples.json", "samples.png", "completions.png", "receptive_fields.png")
 FIELDS = 100  # receptive fields in theirs
@@ -63,8 +67,9 @@ def sample(config: SampleConfig, given: set[str] = frozenset()) -> dict:
         "distance": distances[:, 0],
     }
     if data.splits["train"].y is not None:
-        found = vote(data.splits["train"].y[neighbours])
-        result["classes"] = class_histogram(found, data, training.images)
+        reader = choose_reader(config, data, training.images)
+        found = reader.read(images)
+        result["classes"] = class_histogram(found, data, reader)
         if asked is not None:
             result["condition"] = {"asked": config.condition, "read_as_asked_percent": 100 * (found == asked).double().mean().item()}
         arrays["class"] = found if data.labels is None else torch.tensor(data.labels)[found.cpu()]
@@ -139,7 +144,30 @@ def choose_prior(network, training: TrainingLatents, wanted: str):
     return (training.prior, "fitted") if wanted == "fitted" else (training.sampling_prior, "own" if own else "fitted")
 
 
-# --- neighbours and classes -------------------------------------------------------------------------------------------
+# --- the class of a sample --------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Reader:
+    """What tells the class of images (N, J_0): its name, the function to (N,), and how often it is wrong on test images, in percent."""
+
+    name: str
+    read: Callable[[Tensor], Tensor]
+    wrong: float | None
+
+
+def choose_reader(config: SampleConfig, data, training: Tensor) -> Reader:
+    """The classifier whose run `reader` names, else the vote of the nearest training images (its error is that on at most 1,000 test images)."""
+    if config.reader is None:
+        read, name, test = partial(read_by_vote, data.splits["train"].y, training), VOTE, data.splits["test"].first(1000)
+    else:
+        read, name, test = classifier_of(config, data), config.reader, data.splits["test"]
+    wrong = None if test.y is None else 100.0 * (read(test.x) != test.y).double().mean().item()
+    return Reader(name, read, wrong)
+
+
+def read_by_vote(y: Tensor, training: Tensor, images: Tensor) -> Tensor:
+    return vote(y[nearest(images, training, NEIGHBOURS)[1]])
 
 
 def vote(classes: Tensor) -> Tensor:
@@ -148,12 +176,23 @@ def vote(classes: Tensor) -> Tensor:
     return classes.gather(1, votes.argmax(1, keepdim=True))[:, 0]  # argmax takes the first, hence nearest, of equals
 
 
-def class_histogram(found: Tensor, data, training: Tensor) -> dict:
-    """Share of each class among the samples and the training images, and the vote's own error on (at most 1,000) test images."""
-    train, test = data.splits["train"].y, data.splits["test"].first(1000)
-    wrong = None
-    if test.y is not None:
-        wrong = 100.0 * (vote(train[nearest(test.x, training, NEIGHBOURS)[1]]) != test.y).double().mean().item()
+def classifier_of(config: SampleConfig, data) -> Callable[[Tensor], Tensor]:
+    """What a checkpoint of a classifier, or of a circuit that tells labels, says of images. UserError where it cannot."""
+    restored = restore(Path(config.reader), config.device, config.threads)  # type: ignore[arg-type]
+    network, about = restored.network, restored.content["data"]
+    if not {"classify", "label"} & network.abilities:
+        raise UserError(
+            f"reader={config.reader}: {restored.config.model.name} tells no classes; name a run of a classifier, e.g. model=relu_classifier"
+        )
+    if restored.image_shape != data.image_shape or about.get("n_classes") != data.n_classes:
+        raise UserError(f"reader={config.reader}: it reads other images than {data.name}; name a classifier trained on that")
+    tell = network.classify if "classify" in network.abilities else lambda x: network.told(network.settle(x))  # type: ignore[attr-defined]
+    return lambda images: torch.cat([tell(part).argmax(1) for part in images.split(1000)])
+
+
+def class_histogram(found: Tensor, data, reader: Reader) -> dict:
+    """Share of each class among the samples and the training images, and the reader's own error on test images."""
+    train = data.splits["train"].y
 
     def shares(y: Tensor) -> list[float]:
         return (torch.bincount(y, minlength=data.n_classes) / len(y)).tolist()
@@ -161,8 +200,8 @@ def class_histogram(found: Tensor, data, training: Tensor) -> dict:
     difference = (torch.tensor(shares(found)) - torch.tensor(shares(train))).abs().sum().item() / 2
     return {
         "names": list(range(data.n_classes)) if data.labels is None else list(data.labels),
-        "told_by": f"vote of the {NEIGHBOURS} nearest training images",
-        "its_test_error_percent": wrong,
+        "told_by": reader.name,
+        "its_test_error_percent": reader.wrong,
         "samples": shares(found),
         "training_images": shares(train),
         "total_variation": difference,
@@ -209,6 +248,10 @@ def draw_completions(path: Path, opened, config: SampleConfig) -> None:
     save_picture(path, [(label, images.cpu().numpy()) for label, images in rows], *opened.data.image_shape, group=3)
 
 
+def by(classes: dict) -> str:
+    return f"the {VOTE}" if classes["told_by"] == VOTE else f"the classifier {classes['told_by']}"
+
+
 def describe(result: dict, folder: Path) -> str:
     lines = [f"{result['n']} samples of {result['model']} (prior {result['prior']}), nearest training images of {result['dataset']} "]
     lines[0] += f"at a mean distance of {result['nearest_training_image']['mean_distance']:.2f}"
@@ -216,14 +259,12 @@ def describe(result: dict, folder: Path) -> str:
         wrong = result["classes"]["its_test_error_percent"]
         told = f"; it reads {wrong:.1f}% of test images wrong" if wrong is not None else ""
         share = result["condition"]["read_as_asked_percent"]
-        lines.append(f"{share:.1f}% of them are read as the class that was asked for, by the {result['classes']['told_by']}{told}")
+        lines.append(f"{share:.1f}% of them are read as the class that was asked for, by {by(result['classes'])}{told}")
     if "classes" in result:
         classes = result["classes"]
         apart = 100 * classes["total_variation"]
         if "condition" not in result:
-            lines.append(
-                f"their classes, told by the {classes['told_by']}, are {apart:.0f}% away from those of the training images (total variation)"
-            )
+            lines.append(f"their classes, told by {by(classes)}, are {apart:.0f}% away from those of the training images (total variation)")
         if len(classes["samples"]) <= 20:
             width = max(8, 2 + max(len(str(name)) for name in classes["names"]))
             rows = [("class", classes["names"]), ("samples", classes["samples"]), ("training images", classes["training_images"])]

@@ -9,8 +9,9 @@ from installed import TINY, command, require_one_line, warm
 from small import dataset
 
 import ncf
+from ncf.config.schema import SampleConfig
 from ncf.measure.likeness import nearest
-from ncf.sample import class_histogram, vote
+from ncf.sample import choose_reader, class_histogram, vote
 
 
 def test_nearest_is_by_euclidean_distance():
@@ -31,13 +32,14 @@ def test_the_majority_of_neighbours_tells_the_class_and_the_nearest_breaks_ties(
 def test_the_histogram_stands_beside_the_training_sets():
     data = dataset()
     found = torch.tensor([0] * 6 + [1] * 3 + [2])
-    histogram = class_histogram(found, data, data.splits["train"].x)
+    training = data.splits["train"].x
+    histogram = class_histogram(found, data, choose_reader(SampleConfig(), data, training))
     train = np.bincount(data.splits["train"].y.numpy(), minlength=3) / 600
     assert histogram["samples"] == pytest.approx([0.6, 0.3, 0.1]) and histogram["training_images"] == pytest.approx(train)
     assert histogram["total_variation"] == pytest.approx(np.abs(train - [0.6, 0.3, 0.1]).sum() / 2)
     assert 0 <= histogram["its_test_error_percent"] < 40
     data.splits["test"].y = None
-    assert class_histogram(found, data, data.splits["train"].x)["its_test_error_percent"] is None
+    assert class_histogram(found, data, choose_reader(SampleConfig(), data, training))["its_test_error_percent"] is None
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +89,25 @@ def test_samples_of_a_class_are_asked_for_and_read(run, tmp_path):
     assert "are read as the class that was asked for" in one.stdout and "total variation" not in one.stdout
     plain = warm("ncf-sample", f"checkpoint={run}", "condition=label:3", "n=4", "masks=[]", "threads=1", cwd=tmp_path)
     assert plain.returncode == 0 and (run / "checkpoints/best-samples-label_3/samples.npz").exists()  # not in the folder of plain samples
+
+
+def test_a_classifier_reads_the_samples(run, tmp_path):
+    small = "dataset.n_train=300 epochs=3 threads=1".split()
+    assert warm("ncf-train", "model=relu_classifier", *small, "metrics.names=[class_err]", "name=reads", cwd=tmp_path).returncode == 0
+    reader = tmp_path / "outputs/runs/reads"
+    ask = ["ncf-sample", f"checkpoint={run}", "condition=label:all", "n=50", "masks=[]", "threads=1"]
+    done = warm(*ask, f"reader={reader}", f"output={tmp_path / 'out'}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    opened = ncf.load(reader)
+    with np.load(tmp_path / "out/samples.npz") as file:
+        told = opened.model.classify(torch.from_numpy(file["samples"].reshape(50, -1))).argmax(1).numpy()
+        assert np.array_equal(file["class"], told)
+    result = json.loads((tmp_path / "out/samples.json").read_text())
+    assert result["condition"]["read_as_asked_percent"] == pytest.approx(100 * (told == np.repeat(np.arange(10), 5)).mean())
+    wrong = json.loads((reader / "summary.json").read_text())["metrics"]["test"]["class_err"]["value"]
+    assert result["classes"]["its_test_error_percent"] == pytest.approx(wrong) and f"by the classifier {reader}; it reads {wrong:.1f}%" in done.stdout
+    refused = warm(*ask, f"reader={run}", cwd=tmp_path)
+    assert refused.returncode == 1 and "tells no classes" in refused.stderr and "relu_classifier" in refused.stderr
 
 
 def test_a_label_on_top_drives_the_samples_of_its_class(tmp_path):

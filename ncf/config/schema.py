@@ -354,6 +354,7 @@ class SampleConfig:
         choices=("auto", "own", "fitted"),
     )
     condition: str | None = key(None, "label:3 (samples of one class), label:all (a row of samples per class); null: of no class in particular")
+    reader: str | None = key(None, "run or checkpoint of a classifier that tells the samples' classes; null: the vote of the nearest training images")
     masks: list[str] = key(["left", "right", "top", "bottom", "random"], "unseen parts, one set of completions each")
     mask_fraction: float = key(0.5, "share of unseen pixels", above=0, most=0.99)
     n_completions: int = key(12, "test images to complete", least=1)

@@ -16,7 +16,7 @@ from ncf.measure.completion import least, masked_mse, measured_ways, observed_pi
 from ncf.measure.density import Estimate, encoder_estimates, monte_carlo
 from ncf.measure.latents import TrainingLatents
 from ncf.measure.likeness import nearest, neighbour_error
-from ncf.network.discrepancy import bce_of
+from ncf.network.discrepancy import bce, bce_of
 from ncf.network.model import Model
 from ncf.network.state import State
 
@@ -39,8 +39,8 @@ class Subject:
         for start in range(0, len(self.x), self.config.batch_size):
             rows = slice(start, start + self.config.batch_size)
             state = self.network.settle(self.x[rows])
-            bce, tod = self.network.losses(state, None if self.y is None else self.y[rows])
-            found = {"bce": bce, "tod": tod, "code": state.code}
+            entropy, tod = self.network.losses(state, None if self.y is None else self.y[rows])
+            found = {"bce": entropy, "tod": tod, "code": state.code}
             if "active" in self.config.names:
                 found["active"] = active_units(state)
             if "label_err" in self.config.names:
@@ -104,6 +104,52 @@ def hidden_error(subject: Subject) -> dict:
 def regression_error(subject: Subject, training: Tensor, features: Tensor) -> dict:
     found = subject.training.classifier(training).predict(features.double().cpu().numpy())
     return summarize(100.0 * (torch.from_numpy(found) != subject.y.cpu())) | {"training_images": len(training)}
+
+
+# --- image and label, each given the other ---------------------------------------------------------------------------
+
+
+def half_label_error(subject: Subject) -> dict:
+    """The share of images whose class the network tells wrong from the part of them that the mask leaves."""
+    network, seen = subject.network, seen_pixels(subject)
+    told = by_batch(subject, lambda x, y: network.told(network.settle(x, seen)).argmax(1))  # type: ignore[attr-defined]
+    return summarize(100.0 * (told != subject.y))
+
+
+def labelled_bce(subject: Subject) -> dict:
+    """BCE of what the network settles to on images whose class it is told."""
+    return summarize(by_batch(subject, lambda x, y: bce(subject.network.settle(x, y=y))))
+
+
+def labelled_completion(subject: Subject) -> dict:
+    """M-MSE where the class is given beside the pixels that are seen."""
+    network, seen = subject.network, seen_pixels(subject)
+    errors = by_batch(subject, lambda x, y: ((x - network.settle(x, seen, y=y).mu[0]).square() * (1 - seen)).sum(1))
+    return summarize(errors) | {"mask": subject.config.mask, "mask_fraction": subject.config.mask_fraction}
+
+
+def label_images(subject: Subject) -> dict:
+    """Squared error of the image that the network settles to on a class alone; `class_mean`: of the mean training image, which nothing beats."""
+    x, y, images = subject.x, subject.y, subject.training.images
+    labels = torch.eye(subject.data.n_classes, device=x.device, dtype=x.dtype)
+    predicted = subject.network.settle({"label": labels}).mu[0]  # type: ignore[arg-type]
+    members = torch.nn.functional.one_hot(subject.data.splits["train"].y, subject.data.n_classes).to(images)  # type: ignore[arg-type]
+    means = (members.T @ images) / members.sum(0).clamp(min=1)[:, None]
+    errors = {name: (x - of[y]).square().sum(1) for name, of in (("predicted", predicted), ("class_mean", means))}  # type: ignore[index]
+    return summarize(errors["predicted"]) | {"class_mean": errors["class_mean"].mean().item()}
+
+
+def seen_pixels(subject: Subject) -> Tensor:
+    return observed_pixels(subject.config.mask, subject.config.mask_fraction, subject.data.image_shape).to(subject.x)
+
+
+def by_batch(subject: Subject, measure: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """`measure` of images and classes, a batch at a time, (N,)."""
+    size = subject.config.batch_size
+    return torch.cat([measure(x, y) for x, y in zip(subject.x.split(size), subject.y.split(size))])  # type: ignore[union-attr]
+
+
+# --- density and samples ----------------------------------------------------------------------------------------------
 
 
 def log_p(subject: Subject) -> dict:

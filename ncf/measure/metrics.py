@@ -22,7 +22,11 @@ from ncf.measure.measures import (
     class_error,
     completion,
     fantasies,
+    half_label_error,
     hidden_error,
+    label_images,
+    labelled_bce,
+    labelled_completion,
     likeness,
     log_p,
     log_p_encoder,
@@ -60,6 +64,11 @@ MEANINGS = {
     "elbo": "Evidence lower bound of a variational autoencoder: a lower bound on log p(x).",
     "log_p_encoder": "Log likelihood by importance sampling from the encoder.",
     "label_err": "Label error: the network settles on the image alone; the share of images whose unseen label it tells wrong.",
+    "label_err_half": "The same from the part of an image that the mask leaves.",
+    "bce_label": "BCE where the network is told the class beside the image. Lower is better.",
+    "m_mse_label": "M-MSE where the network is told the class beside the part of the image that it sees. Lower is better.",
+    "label_image": "Squared error, summed over pixels, between an image and the one that the network settles to on its class alone. No guess from the class "
+    "can beat the mean of its training images.",
     "active": "The share of hidden units with an activity above 1e-6 on an image, the mean over layers. Lower is sparser.",
     "ndb": "Number of statistically different bins, as a share: of 100 k-means bins of the training images, how many hold another share of the samples. "
     "Lower is better; held-out images show what can be had.",
@@ -108,6 +117,10 @@ METRICS = {
     "label_err": Metric(
         "label error", "%", lambda subject: summarize(100.0 * (subject.settled["told"] != subject.y)), MEANINGS["label_err"], "label"
     ),
+    "label_err_half": Metric("label error, half seen", "%", half_label_error, MEANINGS["label_err_half"], "conditional"),
+    "bce_label": Metric("BCE, label given", "nats per image", labelled_bce, MEANINGS["bce_label"], "conditional"),
+    "m_mse_label": Metric("M-MSE, label given", "per image", labelled_completion, MEANINGS["m_mse_label"], "conditional"),
+    "label_image": Metric("image of a label", "per image", label_images, MEANINGS["label_image"], "conditional"),
     "active": Metric("active units", "%", activity, MEANINGS["active"], "settle"),
     "ndb": Metric("NDB", "%", lambda subject: likeness(subject, lambda x: different_bins(x, subject.training.bins)), MEANINGS["ndb"], "project"),
     "gaussian_kl": Metric(
@@ -123,6 +136,7 @@ METRICS = {
 SAMPLED = ("ndb", "gaussian_kl", "fantasy_mse")  # of samples, drawn from the prior
 LACKS = {
     "label": "the model has no labels",
+    "conditional": "the model does not predict images beside labels",
     "settle": "the model does not settle",
     "project": "the model has no decoder",
     "own_prior": "the model has no prior of its own over the top activities",

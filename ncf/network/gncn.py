@@ -54,7 +54,8 @@ class GNCN:
         self.phi = [ACTIVATIONS[p.activation] for p in populations]
         self.g = [ACTIVATIONS[LIKELIHOODS[p.likelihood].g if p.likelihood else p.prediction] for p in populations[: self.circuit.n_predicted]]
         image = {"project", "fields"} if self.circuit.predicts_image else set()
-        self.abilities = frozenset({"settle"} | image | ({"label"} if "label" in self.circuit.observed else set()))
+        label = {"label"} | ({"conditional"} if image else set()) if "label" in self.circuit.observed else set()
+        self.abilities = frozenset({"settle"} | image | label)
         self.compiled = all(activation.name in kernels.ACTIVATIONS for activation in [*self.phi, *self.g])  # a plugin's are not
         self.product_dtype: torch.dtype | None = None  # of settling's products; None: that of the images
         self.compile_steps = False  # on an accelerator (ncf.network.cuda_graph)

@@ -1,0 +1,49 @@
+"""Image and label, each given the other: the figures against settling by hand, on both kinds of circuit."""
+
+import numpy as np
+import pytest
+import torch
+from small import dataset
+
+from ncf.config.compose import compose_train
+from ncf.config.schema import MetricsConfig
+from ncf.measure.metrics import left_out, measure
+from ncf.network.gncn import GNCN
+
+NAMES = ["label_err_half", "bce_label", "m_mse_label", "label_image"]
+
+
+@pytest.fixture(params=["image_and_label", "gncn_pdh_label"])
+def network(request) -> GNCN:
+    sizes = [
+        f"model.populations.{name}={{size:6,columns:0}}" for name in (["z1", "z2"] if request.param == "image_and_label" else ["z1", "z2", "z3"])
+    ]
+    config = compose_train(
+        f"model={request.param}", "model.settle.steps=12", "model.init_sd=0.5", "model.error_synapses=tied", "model.feedback=null", *sizes
+    )
+    return GNCN(config.model, 9, np.random.default_rng(0), n_classes=3)
+
+
+def test_what_is_given_is_what_settles(network):
+    data = dataset()
+    x, y = data.splits["test"].x, data.splits["test"].y
+    figures = measure(network, data, "test", MetricsConfig(names=NAMES, batch_size=7, mask="top", mask_fraction=0.34))
+    seen = torch.ones(9)
+    seen[:3] = 0
+    half, both, told = network.settle_plainly(x, seen), network.settle_plainly(x, None, y=y), network.settle_plainly(x, seen, y=y)
+    mu = both.mu[0].double()
+    alone = torch.stack([network.settle_plainly(torch.zeros(1, 9), torch.zeros(9), y=torch.tensor([c])).mu[0][0] for c in range(3)])
+    train = data.splits["train"]
+    mean = torch.stack([train.x[train.y == c].mean(0) for c in range(3)])
+    assert figures["label_err_half"]["value"] == pytest.approx(100 * (network.told(half).argmax(1) != y).double().mean().item())
+    assert figures["bce_label"]["value"] == pytest.approx(-torch.where(x > 0, mu, 1 - mu).log().sum(1).mean().item(), rel=1e-4)
+    assert figures["m_mse_label"]["value"] == pytest.approx(((x - told.mu[0])[:, :3] ** 2).sum(1).mean().item(), rel=1e-4)
+    assert figures["label_image"]["value"] == pytest.approx(((x - alone[y]) ** 2).sum(1).mean().item(), rel=1e-4)
+    assert figures["label_image"]["class_mean"] == pytest.approx(((x - mean[y]) ** 2).sum(1).mean().item(), rel=1e-4)
+    assert len({round(figure["value"], 3) for figure in figures.values()}) == 4
+
+
+def test_a_network_without_labels_or_without_images_to_predict_is_not_asked():
+    config = compose_train("model=discriminative_t1", "model.populations.h1.size=6", "model.populations.h2.size=6").model
+    classifier = GNCN(config, 9, np.random.default_rng(0), n_classes=3)
+    assert set(left_out(classifier, dataset(), NAMES)) == set(NAMES) and not left_out(classifier, dataset(), ["label_err"])
