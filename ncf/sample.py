@@ -57,6 +57,7 @@ def sample(config: SampleConfig, given: set[str] = frozenset()) -> dict:
         "n": config.n,
         "seed": config.seed,
         "prior": kind,
+        "noise": config.noise,
     }
     result["nearest_training_image"] = {"mean_distance": distances[:, 0].mean().item(), "unit": "Euclidean, pixels in [0, 1]"}
     arrays = {
@@ -98,19 +99,29 @@ def draw(network, training: TrainingLatents, config: SampleConfig) -> tuple[Tens
     Of a class: activities from the mixture of that class's training images, and where a label drives the circuit, that label with them.
     """
     rng = stream(config.seed, "samples")
+    noise = layer_noise(network, config)
     if config.condition is not None and config.prior == "own":
         raise UserError(f"prior=own: condition={config.condition} draws from a mixture fitted to that class's training images; leave prior out")
     if config.condition is None:
         prior, kind = choose_prior(network, training, config.prior)
         f_top = prior.sample(config.n, rng)
-        return f_top, network.project(f_top), None, kind
+        return f_top, network.project(f_top, **noise), None, kind
     classes = asked_classes(config, training.data)
     each = -(-config.n // len(classes))
     asked = torch.tensor(classes, device=training.images.device).repeat_interleave(each)[: config.n]
     f_top = torch.cat([training.prior_of(label).sample(int((asked == label).sum()), rng) for label in classes if (asked == label).any()])
     one_hot = torch.nn.functional.one_hot(asked, training.data.n_classes).to(f_top)
-    images = network.project(f_top, {"label": one_hot}) if "label" in network.abilities else network.project(f_top)
+    images = network.project(f_top, {"label": one_hot}, **noise) if "label" in network.abilities else network.project(f_top, **noise)
     return f_top, images, asked, "fitted by class"
+
+
+def layer_noise(network, config: SampleConfig) -> dict:
+    """What `project` is told of noise=layers: a generator of its own, so that the top's draws are those without noise."""
+    if config.noise == "none":
+        return {}
+    if "settle" not in network.abilities:
+        raise UserError("noise=layers: the model has no layers that predict one another with errors between; leave noise out")
+    return {"rng": stream(config.seed, "layers")}
 
 
 def asked_classes(config: SampleConfig, data) -> list[int]:

@@ -19,6 +19,7 @@ from ncf.errors import Stopped, UserError
 from ncf.evaluate import final_report, result_title
 from ncf.measure.metrics import measure, require_known, require_measurable
 from ncf.models import build_model, seen_of
+from ncf.network.langevin import noise_for
 from ncf.network.model import Model
 from ncf.network.optimizer import Optimizer
 from ncf.network.state import State
@@ -193,7 +194,8 @@ def train_step(
     before anything of it reaches a checkpoint, where settling or learning diverges.
     """
     rows = ranks.rows(len(x)) if ranks else slice(None)
-    state = network.settle(x[rows], y=None if y is None else y[rows])
+    noise = noise_for(network, rng, len(x), rows)
+    state = network.settle(x[rows], y=None if y is None else y[rows], **({"noise": noise} if noise else {}))
     state.batch = len(x)
     lap("settle")
     guards.require_settled(network, state, where)

@@ -48,6 +48,7 @@ class SettleConfig:
         choices=("rest", "projection", "recogniser"),
     )
     share: float = key(0.68, "share of the recognised states that they start from; 1 - K/K' makes K steps like K' from rest", least=0, most=1)
+    temperature: float = key(0.0, "T: learning settles under noise sqrt(2 beta T) at every step; 1: draws from the posterior", least=0)
     tolerance: float = key(0.0, "stop before K once a step changes every image's states by less than this share of their norm; 0: never", least=0)
 
 
@@ -354,6 +355,7 @@ class SampleConfig:
         choices=("auto", "own", "fitted"),
     )
     condition: str | None = key(None, "label:3 (samples of one class), label:all (a row of samples per class); null: of no class in particular")
+    noise: str = key("none", "of samples: none (every population is its prediction), layers (each is drawn around it)", choices=("none", "layers"))
     reader: str | None = key(None, "run or checkpoint of a classifier that tells the samples' classes; null: the vote of the nearest training images")
     masks: list[str] = key(["left", "right", "top", "bottom", "random"], "unseen parts, one set of completions each")
     mask_fraction: float = key(0.5, "share of unseen pixels", above=0, most=0.99)

@@ -15,13 +15,16 @@ from types import FunctionType
 import torch
 from torch import Tensor
 
+from ncf.network.langevin import Noise
 from ncf.network.state import State
 
 
-def settle(network, given: dict[int, Tensor], masks: dict[int, Tensor], steps: int) -> State:
-    """The plain equations, replayed from the second batch of a shape on; with a tolerance the steps are decided one by one."""
-    if network.config.settle.tolerance or steps == 0:
-        return network.settle_from(network.rest_on(given, masks), steps)
+def settle(network, given: dict[int, Tensor], masks: dict[int, Tensor], steps: int, noise: Noise | None = None) -> State:
+    """The plain equations, replayed from the second batch of a shape on; with a tolerance, or noise, one step after the other."""
+    if network.config.settle.tolerance or steps == 0 or noise:
+        state = network.rest_on(given, masks)
+        state.noise = noise
+        return network.settle_from(state, steps)
     shapes = [(i, tuple(x.shape), x.dtype) for tensors in (given, masks) for i, x in tensors.items()]
     key = (*shapes, len(masks), steps, network.product_dtype, astuple(network.config.settle))
     if key not in network.recordings:

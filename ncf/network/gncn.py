@@ -28,6 +28,7 @@ from ncf.network.activations import ACTIVATIONS
 from ncf.network.circuit import Bundle, Circuit, Feedback
 from ncf.network.discrepancy import bce, cross_entropy, tod
 from ncf.network.expand import circuit_of
+from ncf.network.langevin import Noise, require_steps
 from ncf.network.likelihoods import LIKELIHOODS
 from ncf.network.precision import move_covariance, prepare_covariance, whitening
 from ncf.network.priors import PRIOR_SLOPES
@@ -50,6 +51,7 @@ class GNCN:
         self.circuit: Circuit = circuit_of(config, {"image": n_pixels} | ({"label": n_classes} if n_classes else {}))
         populations = self.circuit.populations
         require_start(config.settle.start, self.circuit)
+        require_steps(config.settle)
         self.names, self.sizes = self.circuit.names, self.circuit.sizes
         self.phi = [ACTIVATIONS[p.activation] for p in populations]
         self.g = [ACTIVATIONS[LIKELIHOODS[p.likelihood].g if p.likelihood else p.prediction] for p in populations[: self.circuit.n_predicted]]
@@ -103,6 +105,7 @@ class GNCN:
         observed: Tensor | dict[str, Tensor] | None = None,
         steps: int | None = None,
         y: Tensor | None = None,
+        noise: Noise | None = None,
     ) -> State:
         """The state after K steps from rest, on images x (B, J_0) and, where a population observes labels, classes y (B,).
 
@@ -115,15 +118,17 @@ class GNCN:
         device = next(iter(given.values())).device
         if device.type == "cpu":
             if not self.compiled:
-                return self.settle_plainly(x, observed, steps, y)
-            return settling.settle(self, given, masks, steps, self.product_dtype)
+                return self.settle_plainly(x, observed, steps, y, noise)
+            return settling.settle(self, given, masks, steps, self.product_dtype, noise)
         with torch.autocast(device.type, self.product_dtype, enabled=self.product_dtype is not None, cache_enabled=False):
-            return cuda_graph.settle(self, given, masks, steps)
+            return cuda_graph.settle(self, given, masks, steps, noise)
 
     @torch.no_grad()
-    def settle_plainly(self, x, observed=None, steps: int | None = None, y: Tensor | None = None) -> State:
+    def settle_plainly(self, x, observed=None, steps: int | None = None, y: Tensor | None = None, noise: Noise | None = None) -> State:
         """The same by the equations as they stand below, which `ncf.network.settling` is held to."""
-        return self.settle_from(self.rest(x, observed, y), steps)
+        state = self.rest(x, observed, y)
+        state.noise = noise
+        return self.settle_from(state, steps)
 
     @torch.no_grad()
     def settle_from(self, state: State, steps: int | None = None) -> State:
@@ -197,7 +202,7 @@ class GNCN:
     def move(self, state: State, beta: float, momentum: float = 0.0) -> None:
         """A. States: z_s += beta ( sum over t of e_t E_ts [* phi'(z_s)] - [e_s] - [lateral_s] - [prior_s] - gamma z_s ), f_s = phi(z_s).
 
-        beta and m are those of this step (`ncf.network.solvers`); with m, v_s <- m v_s + beta (...), z_s += v_s.
+        beta and m are those of this step (`ncf.network.solvers`); with m, v_s <- m v_s + beta (...), z_s += v_s. Noise: `ncf.network.langevin`.
         """
         for i in state.free:
             p, slope, z, f = self.circuit.populations[i], self.phi[i].slope, state.z[i], state.f[i]
@@ -217,7 +222,10 @@ class GNCN:
                 z.add_(d.mul_(beta))
             else:
                 z.add_(state.v[i].mul_(momentum).add_(d.mul_(beta)))
-            self.phi[i].value(z, out=f)
+        if state.noise:
+            state.noise.stir([state.z[i] for i in state.free], beta)
+        for i in state.free:
+            self.phi[i].value(state.z[i], out=state.f[i])
 
     def bottom_up(self, i: int, state: State) -> Tensor:
         """The errors that move population s: sum over feedback into it of e_t E_ts, (B, J_s)."""
@@ -313,20 +321,23 @@ class GNCN:
     # --- generation ---------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def project(self, code: Tensor, given: dict[str, Tensor] | None = None) -> Tensor:
-        """Ancestral projection (section 7): images mu_0 (S, J_0) from the activities of the top populations (S, J_top), without noise.
+    def project(self, code: Tensor, given: dict[str, Tensor] | None = None, rng: np.random.Generator | None = None) -> Tensor:
+        """Ancestral projection (section 7): images mu_0 (S, J_0) from the activities of the top populations (S, J_top).
 
-        The argument is an activity: phi is not applied to it again. `given` shows observed roots (label), which are zero otherwise.
+        The argument is an activity: phi is not applied to it again. `given` shows observed roots (label), which are zero otherwise. Without noise, or,
+        with `rng`, every hidden population below the top is drawn from N(mu, Sigma), Sigma = I where it has no precision.
         """
-        return self.g[0].value(self.drive(code, given), out=None)
+        return self.g[0].value(self.descend(code, given, rng)[0][0], out=None)
 
     def drive(self, code: Tensor, given: dict[str, Tensor] | None = None) -> Tensor:
         """What stands before g_0 in the projection, (S, J_0). Autograd may pass through it: estimates of log p(x) follow its slope."""
         return self.descend(code, given)[0][0]
 
-    def descend(self, code: Tensor, given: dict[str, Tensor] | None = None) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    def descend(
+        self, code: Tensor, given: dict[str, Tensor] | None = None, rng: np.random.Generator | None = None
+    ) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
         """From the top down: the drives z_t = sum over bundles into t of f_s W_st, and f_t = phi(z_t), by population; of the image the drive
-        stands before g_0. Roots have no drive."""
+        stands before g_0. Roots have no drive. `rng`: noise around the predictions, on what their errors compare, state or activity."""
         tops = self.circuit.tops
         z, f = {}, dict(zip(tops, code.split([self.sizes[i] for i in tops], dim=1)))
         for i in range(len(self.sizes) - 1, -1, -1):
@@ -340,8 +351,18 @@ class GNCN:
             z[i] = f[first.source] @ self.parameters[first.name]
             for bundle in more:
                 z[i] = z[i].addmm(f[bundle.source], self.parameters[bundle.name])
+            if rng is not None and p.observed is None and p.target == "state":
+                z[i] = self.g[i].value(z[i], out=None) + self.deviation(i, len(code), rng)
             f[i] = self.phi[i].value(z[i], out=None) if p.observed is None else z[i]
+            if rng is not None and p.observed is None and p.target == "activity":
+                f[i] = self.g[i].value(z[i], out=None) + self.deviation(i, len(code), rng)
         return z, f
+
+    def deviation(self, i: int, n: int, rng: np.random.Generator) -> Tensor:
+        """n draws from N(0, Sigma_i), (n, J_i)."""
+        like = self.parameters[self.circuit.into(i)[0].name]
+        draws = torch.from_numpy(rng.standard_normal((n, self.sizes[i]), dtype=np.float32)).to(like)
+        return draws @ torch.linalg.cholesky(self.sigma[i]).T if i in self.sigma else draws
 
     def losses(self, state: State, y: Tensor | None) -> tuple[Tensor, Tensor]:
         """BCE and ToD, (B,) each; where the image is no prediction but what predicts, the classes' cross-entropy stands in for BCE."""

@@ -17,12 +17,15 @@ import torch
 from torch import Tensor
 
 from ncf.network import kernels, solvers
+from ncf.network.langevin import Noise
 from ncf.network.products import Factors, matrices, on_all_cores, threads_for
 from ncf.network.starts import starting_states, starting_synapses
 from ncf.network.state import State, at_rest
 
 
-def settle(network, given: dict[int, Tensor], masks: dict[int, Tensor], steps: int, dtype: torch.dtype | None = None) -> State:
+def settle(
+    network, given: dict[int, Tensor], masks: dict[int, Tensor], steps: int, dtype: torch.dtype | None = None, noise: Noise | None = None
+) -> State:
     """The state of `network` after `steps` steps, from rest, on what its observed populations are given; products in `dtype`."""
     first = next(iter(given.values()))
     dtype = dtype or first.dtype
@@ -37,6 +40,7 @@ def settle(network, given: dict[int, Tensor], masks: dict[int, Tensor], steps: i
         with torch.no_grad():
             seen = {i: mask.expand_as(given[i])[part] for i, mask in masks.items()}
             rows = Rows(network, factors, {i: x[part] for i, x in given.items()}, seen, {i: z[part] for i, z in starts.items()})
+            rows.noise = noise and noise.of(part)
             rows.settle(steps)
             rows.write(state, part)
 
@@ -60,7 +64,8 @@ def step_of(network, free: tuple[int, ...], k: int) -> Step:
     """Step k of 1..K with the products that are not of known zeros."""
     circuit = network.circuit
     silent = all(network.phi[i].silent for i in free) and all(g.silent for i, g in enumerate(network.g) if not circuit.populations[i].observed)
-    waking = circuit.waking(list(free), at_once=not silent or network.config.settle.start != "rest")
+    wakes = network.config.settle.start != "rest" or network.config.settle.temperature > 0
+    waking = circuit.waking(list(free), at_once=wakes or not silent)
     moves = {i for i in free if waking[i] <= k}
     drives = moves | set(range(len(circuit.populations))).difference(free)
     feedback = [[(n, f.source) for n, f in enumerate(circuit.feedback) if f.target == i and i in moves] for i in free]
@@ -93,6 +98,7 @@ class Rows:
     def __init__(self, network, factors: Factors, given: dict[int, Tensor], masks: dict[int, Tensor], starts: dict[int, Tensor]):
         self.network, self.config, self.factors = network, network.config, factors
         self.steps, self.moving = 0, False
+        self.noise: Noise | None = None
         x = next(iter(given.values()))
         self.half = factors.dtype != x.dtype  # products read bfloat16 copies; else the arrays themselves
         self.free = network.free(masks)
@@ -190,6 +196,16 @@ class Rows:
                 drives[place] = factor.added(error, drives[place]) if n else factor.after(error)
         errors = tuple([self.errors[i if i < len(self.mu) else 0] for i in self.free])  # (a root has none)
         self.move_all(arrays(drives), errors, step.awake, beta, momentum)
+        if self.noise:
+            self.stir(beta)
+
+    def stir(self, beta: float) -> None:
+        """Langevin's noise, and the activities after it."""
+        self.noise.stir([self.z[i] for i in self.free], beta)  # type: ignore[union-attr]
+        for i in self.free:
+            self.network.phi[i].value(self.z[i], out=self.f[i])
+            if self.half and self.f_in[i] is not self.f[i]:
+                self.f_in[i].copy_(self.f[i])
 
     def predict_and_compare(self, step: Step) -> None:
         """B. Predictions by what is awake or given, and C. errors."""

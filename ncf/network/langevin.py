@@ -1,0 +1,55 @@
+"""Langevin settling: states that settle under noise are draws from what the errors leave open, not its mode.
+
+    z_s <- z_s + beta d_s + sqrt(2 beta T) xi_s,    xi ~ N(0, 1)     (`model.settle.temperature` T)
+
+Where feedback is tied and multiplied by phi', d is the slope of the log joint density of image and states, and with T = 1 small steps draw from
+the posterior of the states: Monte Carlo predictive coding (Oliviers, Bogacz and Meulemans, "Learning probability distributions of sensory inputs with
+Monte Carlo predictive coding", PLOS Computational Biology 20, 2024). Learning settles so; whatever is measured settles without noise.
+
+Every image of a batch has a generator of its own, so that its noise depends neither on threads nor on how ranks share the batch.
+"""
+
+from math import sqrt
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ncf.config.schema import SettleConfig
+from ncf.errors import UserError
+
+
+class Noise:
+    """xi of some images, step by step."""
+
+    def __init__(self, seeds: np.ndarray, temperature: float):
+        self.seeds, self.temperature = seeds, temperature
+        self.generators = [np.random.default_rng(int(seed)) for seed in seeds]
+
+    def of(self, rows: slice) -> "Noise":
+        """That of some of the images, from the first step on."""
+        return Noise(self.seeds[rows], self.temperature)
+
+    def stir(self, z: list[Tensor], beta: float) -> None:
+        """Add sqrt(2 beta T) xi to the states z, (B, J_s) each, in place."""
+        sizes = [state.shape[1] for state in z]
+        draws = np.empty((len(self.generators), sum(sizes)), np.float32)
+        for row, generator in zip(draws, self.generators):
+            generator.standard_normal(out=row, dtype=np.float32)
+        for state, xi in zip(z, torch.from_numpy(draws).split(sizes, dim=1)):
+            state.add_(xi.to(state), alpha=sqrt(2 * beta * self.temperature))
+
+
+def noise_for(network, rng: np.random.Generator | None, images: int, rows: slice) -> Noise | None:
+    """The noise of a training batch of so many images, for these rows; None where settling has none. `rng` belongs to the batch."""
+    settle: SettleConfig | None = getattr(network.config, "settle", None)
+    if settle is None or not settle.temperature or rng is None:
+        return None
+    return Noise(rng.integers(2**63, size=images)[rows], settle.temperature)
+
+
+def require_steps(settle: SettleConfig) -> None:
+    if settle.temperature and settle.solver != "euler":
+        raise UserError(f"model.settle.temperature={settle.temperature:g}: noise is added to Euler's steps; leave model.settle.solver at euler")
+    if settle.temperature and settle.tolerance:
+        raise UserError(f"model.settle.temperature={settle.temperature:g}: states under noise never come to rest; leave model.settle.tolerance at 0")

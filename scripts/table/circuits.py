@@ -1,0 +1,166 @@
+"""The article's other circuits, measured: docs/circuits.json, and from it the tables of docs/circuits.md.
+
+python -m table.circuits --datasets digits --seeds 0 1 2      (the folder of scripts/ on PYTHONPATH)
+
+A run is a folder, OUTPUT/DATASET/ROW/seedN; one that is complete is not run again, one that was stopped goes on. Runs that lie there are added to
+those that the file holds already.
+"""
+
+import argparse
+import json
+import re
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean, stdev
+
+from table.cells import read_json, status
+from table.reproduce import run
+from table.text import markdown
+
+from ncf.config.compose import compose_train
+from ncf.config.defaults import command
+from ncf.config.schema import science
+from ncf.measure.metrics import METRICS
+from ncf.runs.files import write_whole
+
+DATASETS = {"digits": "digits", "mnist": "MNIST"}
+EPOCHS = {"digits": "epochs=15", "mnist": "epochs=6"}
+SAMPLES = 2000
+ASKED = "samples read as asked"
+READER = "reader"  # the row that tells what samples show
+
+
+@dataclass
+class Row:
+    title: str
+    overrides: list[str]
+    conditional: bool = False  # whether samples of classes are asked for
+    also: dict[str, list[str]] = field(default_factory=dict)  # overrides of one dataset
+
+
+LABELS, CLASSES = "metrics=labels", "metrics.names=[class_err]"
+DROPOUT = ["model.dropout=0.5", "model.input_dropout=0.2", "optimizer.lr=0.0005"]
+SHORT = {"mnist": ["epochs=10", "batch_size=256"]}
+ROWS = {
+    READER: Row(
+        "classifier of 800-800 units with dropout",
+        ["model=relu_classifier", "model.layers=[800,800]", *DROPOUT, CLASSES],
+        also={"digits": ["epochs=100"], "mnist": ["epochs=25", "patience=5", "patience_gain=0"]},
+    ),
+    "gncn_pdh": Row("GNCN-PDH", ["model=gncn_pdh", "metrics=paper"], conditional=True),
+    "gncn_pdeh": Row("errors skip a layer (GNCN-PDEH)", ["model=gncn_pdeh", "metrics=paper"]),
+    "gncn_pdh_skip": Row("the top predicts the image too", ["model=gncn_pdh_skip", "metrics=paper"]),
+    "gncn_pdeh_skip": Row("both", ["model=gncn_pdeh_skip", "metrics=paper"]),
+    "gncn_pdh_label": Row("label on top (label-aware GNCN-PDH)", ["model=gncn_pdh_label", LABELS], conditional=True),
+    "image_and_label": Row("label beside the image (multimodal)", ["model=image_and_label", LABELS], conditional=True),
+    "discriminative_t1": Row("image on top, 500-500, local learning", ["model=discriminative_t1", "metrics.names=[label_err]"], also=SHORT),
+    "relu_classifier": Row(
+        "the same size by backpropagation",
+        ["model=relu_classifier", "model.layers=[500,500]", CLASSES],
+        also={"mnist": ["epochs=20", "batch_size=256", "patience=3", "patience_gain=0"]},
+    ),
+}
+PAPER = ["bce", "m_mse", "class_err", "log_p"]
+TABLES = {  # in the page: its rows and its metrics
+    "skips": (["gncn_pdh", "gncn_pdeh", "gncn_pdh_skip", "gncn_pdeh_skip"], PAPER),
+    "labels": (
+        ["gncn_pdh_label", "image_and_label", "gncn_pdh"],
+        ["label_err", "label_err_half", "bce", "bce_label", "m_mse", "m_mse_label", "label_image", ASKED],
+    ),
+    "classifiers": (["discriminative_t1", "relu_classifier", READER], ["label_err", "class_err"]),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("table.circuits", description=__doc__.splitlines()[0])
+    parser.add_argument("--datasets", nargs="+", default=["digits"], choices=DATASETS)
+    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=ROWS, metavar="NAME")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="further overrides for every run, e.g. threads=1")
+    parser.add_argument("--report-only", action="store_true", help="run nothing; write the page from what is there")
+    parser.add_argument("--output", type=Path, default=Path("outputs/circuits"))
+    parser.add_argument("--page", type=Path, default=Path("docs/circuits.md"), help="its figures go beside it, as .json")
+    given = parser.parse_args()
+    if not given.report_only:
+        for dataset, seed, name in ((d, s, n) for d in given.datasets for s in given.seeds for n in given.rows):
+            make(given.output, dataset, name, seed, given.set)
+    figures = collect(given.output, read_json(given.page.with_suffix(".json")))
+    write_whole(given.page.with_suffix(".json"), (json.dumps(figures, indent=1) + "\n").encode())
+    write_whole(given.page, filled(given.page.read_text(), figures).encode())
+
+
+def overrides(dataset: str, name: str, seed: int) -> list[str]:
+    row = ROWS[name]
+    return [f"dataset={dataset}", *row.overrides, *row.also.get(dataset, [EPOCHS[dataset]]), f"seed={seed}"]
+
+
+def make(output: Path, dataset: str, name: str, seed: int, further: list[str]) -> None:
+    """Train, and ask for samples of every class, what is not there yet."""
+    folder = output / dataset / name / f"seed{seed}"
+    if status(folder) != "complete":
+        say_and_run(["ncf-train", *overrides(dataset, name, seed), "report=false", *further, f"run_dir={folder}"])
+    reader = output / dataset / READER / "seed0"
+    if ROWS[name].conditional and status(reader) == "complete" and not (folder / "asked").exists():
+        kept = [s for s in further if s.split("=")[0] in ("threads", "device", "data_dir")]
+        ask = [f"checkpoint={folder}", "condition=label:all", f"n={SAMPLES}", "masks=[]", f"reader={reader}", f"output={folder / 'asked'}"]
+        say_and_run(["ncf-sample", *ask, *kept])
+
+
+def say_and_run(words: list[str]) -> None:
+    print(f"\n{shlex.join(words)}", flush=True)
+    run(words)
+
+
+def collect(output: Path, figures: dict) -> dict:
+    """dataset -> row -> seed -> its command and test figures: of the runs that are complete here, beside what was known."""
+    for folder in sorted(output.glob("*/*/seed*")):
+        dataset, name, seed = *folder.parts[-3:-1], folder.name.removeprefix("seed")
+        summary = read_json(folder / "summary.json")
+        if dataset in DATASETS and name in ROWS and summary.get("status") == "complete":
+            test = {metric: {part: figure[part] for part in ("value", "stderr", "n")} for metric, figure in summary["metrics"]["test"].items()}
+            asked = read_json(folder / "asked" / "samples.json")
+            if asked:
+                test[ASKED] = {
+                    "value": asked["condition"]["read_as_asked_percent"],
+                    "n": asked["n"],
+                    "reader_wrong": asked["classes"]["its_test_error_percent"],
+                }
+            told = command(science(compose_train(*overrides(dataset, name, int(seed)))))
+            figures.setdefault(dataset, {}).setdefault(name, {})[seed] = {"command": told, "figures": test}
+    return figures
+
+
+def filled(page: str, figures: dict) -> str:
+    """The page with its tables as the figures have them."""
+    for name in TABLES:
+        page = re.sub(
+            rf"(<!-- {name} -->\n).*?(<!-- end -->)", lambda found, name=name: f"{found[1]}\n{table(name, figures)}\n\n{found[2]}", page, flags=re.S
+        )
+    return page
+
+
+def table(name: str, figures: dict) -> str:
+    rows, metrics = TABLES[name]
+    lines = []
+    for dataset, title in DATASETS.items():
+        for row in rows:
+            runs = figures.get(dataset, {}).get(row, {})
+            if runs:
+                found = [[run["figures"][metric] for run in runs.values() if metric in run["figures"]] for metric in metrics]
+                lines.append([title, ROWS[row].title, str(len(runs)), *(shown(values) for values in found), f"`{runs[min(runs)]['command']}`"])
+    heads = [f"{METRICS[metric].label}" if metric in METRICS else f"{metric}, %" for metric in metrics]
+    return markdown(["data", "circuit", "seeds", *heads, "command (first seed)"], lines)
+
+
+def shown(values: list[dict]) -> str:
+    """Mean and spread over seeds; of a single one the standard error over images."""
+    if not values:
+        return "–"
+    numbers = [figure["value"] for figure in values]
+    error = stdev(numbers) if len(numbers) > 1 else values[0].get("stderr")
+    return f"{mean(numbers):.2f}" + (f" ± {error:.2f}" if error is not None else "")
+
+
+if __name__ == "__main__":
+    main()
