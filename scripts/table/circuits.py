@@ -49,8 +49,9 @@ ROWS = {
         also={"digits": ["epochs=100"], "mnist": ["epochs=25", "patience=5", "patience_gain=0"]},
     ),
     "gncn_pdh": Row("GNCN-PDH", ["model=gncn_pdh", "metrics=paper"], conditional=True),
+    "gncn_pdh_limit": Row("the same, columns of at most norm 1", ["model=gncn_pdh", "model.constraint.kind=limit", "metrics=paper"]),
     "gncn_pdeh": Row("errors skip a layer (GNCN-PDEH)", ["model=gncn_pdeh", "metrics=paper"]),
-    "gncn_pdh_skip": Row("the top predicts the image too", ["model=gncn_pdh_skip", "metrics=paper"]),
+    "gncn_pdh_skip": Row("GNCN-PDH whose top predicts the image too", ["model=gncn_pdh_skip", "metrics=paper"]),
     "gncn_pdeh_skip": Row("both", ["model=gncn_pdeh_skip", "metrics=paper"]),
     "gncn_pdh_label": Row("label on top (label-aware GNCN-PDH)", ["model=gncn_pdh_label", LABELS], conditional=True),
     "image_and_label": Row("label beside the image (multimodal)", ["model=image_and_label", LABELS], conditional=True),
@@ -63,7 +64,7 @@ ROWS = {
 }
 PAPER = ["bce", "m_mse", "class_err", "log_p"]
 TABLES = {  # in the page: its rows and its metrics
-    "skips": (["gncn_pdh", "gncn_pdeh", "gncn_pdh_skip", "gncn_pdeh_skip"], PAPER),
+    "skips": (["gncn_pdh", "gncn_pdh_limit", "gncn_pdeh", "gncn_pdh_skip", "gncn_pdeh_skip"], PAPER),
     "labels": (
         ["gncn_pdh_label", "image_and_label", "gncn_pdh"],
         ["label_err", "label_err_half", "bce", "bce_label", "m_mse", "m_mse_label", "label_image", ASKED],
