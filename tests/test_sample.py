@@ -91,6 +91,20 @@ def test_samples_of_a_class_are_asked_for_and_read(run, tmp_path):
     assert plain.returncode == 0 and (run / "checkpoints/best-samples-label_3/samples.npz").exists()  # not in the folder of plain samples
 
 
+def test_noise_at_every_layer_changes_images_and_leaves_the_draws_of_the_top(run, tmp_path):
+    ask = ["ncf-sample", f"checkpoint={run}", "n=9", "masks=[]", "threads=1"]
+    for name, more in (("plain", []), ("noisy", ["noise=layers"]), ("again", ["noise=layers"])):
+        done = warm(*ask, *more, f"output={tmp_path / name}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    plain, noisy, again = (np.load(tmp_path / name / "samples.npz") for name in ("plain", "noisy", "again"))
+    assert np.array_equal(plain["latents"], noisy["latents"]) and np.array_equal(noisy["samples"], again["samples"])
+    assert np.abs(plain["samples"] - noisy["samples"]).mean() > 0.01
+    assert json.loads((tmp_path / "noisy/samples.json").read_text())["noise"] == "layers"
+    assert warm("ncf-train", *"model=rae dataset.n_train=300 epochs=1 threads=1 metrics=basic name=ae".split(), cwd=tmp_path).returncode == 0
+    refused = warm("ncf-sample", "checkpoint=outputs/runs/ae", "noise=layers", cwd=tmp_path)
+    assert refused.returncode == 1 and "noise=layers" in refused.stderr
+
+
 def test_a_classifier_reads_the_samples(run, tmp_path):
     small = "dataset.n_train=300 epochs=3 threads=1".split()
     assert warm("ncf-train", "model=relu_classifier", *small, "metrics.names=[class_err]", "name=reads", cwd=tmp_path).returncode == 0

@@ -37,8 +37,16 @@ class Row:
     overrides: list[str]
     conditional: bool = False  # whether samples of classes are asked for
     also: dict[str, list[str]] = field(default_factory=dict)  # overrides of one dataset
+    only: list[str] = field(default_factory=lambda: list(DATASETS))
 
 
+def started(model: str, steps: int, *start: str) -> list[str]:
+    return [f"model={model}", f"model.settle.steps={steps}", *start, "metrics=paper"]
+
+
+RECOGNISER = ["model.settle.start=recogniser", "model.settle.share=0.68"]
+WHOLE = ["model.settle.start=recogniser", "model.settle.share=1"]
+NOISY = "metrics.names=[bce,m_mse,class_err,log_p,ndb]"
 LABELS, CLASSES = "metrics=labels", "metrics.names=[class_err]"
 DROPOUT = ["model.dropout=0.5", "model.input_dropout=0.2", "optimizer.lr=0.0005"]
 SHORT = {"mnist": ["epochs=10", "batch_size=256"]}
@@ -62,6 +70,19 @@ ROWS = {
         also={"mnist": ["epochs=20", "batch_size=256", "patience=3", "patience_gain=0"]},
     ),
 }
+ROWS |= {
+    f"{model}_{name}": Row(f"{title}: {words}", started(model, steps, *start), only=["digits"])
+    for model, title in (("gncn_pdh", "GNCN-PDH"), ("gncn_t1_sigma", "GNCN-t1-Σ"))
+    for name, words, steps, start in (
+        ("rest50", "50 steps from rest", 50, []),
+        ("rest16", "16 steps from rest", 16, []),
+        ("start16", "16 steps from 0.68 of the recognised states", 16, RECOGNISER),
+        ("whole16", "16 steps from the recognised states", 16, WHOLE),
+    )
+}
+ROWS |= {
+    f"langevin_{T:g}": Row(f"T = {T:g}", ["model=gncn_t1", f"model.settle.temperature={T:g}", NOISY], only=["digits"]) for T in (0, 0.01, 0.1, 1)
+}
 PAPER = ["bce", "m_mse", "class_err", "log_p"]
 TABLES = {  # in the page: its rows and its metrics
     "skips": (["gncn_pdh", "gncn_pdh_limit", "gncn_pdeh", "gncn_pdh_skip", "gncn_pdeh_skip"], PAPER),
@@ -69,6 +90,8 @@ TABLES = {  # in the page: its rows and its metrics
         ["gncn_pdh_label", "image_and_label", "gncn_pdh"],
         ["label_err", "label_err_half", "bce", "bce_label", "m_mse", "m_mse_label", "label_image", ASKED],
     ),
+    "starts": ([f"{model}_{name}" for model in ("gncn_pdh", "gncn_t1_sigma") for name in ("rest50", "rest16", "start16", "whole16")], PAPER),
+    "langevin": ([f"langevin_{T:g}" for T in (0, 0.01, 0.1, 1)], [*PAPER, "ndb"]),
     "classifiers": (["discriminative_t1", "relu_classifier", READER], ["label_err", "class_err"]),
 }
 
@@ -84,7 +107,7 @@ def main() -> None:
     parser.add_argument("--page", type=Path, default=Path("docs/circuits.md"), help="its figures go beside it, as .json")
     given = parser.parse_args()
     if not given.report_only:
-        for dataset, seed, name in ((d, s, n) for d in given.datasets for s in given.seeds for n in given.rows):
+        for dataset, seed, name in ((d, s, n) for d in given.datasets for s in given.seeds for n in given.rows if d in ROWS[n].only):
             make(given.output, dataset, name, seed, given.set)
     figures = collect(given.output, read_json(given.page.with_suffix(".json")))
     write_whole(given.page.with_suffix(".json"), (json.dumps(figures, indent=1) + "\n").encode())
