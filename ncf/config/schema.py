@@ -73,9 +73,14 @@ class ConstraintConfig:
         "unit", "norm of every column of synapses: unit (published), limit (released: scale down only), none", choices=("limit", "unit", "none")
     )
     radius: float = key(1.0, "the norm that is limited or set", above=0)
+    axis: str = key(
+        "into",
+        "a column is all synapses of a bundle into one unit (published), or out_of one unit: its field, as in sparse coding",
+        choices=("into", "out_of"),
+    )
 
 
-ACTIVATIONS = ["identity", "relu", "tanh", "sigmoid"]  # a plugin may add to it
+ACTIVATIONS = ["identity", "relu", "tanh", "sigmoid", "threshold"]  # a plugin may add to it
 OBSERVATIONS = ("image", "label")
 IMAGE_LIKELIHOODS = ["bernoulli", "gaussian"]  # a plugin may add to it
 
@@ -88,6 +93,7 @@ class TermsConfig:
     name: str = key("", "name shown in reports")
     activation: str = key("relu", "phi on the states z", choices=ACTIVATIONS)
     prediction: str = key("relu", "g on the predictions mu of hidden populations", choices=ACTIVATIONS)
+    threshold: float = key(1.0, "lambda of activation threshold: phi(z) = max(z - lambda, 0) - max(-z - lambda, 0)", least=0)
     likelihood: str = key(
         "bernoulli",
         "of the image: bernoulli (g_0 sigmoid) or gaussian (g_0 identity; BCE clips its mu_0 to (0, 1))",
@@ -199,7 +205,11 @@ class ClassifierConfig:
 
 
 LOGGERS = ("tensorboard", "wandb", "mlflow", "csv")
-DATASETS = ("digits", "mnist", "fashion_mnist", "kmnist", "caltech101_silhouettes", "caltech101_silhouettes_16", "npz", "folder", "idx")
+DATASETS = (
+    *("digits", "mnist", "fashion_mnist", "kmnist", "caltech101_silhouettes", "caltech101_silhouettes_16"),
+    *("natural_patches", "npz", "folder", "idx"),
+)
+REAL_VALUED = ("natural_patches",)  # of any value, around zero; the others' pixels are in [0, 1]
 
 
 @dataclass

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ncf.config.schema import DatasetConfig
+from ncf.config.schema import REAL_VALUED, DatasetConfig
 from ncf.data import download
 from ncf.data.folder import class_names
 from ncf.data.readers import Arrays, read
@@ -18,7 +18,7 @@ from ncf.errors import UserError
 
 @dataclass
 class Split:
-    """Images x (N, J_0), float32 in [0, 1], and their classes y (N,), int64, or None."""
+    """Images x (N, J_0), float32, in [0, 1] unless real-valued, and their classes y (N,), int64, or None."""
 
     x: torch.Tensor
     y: torch.Tensor | None
@@ -42,6 +42,11 @@ class Dataset:
     carved: tuple[str, ...] = ()  # splits that were taken from the training images
     labels: tuple[int, ...] | None = None  # what the classes are called in the data, where not 0, 1, ..
     remarks: tuple[str, ...] = ()  # what a person should know of these images
+
+    @property
+    def real(self) -> bool:
+        """Whether pixels are of any value, around zero, and not in [0, 1]."""
+        return self.name in REAL_VALUED
 
     def to(self, device: torch.device) -> "Dataset":
         splits = {name: Split(s.x.to(device), None if s.y is None else s.y.to(device)) for name, s in self.splits.items()}

@@ -50,6 +50,7 @@ MEANINGS = {
     "bce_projected": "BCE of the image that the settled top layer alone projects down to (after metrics.mixture.final_steps): what a draw from the prior can bring. "
     "Lower is better.",
     "tod": "Total discrepancy: minus the squared errors of all layers after settling, summed. Closer to zero is better.",
+    "mse": "Reconstruction error: the squared error between an image and what the network settles to on it, summed over pixels. Lower is better.",
     "m_mse": "Masked mean squared error, as the article calls it: the network settles on a part of the image; the squared error over the pixels it does "
     "not see, summed over these and averaged over images. Lower is better.",
     "class_err": "Classification error: the share of images whose class a logistic regression on the top layer's activities gets wrong.",
@@ -61,6 +62,7 @@ MEANINGS = {
     "log_p_encoder": "Log likelihood by importance sampling from the encoder.",
     "label_err": "Label error: the network settles on the image alone; the share of images whose unseen label it tells wrong.",
     "active": "The share of hidden units with an activity above 1e-6 on an image, the mean over layers. Lower is sparser.",
+    "nonzero": "The share of hidden units with |f| > 1e-3 on an image, negative activities too, the mean over populations. Lower is sparser.",
     "ndb": "Number of statistically different bins, as a share: of 100 k-means bins of the training images, how many hold another share of the samples. "
     "Lower is better; held-out images show what can be had.",
     "gaussian_kl": "Divergence of the Gaussian fitted to the samples from that of the training images' pixels (0.01 added to every variance). Lower is "
@@ -75,6 +77,7 @@ METRICS = {
     "bce": Metric("BCE", "nats per image", lambda subject: summarize(subject.settled["bce"]), MEANINGS["bce"], "project"),
     "bce_projected": Metric("BCE, projected", "nats per image", projected_bce, MEANINGS["bce_projected"], "project"),
     "tod": Metric("ToD", "per image", lambda subject: summarize(subject.settled["tod"]), MEANINGS["tod"], "project", higher=True),
+    "mse": Metric("squared error", "per image", lambda subject: summarize(subject.settled["mse"]), MEANINGS["mse"], "project"),
     "m_mse": Metric("M-MSE", "per image", completion, MEANINGS["m_mse"], "project"),
     "class_err": Metric("%Err", "%", class_error, MEANINGS["class_err"], "classes"),
     "class_err_hidden": Metric("%Err, encoder's units", "%", hidden_error, MEANINGS["class_err_hidden"], "hidden"),
@@ -109,6 +112,7 @@ METRICS = {
         "label error", "%", lambda subject: summarize(100.0 * (subject.settled["told"] != subject.y)), MEANINGS["label_err"], "label"
     ),
     "active": Metric("active units", "%", activity, MEANINGS["active"], "settle"),
+    "nonzero": Metric("units in use", "%", lambda subject: activity(subject, "nonzero"), MEANINGS["nonzero"], "settle"),
     "ndb": Metric("NDB", "%", lambda subject: likeness(subject, lambda x: different_bins(x, subject.training.bins)), MEANINGS["ndb"], "project"),
     "gaussian_kl": Metric(
         "Gaussian KL",
@@ -180,6 +184,9 @@ def left_out(network, data: Dataset, names: list[str], mask: str = "right") -> d
     if regressions and (not labelled or len(data.splits["train"].y.unique()) < 2):
         why = "the training images are all of one class" if labelled else LACKS["classes"]
         reasons = {name: why for name in regressions} | reasons
+    if data.real:
+        unfit = {"bce", "bce_projected"} & set(names)
+        reasons |= {name: "pixels are real-valued, not in [0, 1]; the squared error (mse) stands in for it" for name in unfit - set(reasons)}
     densities = [name for name in names if name.startswith("log_p") or name == "elbo"]
     if len(data.splits["train"]) < 2 and "exact_log_p" not in network.abilities:
         fitted = {"log_p", "log_p_annealed", *SAMPLED}
