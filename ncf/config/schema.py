@@ -270,6 +270,7 @@ class MetricsConfig:
     mask_fraction: float = key(0.5, "m_mse: share of unseen pixels", above=0, most=0.99)
     n_images: int | None = key(None, "first images of the split to measure on; null: all", least=1)
     batch_size: int = key(500, "images settled together when measuring", least=1)
+    in_use: float = key(1e-3, "in_use: a unit is, where |f| is above this", least=0)
     samples: int = key(5000, "log_p: S, draws from the prior", least=2)
     encoder_samples: int = key(200, "log_p_encoder: draws from the encoder per image", least=1)
     mixture: MixtureConfig = section(MixtureConfig, "the Gaussian mixture over top activities")

@@ -30,6 +30,11 @@ class Split:
         return self if n is None else Split(self.x[:n], None if self.y is None else self.y[:n])
 
 
+def shades(x: torch.Tensor, real: bool) -> torch.Tensor:
+    """Images as pictures show them, black 0 and white 1: real values from 3 below zero to 3 above."""
+    return x / 6 + 0.5 if real else x
+
+
 @dataclass
 class Dataset:
     """Train, validation and test images of one shape, on one device."""
@@ -47,6 +52,9 @@ class Dataset:
     def real(self) -> bool:
         """Whether pixels are of any value, around zero, and not in [0, 1]."""
         return self.name in REAL_VALUED
+
+    def shades(self, x: torch.Tensor) -> torch.Tensor:
+        return shades(x, self.real)
 
     def to(self, device: torch.device) -> "Dataset":
         splits = {name: Split(s.x.to(device), None if s.y is None else s.y.to(device)) for name, s in self.splits.items()}

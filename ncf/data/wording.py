@@ -27,9 +27,9 @@ def images(dataset: dict, sizes: dict[str, int], shape: tuple[int, int] | None =
     return f"{train} training, {validation} validation and {test} test images{of}, {kind}"
 
 
-def loss(dataset: dict) -> tuple[str, str]:
+def loss(dataset: object) -> tuple[str, str]:
     """What a run is logged and selected by, and its unit: BCE, for which the squared error stands in where pixels are not in [0, 1]."""
-    return ("squared error", "per image") if dataset.get("name") in REAL_VALUED else ("BCE", "nats per image")
+    return ("squared error", "per image") if isinstance(dataset, dict) and dataset.get("name") in REAL_VALUED else ("BCE", "nats per image")
 
 
 def sizes(data: Dataset) -> dict[str, int]:

@@ -13,7 +13,6 @@ from ncf.data.datasets import Dataset
 from ncf.data.streams import stream
 from ncf.measure.annealing import anneal
 from ncf.measure.completion import least, masked_mse, measured_ways, observed_pixels
-from ncf.measure.diagnostics import ACTIVE
 from ncf.measure.density import Estimate, encoder_estimates, monte_carlo
 from ncf.measure.latents import TrainingLatents
 from ncf.measure.likeness import nearest, neighbour_error
@@ -35,7 +34,7 @@ class Subject:
     @cached_property
     def settled(self) -> dict[str, Tensor]:
         """What settling leaves, the labels unseen: bce and tod (N,), the top activities f_L as `code` (N, J_L); and where a metric asks for
-        them, `mse` (N,), `active` and `nonzero` (N, L), the share of such units in every hidden population, and `told` (N,), the class that the network tells."""
+        them, `mse` (N,), `active` and `in_use` (N, L), the share of such units in every hidden population, and `told` (N,), the class that the network tells."""
         parts = []
         for start in range(0, len(self.x), self.config.batch_size):
             rows = slice(start, start + self.config.batch_size)
@@ -44,8 +43,8 @@ class Subject:
             found = {"bce": bce, "tod": tod, "code": state.code}
             if "active" in self.config.names:
                 found["active"] = active_units(state)
-            if "nonzero" in self.config.names:
-                found["nonzero"] = torch.stack([(state.f[i].abs() > ACTIVE).double().mean(1) for i in state.free], 1)
+            if "in_use" in self.config.names:
+                found["in_use"] = torch.stack([(state.f[i].abs() > self.config.in_use).double().mean(1) for i in state.free], 1)
             if "mse" in self.config.names:
                 found["mse"] = squared_error(state)
             if "label_err" in self.config.names:
@@ -65,7 +64,7 @@ def active_units(state: State) -> Tensor:
 
 
 def activity(subject: Subject, of: str = "active") -> dict:
-    """The share of active (or of `nonzero`) units, the mean over populations, with that of each."""
+    """The share of active (or of `in_use`) units, the mean over populations, with that of each."""
     shares = 100 * subject.settled[of]
     return summarize(shares.mean(1)) | {"populations": shares.mean(0).tolist()}
 

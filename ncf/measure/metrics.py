@@ -62,7 +62,7 @@ MEANINGS = {
     "log_p_encoder": "Log likelihood by importance sampling from the encoder.",
     "label_err": "Label error: the network settles on the image alone; the share of images whose unseen label it tells wrong.",
     "active": "The share of hidden units with an activity above 1e-6 on an image, the mean over layers. Lower is sparser.",
-    "nonzero": "The share of hidden units with |f| > 1e-3 on an image, negative activities too, the mean over populations. Lower is sparser.",
+    "in_use": "The share of hidden units with |f| above metrics.in_use on an image, the mean over populations. Lower is sparser.",
     "ndb": "Number of statistically different bins, as a share: of 100 k-means bins of the training images, how many hold another share of the samples. "
     "Lower is better; held-out images show what can be had.",
     "gaussian_kl": "Divergence of the Gaussian fitted to the samples from that of the training images' pixels (0.01 added to every variance). Lower is "
@@ -112,7 +112,9 @@ METRICS = {
         "label error", "%", lambda subject: summarize(100.0 * (subject.settled["told"] != subject.y)), MEANINGS["label_err"], "label"
     ),
     "active": Metric("active units", "%", activity, MEANINGS["active"], "settle"),
-    "nonzero": Metric("units in use", "%", lambda subject: activity(subject, "nonzero"), MEANINGS["nonzero"], "settle"),
+    "in_use": Metric(
+        "units in use", "%", lambda subject: activity(subject, "in_use") | {"above": subject.config.in_use}, MEANINGS["in_use"], "settle"
+    ),
     "ndb": Metric("NDB", "%", lambda subject: likeness(subject, lambda x: different_bins(x, subject.training.bins)), MEANINGS["ndb"], "project"),
     "gaussian_kl": Metric(
         "Gaussian KL",
