@@ -197,8 +197,6 @@ def check_real_valued(config: TrainConfig) -> None:
     if dataset.binarize != "none" or dataset.invert:
         wrong = "dataset.invert=true" if dataset.invert else f"dataset.binarize={dataset.binarize}"
         raise UserError(f"{wrong}: {name} is real-valued; leave out binarize and invert, and choose it by dataset={name}")
-    if dataset.n_validation is not None:
-        raise UserError(f"dataset.n_validation={dataset.n_validation}: {name} cuts its validation patches from a region of their own; leave it out")
 
 
 def chosen_loggers(given) -> list[str]:

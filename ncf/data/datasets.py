@@ -142,7 +142,7 @@ def carve(arrays: Arrays, config: DatasetConfig) -> tuple[Arrays, set[str]]:
         if name == "validation":
             order = stream(config.split_seed, "split").permutation(order)
         own = arrays.get(name)
-        wanted = config.n_validation if name == "validation" else None
+        wanted = config.n_validation if name == "validation" and config.name not in REAL_VALUED else None
         if own is not None and len(own[0]) and not (name == "validation" and wanted):
             parts[name] = own
             theirs.add(name)

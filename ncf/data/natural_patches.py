@@ -18,15 +18,16 @@ def read_natural_patches(config: DatasetConfig, folder: Path) -> dict[str, tuple
     """Patches (N, 16, 16) around zero, half of each split from each picture, at places drawn by `dataset.split_seed`.
 
     A patch lies within one vertical strip of 32 pixels, and a strip belongs to one split, so that no pixel is in two of them. A patch's width along
-    the pictures' edges is left out: whitening takes a picture for periodic.
+    the pictures' edges is left out: whitening takes a picture for periodic. `dataset.n_validation` says how many validation patches there are.
     """
     from sklearn.datasets import load_sample_image
 
     pictures = [whitened(load_sample_image(name) @ np.array([0.299, 0.587, 0.114])) for name in ("china.jpg", "flower.jpg")]
     splits = {}
     for split, n in PATCHES.items():
+        n = config.n_validation or n if split == "validation" else n
         rng = stream(config.split_seed, "natural-patches-" + split)
-        splits[split] = np.concatenate([cut(picture, n // len(pictures), split, rng) for picture in pictures]), None
+        splits[split] = np.concatenate([cut(picture, m, split, rng) for picture, m in zip(pictures, (n - n // 2, n // 2))]), None
     return splits
 
 

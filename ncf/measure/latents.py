@@ -74,7 +74,7 @@ class TrainingLatents:
     def prior_of(self, label: int) -> Mixture:
         """The mixture fitted to the activities f_L that settling on the training images of one class leaves, their label seen."""
         split, config = self.data.splits["train"], self.config
-        rows = (split.y == label).in_use()[:, 0][: config.mixture.latents]
+        rows = (split.y == label).nonzero()[:, 0][: config.mixture.latents]
         if len(rows) < 2:
             raise UserError(f"class {label} has {len(rows)} training images; no mixture can be fitted to them")
         return fit_prior(self.codes(self.images[rows], split.y[rows]), config.mixture)
