@@ -13,7 +13,7 @@ from ncf.baselines.autoencoders import Autoencoder
 from ncf.baselines.classifier import Classifier
 from ncf.baselines.pixel_mixture import PixelMixture
 from ncf.config.checks import build
-from ncf.config.schema import DatasetConfig, TrainConfig, without_place
+from ncf.config.schema import REAL_VALUED, DatasetConfig, TrainConfig, without_place
 from ncf.data import datasets
 from ncf.data.streams import stream
 from ncf.errors import UserError, nearest
@@ -35,6 +35,7 @@ class Seen:
 
 def settling_network(config: TrainConfig, seen: Seen, rng: np.random.Generator, device: torch.device) -> GNCN:
     network = GNCN(config.model, seen.n_pixels, rng, device, seen.n_classes)
+    network.real_valued = config.dataset.name in REAL_VALUED
     network.compile_steps = config.compute.compile
     network.product_dtype = choose_products(config.compute.dtype if network.compiled else "float32", device)
     return network
@@ -111,4 +112,7 @@ def images_for(restored: Restored, dataset: DatasetConfig, data_dir: str | None 
             f"dataset={dataset.name}: its images are {data.image_shape[0]} x {data.image_shape[1]}, "
             f"the checkpoint was trained on {restored.image_shape[0]} x {restored.image_shape[1]}"
         )
+    if data.real != (restored.config.dataset.name in REAL_VALUED):
+        one, other = ("real values", "pixels in [0, 1]") if data.real else ("pixels in [0, 1]", "real values")
+        raise UserError(f"dataset={dataset.name}: its images are {one}, the checkpoint was trained on {other}")
     return data.to(restored.device)

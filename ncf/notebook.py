@@ -19,7 +19,7 @@ from ncf import plugins
 from ncf.config.checks import build
 from ncf.config.compose import composed
 from ncf.config.defaults import override_text
-from ncf.config.schema import TrainConfig
+from ncf.config.schema import REAL_VALUED, TrainConfig
 from ncf.data.datasets import Dataset
 from ncf.data.streams import stream
 from ncf.errors import UserError, nearest
@@ -40,7 +40,7 @@ class Settled:
     predictions: dict[str, np.ndarray]  # mu, of the populations that are predicted
     errors: dict[str, np.ndarray]  # e, error neurons, weighed by precision where there is one
     code: np.ndarray  # the activities of the uppermost hidden populations, (N, J_top)
-    bce: np.ndarray  # nats per image, (N,)
+    bce: np.ndarray  # nats per image, (N,); NaN where pixels are real-valued
     tod: np.ndarray  # total discrepancy per image, (N,)
 
     def __repr__(self) -> str:
@@ -63,6 +63,7 @@ class Network:
         self.config: TrainConfig = restored.config
         self.image_shape: tuple[int, int] = restored.image_shape
         self.path: Path = restored.path
+        self._real = self.config.dataset.name in REAL_VALUED
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} {size}" for name, size in zip(self.model.names, getattr(self.model, "sizes", [])))
@@ -86,7 +87,7 @@ class Network:
 
         All states start at zero, and the first step finds all errors zero: what moves, moves from the second step on.
         """
-        pixels = self._pixels(x)
+        pixels = self._pixels(x, real=self._real)
         state = self.model.settle(pixels, self._mask(seen, len(pixels)), self._steps(steps))
         return self._settled(state)
 
@@ -96,11 +97,11 @@ class Network:
         After the first, all states are still zero (see `settle`). Where `settle` multiplies in bfloat16, its last states differ a little.
         """
         self._require("settle", "it does not settle step by step")
-        return [self._settled(state) for state in self.model.trajectory(self.model.rest(self._pixels(x)), self._steps(steps))]  # type: ignore[attr-defined]
+        return [self._settled(state) for state in self.model.trajectory(self.model.rest(self._pixels(x, real=self._real)), self._steps(steps))]  # type: ignore[attr-defined]
 
     def complete(self, x, seen) -> np.ndarray:
         """Images x with the pixels where `seen` is 0 filled in by what settling on the others predicts, (N, height, width)."""
-        pixels = self._pixels(x)
+        pixels = self._pixels(x, real=self._real)
         mask = self._mask(seen, len(pixels))
         if mask is None:
             raise UserError("seen: expected an array of the images' shape with 1 where a pixel is seen and 0 where it is to be filled in")
@@ -158,8 +159,8 @@ class Network:
     def _steps(self, steps: int | None) -> int | None:
         return self._count(steps, "steps")
 
-    def _pixels(self, x, what: str = "images") -> Tensor:
-        """(N, J_0) float32 on the network's device."""
+    def _pixels(self, x, what: str = "images", real: bool = False) -> Tensor:
+        """(N, J_0) float32, in [0, 1] unless `real`, on the network's device."""
         array = np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x)
         height, width = self.image_shape
         if array.shape in ((height, width), (height * width,)):
@@ -169,7 +170,7 @@ class Network:
                 f"{what} of shape {array.shape} and type {array.dtype}: expected numbers of shape (N, {height}, {width}) or (N, {height * width})"
             )
         array = array.reshape(len(array), -1).astype(np.float32)
-        if not np.isfinite(array).all() or array.min(initial=0) < 0 or array.max(initial=0) > 1:
+        if not np.isfinite(array).all() or not real and (array.min(initial=0) < 0 or array.max(initial=0) > 1):
             raise UserError(f"{what} hold values from {array.min():g} to {array.max():g}: expected numbers from 0 to 1")
         return torch.from_numpy(array).to(self._restored.device)
 
@@ -192,7 +193,8 @@ class Network:
             arrays = {name: value.detach().cpu().numpy().copy() for name, value in zip(names, tensors)}
             return {name: value.reshape(-1, *self.image_shape) if name == "image" else value for name, value in arrays.items()}
 
-        losses = (bce(state), tod(state)) if "project" in self.model.abilities else (torch.full((len(state.z[0]),), torch.nan),) * 2
+        unknown = torch.full((len(state.z[0]),), torch.nan)
+        losses = (unknown if self._real else bce(state), tod(state)) if "project" in self.model.abilities else (unknown, unknown)
         code = state.code.cpu().numpy().copy()
         return Settled(by_name(state.z), by_name(state.f), by_name(state.mu), by_name(state.e), code, *(value.cpu().numpy() for value in losses))
 

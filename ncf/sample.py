@@ -80,7 +80,7 @@ def sample(config: SampleConfig, given: set[str] = frozenset()) -> dict:
         if config.condition == "label:all":
             draw_classes(folder / "samples.png", images, asked, data)
         else:
-            draw_samples(folder / "samples.png", images[:SHOWN], arrays["nearest"][:SHOWN], data.image_shape)
+            draw_samples(folder / "samples.png", data.shades(images[:SHOWN]), data.shades(arrays["nearest"][:SHOWN]), data.image_shape)
         if config.masks:
             draw_completions(folder / "completions.png", opened, config)
         if "fields" in network.abilities:  # (an autoencoder's first weights are no generative synapses)
@@ -254,6 +254,7 @@ def draw_completions(path: Path, opened, config: SampleConfig) -> None:
         x = opened.data.splits["test"].x[: config.n_completions]
         observed = observed_pixels(mask, config.mask_fraction, opened.data.image_shape).to(x.device)
         mu = complete(opened.network, x, observed, best_way(opened.network, opened.data, metrics))
+        x, mu = opened.data.shades(x), opened.data.shades(mu)
         seen = x * observed
         rows += [("image", x), (mask, seen + 0.5 * (1 - observed)), ("completion", seen + mu * (1 - observed))]
     save_picture(path, [(label, images.cpu().numpy()) for label, images in rows], *opened.data.image_shape, group=3)

@@ -94,8 +94,9 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
             progress = restore(run, network, optimizer, ranks)
             introduce(run, data, network)
             compile_settling(run, network, data)
+            loss, _ = wording.loss(asdict(config.dataset))
             n_steps = -(-len(data.splits["train"]) // config.batch_size)
-            with interrupts.saving(), Display(config.progress, config.epochs, n_steps) as display:
+            with interrupts.saving(), Display(config.progress, config.epochs, n_steps, loss) as display:
                 learn(run, data, about, network, optimizer, progress, display, interrupts, ranks)
             chosen = choose(run, data, about, network, optimizer, progress, ranks)
             if ranks.rank:

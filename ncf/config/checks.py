@@ -14,6 +14,7 @@ from ncf.config.schema import (
     DATASETS,
     LOGGERS,
     MODEL_FAMILIES,
+    REAL_VALUED,
     DatasetConfig,
     GNCNConfig,
     MetricsConfig,
@@ -146,6 +147,8 @@ def check_train(config: TrainConfig) -> None:
     if isinstance(config.model, TermsConfig):
         check_terms(config.model)
     check_dataset(config.dataset)
+    if config.dataset.name in REAL_VALUED:
+        check_real_valued(config)
     config.logger = chosen_loggers(config.logger)
     if config.data_dir:  # an evaluation or a report finds it from anywhere
         config.data_dir = str(Path(config.data_dir).expanduser().resolve())
@@ -183,6 +186,19 @@ def check_dataset(config: DatasetConfig) -> None:
         config.path = str(Path(config.path).expanduser().resolve())
 
 
+def check_real_valued(config: TrainConfig) -> None:
+    """Pixels of any value have no probability under a Bernoulli likelihood, and autoencoders and pixel mixtures expect them in [0, 1]."""
+    name, model, dataset = config.dataset.name, config.model, config.dataset
+    if not isinstance(model, TermsConfig):
+        raise UserError(f"dataset={name} is real-valued, and a model of family {model.family} expects pixels in [0, 1]; choose model=sparse_cauchy")
+    own = [p.likelihood for p in getattr(model, "populations", {}).values() if p.observed == "image" and p.likelihood]
+    if (likelihood := own[0] if own else model.likelihood) == "bernoulli":
+        raise UserError(f"dataset={name} is real-valued, and its pixels have no {likelihood} likelihood; set model.likelihood=gaussian")
+    if dataset.binarize != "none" or dataset.invert:
+        wrong = "dataset.invert=true" if dataset.invert else f"dataset.binarize={dataset.binarize}"
+        raise UserError(f"{wrong}: {name} is real-valued; leave out binarize and invert, and choose it by dataset={name}")
+
+
 def chosen_loggers(given) -> list[str]:
     """logger=none, a name, or a list of names."""
     names = [] if given in (None, "none", "") else given if isinstance(given, list) else [given]
@@ -201,6 +217,9 @@ def check_masks(masks: list[str]) -> None:
 
 def check_terms(config: TermsConfig) -> None:
     """What relates several keys of a network."""
+    activations = {config.activation, *(p.activation for p in getattr(config, "populations", {}).values())}
+    if config.derivative and "threshold" in activations:
+        raise UserError("model.derivative=true: at rest the slope of activation threshold is 0, and no state would ever move; set it to false")
     if isinstance(config, GNCNConfig) and config.lateral.enabled:
         sizes = columns_per_layer(config)
         for layer, (units, column) in enumerate(zip(config.layers, sizes), start=1):

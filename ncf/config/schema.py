@@ -80,9 +80,14 @@ class ConstraintConfig:
         "unit", "norm of every column of synapses: unit (published), limit (released: scale down only), none", choices=("limit", "unit", "none")
     )
     radius: float = key(1.0, "the norm that is limited or set", above=0)
+    axis: str = key(
+        "into",
+        "a column is all synapses of a bundle into one unit (published), or out_of one unit: its field, as in sparse coding",
+        choices=("into", "out_of"),
+    )
 
 
-ACTIVATIONS = ["identity", "relu", "tanh", "sigmoid"]  # a plugin may add to it
+ACTIVATIONS = ["identity", "relu", "tanh", "sigmoid", "threshold"]  # a plugin may add to it
 OBSERVATIONS = ("image", "label")
 IMAGE_LIKELIHOODS = ["bernoulli", "gaussian"]  # a plugin may add to it
 
@@ -95,6 +100,7 @@ class TermsConfig:
     name: str = key("", "name shown in reports")
     activation: str = key("relu", "phi on the states z", choices=ACTIVATIONS)
     prediction: str = key("relu", "g on the predictions mu of hidden populations", choices=ACTIVATIONS)
+    threshold: float = key(1.0, "lambda of activation threshold: phi(z) = max(z - lambda, 0) - max(-z - lambda, 0)", least=0)
     likelihood: str = key(
         "bernoulli",
         "of the image: bernoulli (g_0 sigmoid) or gaussian (g_0 identity; BCE clips its mu_0 to (0, 1))",
@@ -206,7 +212,11 @@ class ClassifierConfig:
 
 
 LOGGERS = ("tensorboard", "wandb", "mlflow", "csv")
-DATASETS = ("digits", "mnist", "fashion_mnist", "kmnist", "caltech101_silhouettes", "caltech101_silhouettes_16", "npz", "folder", "idx")
+DATASETS = (
+    *("digits", "mnist", "fashion_mnist", "kmnist", "caltech101_silhouettes", "caltech101_silhouettes_16"),
+    *("natural_patches", "npz", "folder", "idx"),
+)
+REAL_VALUED = ("natural_patches",)  # of any value, around zero; the others' pixels are in [0, 1]
 
 
 @dataclass
@@ -267,6 +277,7 @@ class MetricsConfig:
     mask_fraction: float = key(0.5, "m_mse: share of unseen pixels", above=0, most=0.99)
     n_images: int | None = key(None, "first images of the split to measure on; null: all", least=1)
     batch_size: int = key(500, "images settled together when measuring", least=1)
+    in_use: float = key(1e-3, "in_use: a unit is, where |f| is above this", least=0)
     samples: int = key(5000, "log_p: S, draws from the prior", least=2)
     encoder_samples: int = key(200, "log_p_encoder: draws from the encoder per image", least=1)
     mixture: MixtureConfig = section(MixtureConfig, "the Gaussian mixture over top activities")

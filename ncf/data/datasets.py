@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ncf.config.schema import DatasetConfig
+from ncf.config.schema import REAL_VALUED, DatasetConfig
 from ncf.data import download
 from ncf.data.folder import class_names
 from ncf.data.readers import Arrays, read
@@ -18,7 +18,7 @@ from ncf.errors import UserError
 
 @dataclass
 class Split:
-    """Images x (N, J_0), float32 in [0, 1], and their classes y (N,), int64, or None."""
+    """Images x (N, J_0), float32, in [0, 1] unless real-valued, and their classes y (N,), int64, or None."""
 
     x: torch.Tensor
     y: torch.Tensor | None
@@ -28,6 +28,11 @@ class Split:
 
     def first(self, n: int | None) -> "Split":
         return self if n is None else Split(self.x[:n], None if self.y is None else self.y[:n])
+
+
+def shades(x: torch.Tensor, real: bool) -> torch.Tensor:
+    """Images as pictures show them, black 0 and white 1: real values from 3 below zero to 3 above."""
+    return x / 6 + 0.5 if real else x
 
 
 @dataclass
@@ -42,6 +47,14 @@ class Dataset:
     carved: tuple[str, ...] = ()  # splits that were taken from the training images
     labels: tuple[int, ...] | None = None  # what the classes are called in the data, where not 0, 1, ..
     remarks: tuple[str, ...] = ()  # what a person should know of these images
+
+    @property
+    def real(self) -> bool:
+        """Whether pixels are of any value, around zero, and not in [0, 1]."""
+        return self.name in REAL_VALUED
+
+    def shades(self, x: torch.Tensor) -> torch.Tensor:
+        return shades(x, self.real)
 
     def to(self, device: torch.device) -> "Dataset":
         splits = {name: Split(s.x.to(device), None if s.y is None else s.y.to(device)) for name, s in self.splits.items()}
@@ -129,7 +142,7 @@ def carve(arrays: Arrays, config: DatasetConfig) -> tuple[Arrays, set[str]]:
         if name == "validation":
             order = stream(config.split_seed, "split").permutation(order)
         own = arrays.get(name)
-        wanted = config.n_validation if name == "validation" else None
+        wanted = config.n_validation if name == "validation" and config.name not in REAL_VALUED else None
         if own is not None and len(own[0]) and not (name == "validation" and wanted):
             parts[name] = own
             theirs.add(name)

@@ -1,6 +1,6 @@
 """Readers of image sets: the files of each, checked, as arrays by split.
 
-Every reader returns images in [0, 1] with the object bright (1), rows from top to bottom. A file that is already there is judged by its
+Every reader returns images in [0, 1] with the object bright (1), rows from top to bottom, but for those of `REAL_VALUED` sets. A file that is already there is judged by its
 content; only a download is held to a published checksum.
 """
 
@@ -18,6 +18,7 @@ from ncf.config.schema import DatasetConfig
 from ncf.data import download
 from ncf.data.folder import read_folder
 from ncf.data.idx import read_idx_folder
+from ncf.data.natural_patches import read_natural_patches
 from ncf.data.streams import stream
 from ncf.errors import UserError, nearest
 from ncf.runs import memory
@@ -217,6 +218,7 @@ READERS = {
     "kmnist": read_idx_set,
     "caltech101_silhouettes": read_caltech,
     "caltech101_silhouettes_16": read_caltech,
+    "natural_patches": read_natural_patches,
     "npz": read_npz,
     "folder": read_folder,
     "idx": read_idx_folder,

@@ -10,7 +10,6 @@ from ncf.data.streams import stream
 from ncf.errors import UserError
 from ncf.measure.fitting import fit_prior
 from ncf.measure.latents import TrainingLatents
-from ncf.network.discrepancy import bce, tod
 from ncf.network.state import State
 
 N_LATENTS = 500  # training images behind the quick prior of the samples
@@ -20,11 +19,11 @@ ACTIVE = 1e-3  # a unit with |f| above this counts as active
 
 @torch.no_grad()
 def settling_curves(network, x: Tensor, steps: int) -> dict[str, list[float]]:
-    """BCE (nats per image) and ToD (per image), mean over images x (B, J_0), after each of the steps 1..steps, in one pass."""
+    """BCE (nats per image), or what stands in for it, and ToD (per image), mean over images x (B, J_0), after each of the steps 1..steps, in one pass."""
     curves: dict[str, list[float]] = {"bce": [], "tod": []}
     for state in network.trajectory(network.rest(x), steps):
-        curves["bce"].append(bce(state).mean().item())
-        curves["tod"].append(tod(state).mean().item())
+        for curve, values in zip(curves.values(), network.losses(state, None)):
+            curve.append(values.mean().item())
     return curves
 
 

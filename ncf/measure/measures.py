@@ -16,7 +16,7 @@ from ncf.measure.completion import least, masked_mse, measured_ways, observed_pi
 from ncf.measure.density import Estimate, encoder_estimates, monte_carlo
 from ncf.measure.latents import TrainingLatents
 from ncf.measure.likeness import nearest, neighbour_error
-from ncf.network.discrepancy import bce, bce_of
+from ncf.network.discrepancy import bce, bce_of, squared_error
 from ncf.network.model import Model
 from ncf.network.state import State
 
@@ -34,7 +34,7 @@ class Subject:
     @cached_property
     def settled(self) -> dict[str, Tensor]:
         """What settling leaves, the labels unseen: bce and tod (N,), the top activities f_L as `code` (N, J_L); and where a metric asks for
-        them, `active` (N, L), the share of active units in every hidden population, and `told` (N,), the class that the network tells."""
+        them, `mse` (N,), `active` and `in_use` (N, L), the share of such units in every hidden population, and `told` (N,), the class that the network tells."""
         parts = []
         for start in range(0, len(self.x), self.config.batch_size):
             rows = slice(start, start + self.config.batch_size)
@@ -43,6 +43,10 @@ class Subject:
             found = {"bce": entropy, "tod": tod, "code": state.code}
             if "active" in self.config.names:
                 found["active"] = active_units(state)
+            if "in_use" in self.config.names:
+                found["in_use"] = torch.stack([(state.f[i].abs() > self.config.in_use).double().mean(1) for i in state.free], 1)
+            if "mse" in self.config.names:
+                found["mse"] = squared_error(state)
             if "label_err" in self.config.names:
                 found["told"] = self.network.told(state).argmax(1)  # type: ignore[attr-defined]
             parts.append(found)
@@ -59,9 +63,9 @@ def active_units(state: State) -> Tensor:
     return torch.stack([(state.f[i] > 1e-6).double().mean(1) for i in state.free], 1)
 
 
-def activity(subject: Subject) -> dict:
-    """The share of active units, the mean over populations, with that of each."""
-    shares = 100 * subject.settled["active"]
+def activity(subject: Subject, of: str = "active") -> dict:
+    """The share of active (or of `in_use`) units, the mean over populations, with that of each."""
+    shares = 100 * subject.settled[of]
     return summarize(shares.mean(1)) | {"populations": shares.mean(0).tolist()}
 
 

@@ -54,6 +54,7 @@ MEANINGS = {
     "bce_projected": "BCE of the image that the settled top layer alone projects down to (after metrics.mixture.final_steps): what a draw from the prior can bring. "
     "Lower is better.",
     "tod": "Total discrepancy: minus the squared errors of all layers after settling, summed. Closer to zero is better.",
+    "mse": "Reconstruction error: the squared error between an image and what the network settles to on it, summed over pixels. Lower is better.",
     "m_mse": "Masked mean squared error, as the article calls it: the network settles on a part of the image; the squared error over the pixels it does "
     "not see, summed over these and averaged over images. Lower is better.",
     "class_err": "Classification error: the share of images whose class a logistic regression on the top layer's activities gets wrong.",
@@ -70,6 +71,7 @@ MEANINGS = {
     "label_image": "Squared error, summed over pixels, between an image and the one that the network settles to on its class alone. No guess from the class "
     "can beat the mean of its training images.",
     "active": "The share of hidden units with an activity above 1e-6 on an image, the mean over layers. Lower is sparser.",
+    "in_use": "The share of hidden units with |f| above metrics.in_use on an image, the mean over populations. Lower is sparser.",
     "ndb": "Number of statistically different bins, as a share: of 100 k-means bins of the training images, how many hold another share of the samples. "
     "Lower is better; held-out images show what can be had.",
     "gaussian_kl": "Divergence of the Gaussian fitted to the samples from that of the training images' pixels (0.01 added to every variance). Lower is "
@@ -84,6 +86,7 @@ METRICS = {
     "bce": Metric("BCE", "nats per image", lambda subject: summarize(subject.settled["bce"]), MEANINGS["bce"], "project"),
     "bce_projected": Metric("BCE, projected", "nats per image", projected_bce, MEANINGS["bce_projected"], "project"),
     "tod": Metric("ToD", "per image", lambda subject: summarize(subject.settled["tod"]), MEANINGS["tod"], "project", higher=True),
+    "mse": Metric("squared error", "per image", lambda subject: summarize(subject.settled["mse"]), MEANINGS["mse"], "project"),
     "m_mse": Metric("M-MSE", "per image", completion, MEANINGS["m_mse"], "project"),
     "class_err": Metric("%Err", "%", class_error, MEANINGS["class_err"], "classes"),
     "class_err_hidden": Metric("%Err, encoder's units", "%", hidden_error, MEANINGS["class_err_hidden"], "hidden"),
@@ -122,6 +125,9 @@ METRICS = {
     "m_mse_label": Metric("M-MSE, label given", "per image", labelled_completion, MEANINGS["m_mse_label"], "conditional"),
     "label_image": Metric("image of a label", "per image", label_images, MEANINGS["label_image"], "conditional"),
     "active": Metric("active units", "%", activity, MEANINGS["active"], "settle"),
+    "in_use": Metric(
+        "units in use", "%", lambda subject: activity(subject, "in_use") | {"above": subject.config.in_use}, MEANINGS["in_use"], "settle"
+    ),
     "ndb": Metric("NDB", "%", lambda subject: likeness(subject, lambda x: different_bins(x, subject.training.bins)), MEANINGS["ndb"], "project"),
     "gaussian_kl": Metric(
         "Gaussian KL",
@@ -194,6 +200,9 @@ def left_out(network, data: Dataset, names: list[str], mask: str = "right") -> d
     if regressions and (not labelled or len(data.splits["train"].y.unique()) < 2):
         why = "the training images are all of one class" if labelled else LACKS["classes"]
         reasons = {name: why for name in regressions} | reasons
+    if data.real:
+        unfit = {"bce", "bce_projected"} & set(names)
+        reasons |= {name: "pixels are real-valued, not in [0, 1]; the squared error (mse) stands in for it" for name in unfit - set(reasons)}
     densities = [name for name in names if name.startswith("log_p") or name == "elbo"]
     if len(data.splits["train"]) < 2 and "exact_log_p" not in network.abilities:
         fitted = {"log_p", "log_p_annealed", *SAMPLED}

@@ -23,6 +23,16 @@ def relu(z: Tensor, out: Tensor | None) -> Tensor:
     return torch.clamp(z, min=0, out=out)
 
 
+def soft_threshold(threshold: float) -> Activation:
+    """S(z) = max(z - lambda, 0) - max(-z - lambda, 0): zero within lambda of zero, beyond it z drawn to zero by lambda."""
+    return Activation(
+        "threshold",
+        lambda z, out: torch.nn.functional.softshrink(z, threshold) if out is None else out.copy_(torch.nn.functional.softshrink(z, threshold)),
+        lambda z, f: (z.abs() > threshold).to(z.dtype),
+        silent=True,
+    )
+
+
 def softmax(z: Tensor, out: Tensor | None) -> Tensor:
     return z.softmax(1) if out is None else out.copy_(z.softmax(1))
 
@@ -33,4 +43,10 @@ ACTIVATIONS = {
     "tanh": Activation("tanh", torch.tanh, lambda z, f: 1 - f * f, silent=True),
     "sigmoid": Activation("sigmoid", torch.sigmoid, lambda z, f: f * (1 - f), silent=False),
     "softmax": Activation("softmax", softmax, None, silent=False),
+    "threshold": soft_threshold(1.0),
 }
+
+
+def activation(name: str, threshold: float) -> Activation:
+    """The activation of that name, with the network's lambda where it has one."""
+    return soft_threshold(threshold) if name == "threshold" else ACTIVATIONS[name]

@@ -19,6 +19,11 @@ def bce_of(x: Tensor, mu: Tensor) -> Tensor:
     return -(x * mu.log() + (1 - x) * (1 - mu).log()).sum(1)
 
 
+def squared_error(state: State) -> Tensor:
+    """|x - mu_0|^2 after settling on x, summed over pixels, no half, (B,)."""
+    return (state.z[0] - state.mu[0]).square().sum(1)
+
+
 def tod(state: State) -> Tensor:
     """Total discrepancy ToD = -sum over predicted populations of |r|^2: no half, before precision, (B,)."""
     return -torch.as_tensor(sum(r.square().sum(1) for r in state.r))

@@ -24,9 +24,9 @@ from torch import Tensor
 from ncf.config.schema import CircuitConfig, GNCNConfig
 from ncf.errors import UserError
 from ncf.network import cuda_graph, kernels, settling, solvers
-from ncf.network.activations import ACTIVATIONS
+from ncf.network.activations import activation
 from ncf.network.circuit import Bundle, Circuit, Feedback
-from ncf.network.discrepancy import bce, cross_entropy, tod
+from ncf.network.discrepancy import bce, cross_entropy, squared_error, tod
 from ncf.network.expand import circuit_of
 from ncf.network.langevin import Noise, require_steps
 from ncf.network.likelihoods import LIKELIHOODS
@@ -53,12 +53,14 @@ class GNCN:
         require_start(config.settle.start, self.circuit)
         require_steps(config.settle)
         self.names, self.sizes = self.circuit.names, self.circuit.sizes
-        self.phi = [ACTIVATIONS[p.activation] for p in populations]
-        self.g = [ACTIVATIONS[LIKELIHOODS[p.likelihood].g if p.likelihood else p.prediction] for p in populations[: self.circuit.n_predicted]]
+        predictions = [LIKELIHOODS[p.likelihood].g if p.likelihood else p.prediction for p in populations[: self.circuit.n_predicted]]
+        self.phi = [activation(p.activation, config.threshold) for p in populations]
+        self.g = [activation(name, config.threshold) for name in predictions]
         image = {"project", "fields"} if self.circuit.predicts_image else set()
         label = {"label"} | ({"conditional"} if image else set()) if "label" in self.circuit.observed else set()
         self.abilities = frozenset({"settle"} | image | label)
-        self.compiled = all(activation.name in kernels.ACTIVATIONS for activation in [*self.phi, *self.g])  # a plugin's are not
+        self.compiled = all(phi.name in kernels.ACTIVATIONS for phi in [*self.phi, *self.g])  # a plugin's are not
+        self.real_valued = False  # whether pixels are of any value, and not in [0, 1]
         self.product_dtype: torch.dtype | None = None  # of settling's products; None: that of the images
         self.compile_steps = False  # on an accelerator (ncf.network.cuda_graph)
         self.recordings: dict = {}  # of settling, by shape (ncf.network.cuda_graph)
@@ -305,16 +307,17 @@ class GNCN:
 
     @torch.no_grad()
     def limit_norms(self) -> None:
-        """Every column (axis 0: all synapses of a bundle into one unit) scaled to the radius: if above (limit) or always (unit).
+        """Every column (axis 0: all synapses of a bundle into one unit) or row (axis 1: out of one unit) scaled to the radius: if above (limit)
+        or always (unit).
 
         A recogniser's are free. Whitened Sigma is limited to 1 whatever is chosen for the synapses: without that its precision step lets it grow for ever.
         """
         chosen = self.config.constraint
         for name, synapses in self.parameters.items():
-            kind, radius = ("limit", 1.0) if name.startswith("Sigma") else (chosen.kind, chosen.radius)
+            kind, radius, axis = ("limit", 1.0, "into") if name.startswith("Sigma") else (chosen.kind, chosen.radius, chosen.axis)
             if kind == "none" or name.startswith("R["):
                 continue
-            norms = torch.linalg.vector_norm(synapses, dim=0)
+            norms = torch.linalg.vector_norm(synapses, dim=0 if axis == "into" else 1, keepdim=True)
             scale = radius / norms.clamp_(min=1e-12)
             synapses.mul_(scale.clamp_(max=1.0) if kind == "limit" else scale)
 
@@ -365,9 +368,10 @@ class GNCN:
         return draws @ torch.linalg.cholesky(self.sigma[i]).T if i in self.sigma else draws
 
     def losses(self, state: State, y: Tensor | None) -> tuple[Tensor, Tensor]:
-        """BCE and ToD, (B,) each; where the image is no prediction but what predicts, the classes' cross-entropy stands in for BCE."""
+        """BCE and ToD, (B,) each. For BCE stands in the squared error where pixels are real-valued, and the classes' cross-entropy where the
+        image is no prediction but what predicts."""
         if self.circuit.predicts_image:
-            return bce(state), tod(state)
+            return squared_error(state) if self.real_valued else bce(state), tod(state)
         if y is None:
             raise UserError("model: a circuit that predicts the label needs images with classes; choose another dataset")
         return cross_entropy(state.mu[self.circuit.observed["label"]], y), tod(state)

@@ -15,8 +15,8 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-IDENTITY, RELU, TANH, SIGMOID, SOFTMAX = range(5)
-ACTIVATIONS = {"identity": IDENTITY, "relu": RELU, "tanh": TANH, "sigmoid": SIGMOID, "softmax": SOFTMAX}
+IDENTITY, RELU, TANH, SIGMOID, SOFTMAX, THRESHOLD = range(6)
+ACTIVATIONS = {"identity": IDENTITY, "relu": RELU, "tanh": TANH, "sigmoid": SIGMOID, "softmax": SOFTMAX, "threshold": THRESHOLD}
 NO_PRIOR, LAPLACE, GAUSSIAN, CAUCHY = range(4)
 OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}  # a product and a sum may become one operation
 PRIORS = {"none": NO_PRIOR, "laplace": LAPLACE, "gaussian": GAUSSIAN, "cauchy": CAUCHY}
@@ -30,6 +30,7 @@ class Terms(NamedTuple):
     strength: np.floating
     self_excitation: np.floating
     inhibition: np.floating
+    threshold: np.floating
     heavy_ball: int
     activation: int
     derivative: int
@@ -38,7 +39,7 @@ class Terms(NamedTuple):
     prior: int
 
 
-RATES = 4  # of the fields above
+RATES = 5  # of the fields above
 
 
 class Compiled:
@@ -175,8 +176,8 @@ def softmax(z, f):
 
 
 @njit(**OPTIONS)
-def activate(kind, z, f):
-    """f = phi(z), a row."""
+def activate(kind, z, f, threshold):
+    """f = phi(z), a row; `threshold` is that of the soft one."""
     zero, one = f.dtype.type(0), f.dtype.type(1)
     if kind == RELU:
         for j in range(len(f)):
@@ -189,6 +190,9 @@ def activate(kind, z, f):
             f[j] = one / (one + exponential(-z[j]))
     elif kind == SOFTMAX:
         softmax(z, f)
+    elif kind == THRESHOLD:
+        for j in range(len(f)):
+            f[j] = z[j] - threshold if z[j] > threshold else z[j] + threshold if z[j] < -threshold else z[j] * zero
     else:
         for j in range(len(f)):
             f[j] = z[j]
@@ -207,6 +211,9 @@ def slope(d, z_i, f_i, terms):
     elif terms.derivative and terms.activation == SIGMOID:
         for j in range(size):
             d[j] *= f_i[j] * (one - f_i[j])
+    elif terms.derivative and terms.activation == THRESHOLD:
+        for j in range(size):
+            d[j] = d[j] if abs(z_i[j]) > terms.threshold else zero
 
 
 @njit(**OPTIONS, inline="always")
@@ -254,7 +261,7 @@ def move(z, v, f, f_in, drive, error, seen, rates, switches, beta, momentum, awa
         rows, size = z[l].shape
         seen_l = seen[l]
         rate, switch = rates[l], switches[l]
-        term_of = Terms(rate[0], rate[1], rate[2], rate[3], switch[0], switch[1], switch[2], switch[3], switch[4], switch[5])
+        term_of = Terms(rate[0], rate[1], rate[2], rate[3], rate[4], switch[0], switch[1], switch[2], switch[3], switch[4], switch[5])
         d = np.empty(size, z[l].dtype)
         term = np.empty(size, z[l].dtype)
         for i in range(rows):
@@ -281,12 +288,12 @@ def move(z, v, f, f_in, drive, error, seen, rates, switches, beta, momentum, awa
             else:
                 for j in range(size):
                     z_i[j] += beta * d[j]
-            activate(term_of.activation, z_i, f_i)
+            activate(term_of.activation, z_i, f_i, term_of.threshold)
             hand_over(f_i, f_in[l][i])
 
 
 @Compiled
-def compare(target, drive, observed, mu, r, r_in, g, driven, compared, keep):
+def compare(target, drive, observed, mu, r, r_in, g, threshold, driven, compared, keep):
     """B, C. mu_t = g_t(drive_t), r_t = target_t - mu_t; r_t times `observed` unless that is empty.
 
     Tuples over the predicted populations, of which those `compared` are; one that is not `driven` is predicted by populations at rest:
@@ -305,7 +312,7 @@ def compare(target, drive, observed, mu, r, r_in, g, driven, compared, keep):
                 mu_i, r_i = mu[l][i], r[l][i]
             if driven_l:
                 read(drive[l][i], term)
-            activate(g_l, term, mu_i)
+            activate(g_l, term, mu_i, threshold)
             for j in range(size):
                 r_i[j] = target_i[j] - mu_i[j]
             if observed_l.size:

@@ -140,7 +140,7 @@ class Rows:
         v = z if self.config.settle.solver == "euler" else moving([torch.zeros_like(state) for state in self.z])
         predicted = self.network.circuit.populations[: len(mu)]
         targets = arrays([f if p.target == "activity" else z for p, f, z in zip(predicted, self.f, self.z)])
-        g = tuple(kernels.ACTIVATIONS[activation.name] for activation in self.network.g)
+        g, threshold = tuple(kernels.ACTIVATIONS[activation.name] for activation in self.network.g), number(self.config.threshold)
         terms = [self.terms(i, number) for i in self.free]
         rates = np.array([row[: kernels.RATES] for row in terms], number)
         switches = np.array([row[kernels.RATES :] for row in terms], np.int64)
@@ -148,7 +148,9 @@ class Rows:
         self.move_all = lambda drive, error, awake, beta, momentum: kernels.move(
             z, v, f, f_in, drive, error, held, rates, switches, number(beta), number(momentum), awake
         )
-        self.compare_all = lambda drive, step, keep: kernels.compare(targets, drive, seen, mu, r, r_in, g, step.driven, step.compared, keep)
+        self.compare_all = lambda drive, step, keep: kernels.compare(
+            targets, drive, seen, mu, r, r_in, g, threshold, step.driven, step.compared, keep
+        )
 
     def terms(self, i: int, number: type) -> kernels.Terms:
         config, p = self.config, self.network.circuit.populations[i]
@@ -163,6 +165,7 @@ class Rows:
             strength=number(config.prior.strength),
             self_excitation=number(config.lateral.self_excitation),
             inhibition=number(config.lateral.inhibition),
+            threshold=number(config.threshold),
         )
 
     def settle(self, steps: int) -> None:

@@ -8,6 +8,7 @@ from statistics import mean, stdev
 from urllib.parse import quote
 
 from ncf import __version__
+from ncf.data import wording
 from ncf.errors import UserError
 from ncf.report import names
 from ncf.report.charts import COLOURS, PALE, Line, legend, line_chart
@@ -108,14 +109,19 @@ def sections(comparison: Comparison, folder: Path, of: str, stem: str) -> list[H
             "Groups", group_table(comparison), note="Mean ± standard deviation over the seeds of complete runs. A click on a column's head sorts."
         ),
         titled("Learning curves", curves(comparison), note=curves_note(comparison)),
-        titled("Samples", samples(comparison), note="Of the best run of each group, by validation BCE."),
+        titled("Samples", samples(comparison), note=f"Of the best run of each group, by validation {loss_of(comparison)[0]}."),
         titled(
             "Runs",
             run_table(comparison, folder),
-            note="Metrics are of the best epoch's checkpoint; the last BCE is that of the last epoch. "
+            note=f"Metrics are of the best epoch's checkpoint; the last {loss_of(comparison)[0]} is that of the last epoch. "
             f"Standard errors and all digits are in {stem}.csv next to this page.",
         ),
     ]
+
+
+def loss_of(comparison: Comparison) -> tuple[str, str]:
+    """What the runs (on one data set) are selected by, and its unit."""
+    return wording.loss(comparison.runs[0].value("dataset"))
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
@@ -153,7 +159,8 @@ def run_table(comparison: Comparison, folder: Path) -> Html:
             + [run.rows[-1]["epoch"] if run.rows else None, cell(seconds, f"{seconds:.0f}")]
         )
         filters.append(f"{comparison.run_name(run)} {run.status} {label(values)} {short_label(values, short_names)}")
-    header = ["run", *heads(comparison), ("best BCE", "nats per image"), ("last BCE", "nats per image"), "status"]
+    loss, unit = loss_of(comparison)
+    header = ["run", *heads(comparison), (f"best {loss}", unit), (f"last {loss}", unit), "status"]
     return table([*header, *short_names.values(), "epochs", "seconds"], rows, sortable=True, filters=filters)
 
 
@@ -183,8 +190,9 @@ def status_cell(run: Record) -> Html:
 
 def curves(comparison: Comparison) -> Html:
     lines = group_lines(comparison, "validation_bce")
+    loss, unit = loss_of(comparison)
     charts = [
-        line_chart("BCE on validation images", lines, "epoch", "BCE (nats per image)", key=False),
+        line_chart(f"{loss} on validation images", lines, "epoch", f"{loss} ({unit})", key=False),
         line_chart("ToD on validation images", group_lines(comparison, "validation_tod"), "epoch", "ToD (per image)", key=False),
     ]
     return Html(tag("div", *charts, class_="charts") + (legend(lines) or ""))
@@ -192,7 +200,7 @@ def curves(comparison: Comparison) -> Html:
 
 def curves_note(comparison: Comparison) -> str:
     note = "Mean over the runs of a group that reached the epoch; the band is their standard deviation."
-    return note + (f" In colour, the {N_BANDS} best by validation BCE." if len(comparison.groups) > N_BANDS else "")
+    return note + (f" In colour, the {N_BANDS} best by validation {loss_of(comparison)[0]}." if len(comparison.groups) > N_BANDS else "")
 
 
 def group_lines(comparison: Comparison, name: str) -> list[Line]:
@@ -232,6 +240,6 @@ def samples_figure(comparison: Comparison, group: Group) -> Html | None:
         width, height = struct.unpack(">II", file[16:24])
     except (OSError, struct.error):
         return None
-    best = f", BCE {short(run.best[0])}" if run.best else ""
+    best = f", {loss_of(comparison)[0]} {short(run.best[0])}" if run.best else ""
     caption = tag("figcaption", group.label, tag("small", f"{comparison.run_name(run)}{best}"))
     return tag("figure", picture(file, width, height, f"samples of {group.label}"), caption, data_filter=group.words)

@@ -8,6 +8,7 @@ from statistics import mean, median, stdev
 
 from ncf.config.keys import meant
 from ncf.config.schema import flatten
+from ncf.data import wording
 from ncf.errors import UserError, nearest
 from ncf.measure.metrics import METRICS, require_metric
 from ncf.report import names
@@ -60,7 +61,8 @@ def write(comparison: Comparison, what: str, metric: str, split: str, folder: Pa
     parts = by_dataset(comparison)
     for dataset, part in parts.items():
         if what == "curves":
-            lines, x_label, y_label = curves(part), "epoch", "validation BCE (nats per image)"
+            loss, unit = wording.loss(part.runs[0].value("dataset"))
+            lines, x_label, y_label = curves(part), "epoch", f"validation {loss} ({unit})"
         else:
             lines, x_label = against(part, key, (split, metric)), names.axis(key_name(key))
             y_label = f"{figure_name((split, metric))} ({METRICS[metric].unit})"

@@ -11,6 +11,8 @@ METHODS = {
     "gncn_pdeh": "GNCN-PDEH",
     "gncn_pdeh_skip": "GNCN-PDEH, extra skip",
     "two_streams": "Two streams",
+    "sparse_cauchy": "Sparse coding, Cauchy prior",
+    "sparse_threshold": "Sparse coding, soft threshold",
     "rae": "RAE",
     "gvae": "GVAE",
     "gvae_cv": "GVAE-CV",
@@ -24,6 +26,7 @@ DATASETS = {
     "kmnist": "KMNIST",
     "caltech101_silhouettes": "CalTech-101 silhouettes",
     "caltech101_silhouettes_16": "CalTech-101 silhouettes, 16 x 16",
+    "natural_patches": "natural patches",
 }
 
 

@@ -95,11 +95,12 @@ def settling_words(settle: dict) -> str:
 def facts(run: Record, versions: dict | None, network=None, data=None) -> Html:
     trained = run.rows[-1]["epoch"] if run.rows else 0
     hardware = run.summary.get("hardware") or {}
+    loss, unit = wording.loss(run.value("dataset"))
     layers, settle = run.value("model", "layers"), run.value("model", "settle")
     pairs = {
         "status": run.status,
         "epochs": f"{trained} of {run.value('epochs') or '?'}" + (f", best {run.best[1]}" if run.best else ""),
-        "best validation BCE": f"{short(run.best[0])} nats per image" if run.best else None,
+        f"best validation {loss}": f"{short(run.best[0])} {unit}" if run.best else None,
         "training time": duration(run.seconds) if run.rows else None,
         "images": images_words(run, data),
         "synapses": f"{n:,}" if (n := n_synapses(network) if network is not None else run.summary.get("synapses")) else None,
@@ -156,13 +157,13 @@ def learning_curves(run: Record) -> Html:
     if not run.rows:
         return section("Learning curves", note="No epoch is finished yet.")
     charts = []
-    for name, y_label in (("bce", "BCE (nats per image)"), ("tod", "ToD (per image)")):
+    for name, label, unit in (("bce", *wording.loss(run.value("dataset"))), ("tod", "ToD", "per image")):
         lines = []
         for split, colour in (("train", COLOURS[0]), ("validation", COLOURS[1])):
             points = [(row["epoch"], row[f"{split}_{name}"]) for row in run.rows if f"{split}_{name}" in row]
             lines.append(Line(split, [x for x, _ in points], [y for _, y in points], colour))
         mark = (run.best[1], "best") if run.best else None
-        charts.append(line_chart(f"{METRICS[name].label} after each epoch", lines, "epoch", y_label, mark))
+        charts.append(line_chart(f"{label} after each epoch", lines, "epoch", f"{label} ({unit})", mark))
     names = list(dict.fromkeys(name for row in run.rows for name in row))
     data = table(names, ([row.get(name) for name in names] for row in run.rows))
     return section(

@@ -6,12 +6,12 @@ import numpy as np
 
 from ncf.config.checks import build_node
 from ncf.config.schema import MetricsConfig
+from ncf.data import wording
 from ncf.errors import UserError
 from ncf.measure import diagnostics
 from ncf.measure.completion import best_way, complete, nothing_to_hide, observed_pixels
 from ncf.measure.latents import TrainingLatents
 from ncf.measure.likeness import nearest
-from ncf.measure.metrics import METRICS
 from ncf.report import circuit_picture
 from ncf.report.charts import Line, line_chart
 from ncf.report.html import Html, details, picture, png, section, table, tag, write_whole
@@ -48,7 +48,7 @@ def stacks(shape: tuple[int, int], rows: list[np.ndarray], *alts: str) -> Html:
 
 def reconstructions(run: Record, network, data, x) -> Html:
     x = x[:N_PICTURES]
-    rows = [grey(x), grey(network.settle(x).mu[0])]
+    rows = [grey(data.shades(x)), grey(data.shades(network.settle(x).mu[0]))]
     return section(
         "Reconstructions",
         stacks(data.image_shape, rows, "test image", "reconstruction"),
@@ -63,9 +63,9 @@ def completions(run: Record, network, data, x) -> Html:
         return section("Completions", note=f"Left out: {reason}.")
     observed = observed_pixels(settings.mask, settings.mask_fraction, data.image_shape).to(x.device)
     way = best_way(network, data, settings)
-    seen = np.repeat(grey(x)[..., None], 3, axis=2)
+    seen = np.repeat(grey(data.shades(x))[..., None], 3, axis=2)
     seen[:, observed.cpu().numpy() == 0] = (86, 180, 233)  # a colour that no image has
-    rows = [grey(x), seen, grey(complete(network, x, observed, way))]
+    rows = [grey(data.shades(x)), seen, grey(data.shades(complete(network, x, observed, way)))]
     where = f"the {settings.mask} {settings.mask_fraction:.0%}" if settings.mask != "random" else f"a random {settings.mask_fraction:.0%}"
     return section(
         "Completions",
@@ -77,7 +77,7 @@ def completions(run: Record, network, data, x) -> Html:
 def sample_pictures(run: Record, network, data, x) -> Html:
     training = TrainingLatents(network, data, metric_settings(run), run.checkpoint)
     drawn, fitted = diagnostics.samples(network, training, N_SAMPLES)
-    rows = [grey(drawn), grey(training.images[nearest(drawn, training.images, 1)[1][:, 0]])]
+    rows = [grey(data.shades(part)) for part in (drawn, training.images[nearest(drawn, training.images, 1)[1][:, 0]])]
     with suppress(UserError):  # for the comparison page; this page holds them itself
         write_whole(run.folder / "samples.png", png(mosaic(rows[0], data.image_shape)))
     return section(
@@ -117,7 +117,7 @@ def composed(run: Record, network, data, x) -> Html:
     x, source = x[:N_PICTURES], network.circuit.into(0)[0].source
     size = network.sizes[source]
     counts = [*(k for k in COMPOSED if k < size), size]
-    rows = [grey(x), *map(grey, diagnostics.composition(network, x, counts))]
+    rows = [grey(data.shades(part)) for part in (x, *diagnostics.composition(network, x, counts))]
     return section(
         "Composition",
         stacks(data.image_shape, rows, "test image", *(f"of {k} units" for k in counts)),
@@ -155,13 +155,13 @@ def bar(share: float) -> Html:
 
 def settling(run: Record, network, data, x) -> Html:
     K, beta = network.config.settle.steps, network.config.settle.beta
-    curves = diagnostics.settling_curves(network, x, 2 * K)
+    curves, loss = diagnostics.settling_curves(network, x, 2 * K), wording.loss(run.value("dataset"))
     steps = list(range(1, 2 * K + 1))
     charts = [
-        line_chart(f"{METRICS[name].label} while settling", [Line(name, steps, curves[name])], "step k", y_label, (K, f"K = {K}"))
-        for name, y_label in (("bce", "BCE (nats per image)"), ("tod", "ToD (per image)"))
+        line_chart(f"{label} while settling", [Line(name, steps, curves[name])], "step k", f"{label} ({unit})", (K, f"K = {K}"))
+        for name, label, unit in (("bce", *loss), ("tod", "ToD", "per image"))
     ]
-    data = table(["k", "BCE", "ToD"], zip(steps, curves["bce"], curves["tod"]))
+    data = table(["k", loss[0], "ToD"], zip(steps, curves["bce"], curves["tod"]))
     return section(
         "Settling",
         tag("div", *charts, class_="charts"),

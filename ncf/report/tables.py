@@ -59,7 +59,7 @@ def sweep_table(jobs: dict[str, dict]) -> str:
 def draw_reconstructions(network, data, path: Path, n: int = 16) -> None:
     """The first n test images above what the network settles to on them, as a PNG."""
     x = data.splits["test"].x[:n]
-    mu = network.settle(x).mu[0]
+    x, mu = data.shades(x), data.shades(network.settle(x).mu[0])
     height, width = data.image_shape
     save_picture(path, [("image", x.cpu().numpy()), ("settled", mu.cpu().numpy())], height, width)
 

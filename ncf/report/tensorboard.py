@@ -3,6 +3,8 @@
 import numpy as np
 from torch import Tensor
 
+from ncf.config.schema import REAL_VALUED
+from ncf.data.datasets import shades
 from ncf.report.loggers import Logger
 from ncf.report.sections import grey, mosaic
 
@@ -26,7 +28,9 @@ class Events(Logger):
             if name != "epoch":
                 self.writer.add_scalar(name, value, row["epoch"])
         if "validation_bce" in row and "project" in network.abilities:  # a classifier makes no images
-            sheet = mosaic(above_below(grey(x), grey(network.settle(x).mu[0])), image_shape)
+            real = self.run.config.dataset.name in REAL_VALUED
+            images, settled = (grey(shades(part, real)) for part in (x, network.settle(x).mu[0]))
+            sheet = mosaic(above_below(images, settled), image_shape)
             self.writer.add_image("reconstructions", sheet, row["epoch"], dataformats="HW")
         self.writer.flush()
 

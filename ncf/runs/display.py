@@ -5,10 +5,10 @@ import sys
 
 
 class Display:
-    def __init__(self, kind: str, epochs: int, n_steps: int):
+    def __init__(self, kind: str, epochs: int, n_steps: int, loss: str = "BCE"):
         if kind == "auto":
             kind = "bar" if columns() else "plain"
-        self.kind, self.epochs, self.n_steps = kind, epochs, n_steps
+        self.kind, self.epochs, self.n_steps, self.loss = kind, epochs, n_steps, loss
         self.bar = None
 
     def batch(self, epoch: int, progress) -> None:
@@ -21,7 +21,7 @@ class Display:
         self.bar.n = (epoch - 1) * self.n_steps + progress.step
         self.bar.set_description(f"epoch {epoch}/{self.epochs}", refresh=False)
         self.bar.set_postfix_str(
-            f"BCE {progress.bce_sum / progress.images:.2f}, ToD {progress.tod_sum / progress.images:.2f}, "
+            f"{self.loss} {progress.bce_sum / progress.images:.2f}, ToD {progress.tod_sum / progress.images:.2f}, "
             f"{progress.images / progress.seconds:.0f} images/s",
             refresh=False,
         )
@@ -29,9 +29,9 @@ class Display:
 
     def epoch(self, run, row: dict) -> None:
         """The line of a finished epoch: to the terminal (unless off) and always to run.log."""
-        validation = f"  validation BCE {row['validation_bce']:.2f}  ToD {row['validation_tod']:.2f}" if "validation_bce" in row else ""
+        validation = f"  validation {self.loss} {row['validation_bce']:.2f}  ToD {row['validation_tod']:.2f}" if "validation_bce" in row else ""
         line = (
-            f"epoch {row['epoch']:>3}/{self.epochs}  train BCE {row['train_bce']:.2f}  ToD {row['train_tod']:.2f}"
+            f"epoch {row['epoch']:>3}/{self.epochs}  train {self.loss} {row['train_bce']:.2f}  ToD {row['train_tod']:.2f}"
             f"{validation}  {row['images_per_second']:.0f} images/s"
         )
         if self.bar is not None:  # the line takes the bar's place, and the bar comes again below it

@@ -16,7 +16,7 @@ GOLDEN = Path(__file__).resolve().parent.parent / "network/golden"
 SHARED = {
     "family": "gncn", "layers": [360, 360, 360], "likelihood": "bernoulli", "init_sd": 0.05, "error_rate": 1.0,
     "settle.steps": 50, "settle.beta": 0.1, "settle.gamma": 0.001, "settle.solver": "euler", "settle.growth": 0.0, "settle.tolerance": 0.0,
-    "constraint.kind": "unit", "constraint.radius": 1.0, "lateral.columns": [12, 12, 18], "lateral.self_excitation": 0.15, "lateral.inhibition": 0.1,
+    "constraint.kind": "unit", "constraint.axis": "into", "constraint.radius": 1.0, "lateral.columns": [12, 12, 18], "lateral.self_excitation": 0.15, "lateral.inhibition": 0.1,
     "prior.strength": 0.01,
 }  # fmt: skip
 T1 = {
@@ -33,6 +33,15 @@ NETWORKS = {
     "gncn_t2_l_sigma": T2 | {"skips": False},
     "gncn_pdh": T2 | {"skips": True},
 }
+SPARSE = {
+    "family": "gncn", "layers": [300], "likelihood": "gaussian", "target": "state", "error_synapses": "tied", "derivative": False, "skips": False,
+    "constraint.kind": "unit", "constraint.radius": 1.0, "constraint.axis": "out_of", "lateral.enabled": False, "precision.kind": "none",
+    "settle.steps": 100, "settle.beta": 0.05, "settle.solver": "euler",
+}  # fmt: skip
+SPARSE_MODELS = {
+    "sparse_cauchy": SPARSE | {"activation": "identity", "prior.kind": "cauchy", "prior.strength": 1.0, "settle.gamma": 0.0},
+    "sparse_threshold": SPARSE | {"activation": "threshold", "threshold": 5.0, "prior.kind": "none", "settle.gamma": 0.1},
+}
 AUTOENCODER = {"family": "autoencoder", "layers": [360, 360, 20]}
 BASELINES = {
     "rae": AUTOENCODER | {"code": "plain", "l2": 0.01},
@@ -48,9 +57,9 @@ def require(found: dict, expected: dict, prefix: str = "") -> None:
     assert {key: found.get(prefix + key, "not there") for key in expected} == expected
 
 
-@pytest.mark.parametrize("model", [*NETWORKS, *BASELINES])
+@pytest.mark.parametrize("model", [*NETWORKS, *SPARSE_MODELS, *BASELINES])
 def test_a_model_is_what_its_name_says(model):
-    expected = {"name": model} | (SHARED | NETWORKS[model] if model in NETWORKS else BASELINES[model])
+    expected = {"name": model} | (SHARED | NETWORKS[model] if model in NETWORKS else (SPARSE_MODELS | BASELINES)[model])
     require(flatten(science(compose_train(f"model={model}"))), expected, "model.")
 
 

@@ -34,6 +34,8 @@ def test_labels_units_and_directions():
         "bce": ("BCE", nats, False),
         "bce_projected": ("BCE, projected", nats, False),
         "tod": ("ToD", image, True),
+        "mse": ("squared error", image, False),
+        "in_use": ("units in use", "%", False),
         "m_mse": ("M-MSE", image, False),
         "class_err": ("%Err", "%", False),
         "log_p": ("log p(x)", nats, True),

@@ -217,11 +217,15 @@ def test_priors_are_slopes_of_their_log_densities(kind):
     torch.testing.assert_close(PRIOR_SLOPES[kind](z.detach(), out=torch.empty_like(z.detach())), -slope)
 
 
+def soft(z: torch.Tensor) -> torch.Tensor:
+    return (z - 1).clamp(min=0) - (-z - 1).clamp(min=0)
+
+
 @pytest.mark.parametrize("name", [name for name, phi in ACTIVATIONS.items() if phi.slope])
 def test_activation_slopes_are_their_derivatives(name):
     with torch.enable_grad():
         z = torch.tensor([-2.0, -0.5, 0.25, 3.0], dtype=torch.float64, requires_grad=True)
-        f = {"identity": lambda v: v * 1, "relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid}[name](z)
+        f = {"identity": lambda v: v * 1, "relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "threshold": soft}[name](z)
         (slope,) = torch.autograd.grad(f.sum(), z)
     value = ACTIVATIONS[name].value(z.detach(), out=torch.empty_like(z))
     torch.testing.assert_close(value, f.detach())
@@ -266,24 +270,26 @@ def test_unseen_pixels_do_not_matter():
     assert not torch.equal(network.settle(x).mu[0], network.settle(other).mu[0])
 
 
+@pytest.mark.parametrize("axis", ["into", "out_of"])
 @pytest.mark.parametrize("kind", ["limit", "unit", "none"])
-def test_norms_of_columns(kind):
+def test_norms_of_columns(kind, axis):
     config = t1(init_sd=0.4, constraint=ConstraintConfig(kind="none"))
     network, _ = network_and_images(config)
-    network.config.constraint = ConstraintConfig(kind=kind, radius=0.9)
+    network.config.constraint = ConstraintConfig(kind=kind, radius=0.9, axis=axis)
     network.parameters["W1"][:, 0] *= 5
-    network.parameters["W1"][:, 1] *= 0.01
+    network.parameters["W1"][1] *= 0.01
     before = {name: w.clone() for name, w in network.parameters.items()}
     network.limit_norms()
     for name, w in network.parameters.items():
-        was, now = before[name].norm(dim=0), w.norm(dim=0)
+        dim = 0 if axis == "into" else 1
+        was, now = before[name].norm(dim=dim), w.norm(dim=dim)
         expected = {"limit": was.clamp(max=0.9), "unit": torch.full_like(was, 0.9), "none": was}[kind]
         torch.testing.assert_close(now, expected)
 
 
 @pytest.mark.parametrize("kind", ["limit", "unit", "none"])
 def test_whitened_sigma_is_limited_to_one_whatever_the_synapses_are(kind):
-    network, _ = network_and_images(t1(precision=PrecisionConfig("whitened"), constraint=ConstraintConfig(kind=kind, radius=0.5)))
+    network, _ = network_and_images(t1(precision=PrecisionConfig("whitened"), constraint=ConstraintConfig(kind=kind, radius=0.5, axis="out_of")))
     for _ in range(3):
         network.adapt_precision()
         network.limit_norms()

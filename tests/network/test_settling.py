@@ -11,6 +11,7 @@ from small import require_same
 
 from ncf.config.schema import GNCNConfig, LateralConfig, PrecisionConfig, PriorConfig, SettleConfig
 from ncf.network import cuda_graph, kernels, products, settling
+from ncf.network.activations import ACTIVATIONS, activation
 from ncf.network.gncn import GNCN
 from ncf.network.products import packing_works
 
@@ -26,6 +27,7 @@ VARIANTS = {
     "sigmoid prediction": GNCNConfig(prediction="sigmoid", target="state"),
     "identity, gaussian": GNCNConfig(activation="identity", likelihood="gaussian", derivative=True, prior=PriorConfig("gaussian", 0.1)),
     "cauchy": GNCNConfig(activation="tanh", prediction="tanh", prior=PriorConfig("cauchy", 0.1)),
+    "threshold": GNCNConfig(activation="threshold", prediction="threshold", threshold=0.02, target="state"),
     "chebyshev": GNCNConfig(skips=True, lateral=LATERAL, precision=PrecisionConfig("whitened"), settle=SettleConfig(solver="chebyshev", beta=0.3)),
     "growth": GNCNConfig(skips=True, settle=SettleConfig(growth=0.8)),
     "momentum": GNCNConfig(skips=True, lateral=LATERAL, settle=SettleConfig(solver="momentum", momentum=0.6)),
@@ -140,7 +142,7 @@ def test_compiled_activations_in_float32(kind):
     """Over the whole range and near zero, where tanh z is z: within two units in the last place of float32."""
     z = np.concatenate([np.linspace(-95, 95, 200001), np.geomspace(1e-30, 1, 1001), [0.0]]).astype(np.float32)
     f = np.empty_like(z)
-    kernels.activate(kernels.ACTIVATIONS[kind], z, f)
+    kernels.activate(kernels.ACTIVATIONS[kind], z, f, np.float32(0))
     exact = np.tanh(z.astype(np.float64)) if kind == "tanh" else 1 / (1 + np.exp(-z.astype(np.float64)))
     assert (np.abs(f - exact) <= 3e-7 * np.abs(exact) + 1e-37).all()
 
@@ -148,8 +150,18 @@ def test_compiled_activations_in_float32(kind):
 @pytest.mark.parametrize("kind", [kind for kind in kernels.ACTIVATIONS if kind != "softmax"])
 def test_compiled_activations_keep_what_is_no_number(kind):
     f = np.empty(2, np.float32)
-    kernels.activate(kernels.ACTIVATIONS[kind], np.array([np.nan, 1.0], np.float32), f)
+    kernels.activate(kernels.ACTIVATIONS[kind], np.array([np.nan, 1.0], np.float32), f, np.float32(0.5))
     assert np.isnan(f[0]) and np.isfinite(f[1])
+
+
+@pytest.mark.parametrize("kind", [name for name, phi in ACTIVATIONS.items() if phi.slope])
+def test_compiled_slopes_are_the_plain_ones(kind):
+    z = torch.tensor([-2.0, -0.3, 0.0, 0.3, 2.0])
+    phi, d = activation(kind, 0.5), np.full(5, 3.0, np.float32)
+    f, rates = phi.value(z, out=torch.empty_like(z)), [np.float32(0)] * 4 + [np.float32(0.5)]
+    terms = kernels.Terms(*rates, heavy_ball=0, activation=kernels.ACTIVATIONS[kind], derivative=1, predicted=0, columns=0, prior=0)
+    kernels.slope(d, z.numpy(), f.numpy(), terms)
+    torch.testing.assert_close(torch.from_numpy(d), 3 * phi.slope(z, f))
 
 
 def test_bfloat16_is_rounded_as_torch_rounds():
