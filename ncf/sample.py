@@ -170,7 +170,8 @@ class Reader:
 def choose_reader(config: SampleConfig, data, training: Tensor) -> Reader:
     """The classifier whose run `reader` names, else the vote of the nearest training images (its error is that on at most 1,000 test images)."""
     if config.reader is None:
-        read, name, test = partial(read_by_vote, data.splits["train"].y, training), VOTE, data.splits["test"].first(1000)
+        rows = data.splits["train"].labelled
+        read, name, test = partial(read_by_vote, data.splits["train"].y[rows], training[rows]), VOTE, data.splits["test"].first(1000)
     else:
         read, name, test = classifier_of(config, data), config.reader, data.splits["test"]
     wrong = None if test.y is None else 100.0 * (read(test.x) != test.y).double().mean().item()
@@ -203,7 +204,7 @@ def classifier_of(config: SampleConfig, data) -> Callable[[Tensor], Tensor]:
 
 def class_histogram(found: Tensor, data, reader: Reader) -> dict:
     """Share of each class among the samples and the training images, and the reader's own error on test images."""
-    train = data.splits["train"].y
+    train = data.splits["train"].y[data.splits["train"].labelled]
 
     def shares(y: Tensor) -> list[float]:
         return (torch.bincount(y, minlength=data.n_classes) / len(y)).tolist()

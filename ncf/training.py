@@ -85,6 +85,7 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
     data = data.to(device)
     memory.require_room(config.model, data.image_shape)
     network = build_model(config, seen_of(data), stream(config.seed, "synapses"), device)
+    require_labels(network, data, config)
     require_measurable(network, data, config.metrics)
     optimizer = Optimizer(config.optimizer, network.parameters)
     ranks = Ranks(device)
@@ -177,6 +178,13 @@ def learn(
         display.epoch(run, row | speed)
         interrupts.stop(ranks.largest(interrupts.signum))
     events.close()
+
+
+def require_labels(network, data: datasets.Dataset, config: TrainConfig) -> None:
+    if config.dataset.n_labels is not None and "project" not in network.abilities:
+        raise UserError(
+            f"dataset.n_labels={config.dataset.n_labels}: {config.model.name} learns from labels alone; give dataset.n_train in its place"
+        )
 
 
 def train_step(

@@ -233,6 +233,7 @@ class DatasetConfig:
         choices=("threshold", "static", "bernoulli", "none"),
     )
     n_train: int | None = key(None, "number of training images; null: all", least=1)
+    n_labels: int | None = key(None, "training images that keep their labels, as many of every class; null: all", least=1)
     n_validation: int | None = key(None, "validation images split off the training set; null: a sixth, or the set's own split", least=1)
     stratified: bool = key(False, "draw as many validation images from every class as from any other (published)")
     split_seed: int = key(0, "seed of that split, apart from the run's seed", least=0)

@@ -15,16 +15,23 @@ from ncf.data.readers import Arrays, read
 from ncf.data.streams import stream
 from ncf.errors import UserError
 
+UNKNOWN = -1
+
 
 @dataclass
 class Split:
-    """Images x (N, J_0), float32, in [0, 1] unless real-valued, and their classes y (N,), int64, or None."""
+    """Images x (N, J_0), float32, in [0, 1] unless real-valued, and their classes y (N,), int64, UNKNOWN where an image has no label, or None."""
 
     x: torch.Tensor
     y: torch.Tensor | None
 
     def __len__(self) -> int:
         return len(self.x)
+
+    @property
+    def labelled(self) -> torch.Tensor:
+        """The rows whose class is known."""
+        return (self.y >= 0).nonzero()[:, 0]  # type: ignore[operator]
 
     def first(self, n: int | None) -> "Split":
         return self if n is None else Split(self.x[:n], None if self.y is None else self.y[:n])
@@ -95,10 +102,30 @@ def load(config: DatasetConfig, data_dir: str | Path | None = None) -> Dataset:
         elif config.binarize == "static" or (config.binarize == "bernoulli" and name != "train"):  # what is measured does not depend on when
             x = (stream(config.split_seed, "binarize-" + name).random(x.shape, dtype=np.float32) < x).astype(np.float32)
         splits[name] = Split(torch.from_numpy(x), None if y is None else torch.from_numpy(np.searchsorted(labels, y)))
+    if config.n_labels is not None:
+        splits["train"].y = few_labels(splits["train"].y, config)
+        remarks.append(f"{config.n_labels:,} of {len(splits['train']):,} training images keep their labels")
     if config.name == "folder" and len(labels) > 1:
         remarks.append(f"classes: {', '.join(f'{i} {name}' for i, name in enumerate(class_names(Path(config.path))))}")
     names = None if np.array_equal(labels, np.arange(len(labels))) else tuple(labels.tolist())
     return Dataset(config.name, tuple(image_shape), len(labels), splits, config.binarize == "bernoulli", carved, names, tuple(remarks))
+
+
+def few_labels(y: torch.Tensor | None, config: DatasetConfig) -> torch.Tensor:
+    """Classes (N,) of which `n_labels` are kept, drawn by `split_seed` and as many of every class as there are; the others are UNKNOWN."""
+    if y is None:
+        raise UserError(f"dataset.n_labels={config.n_labels}: {config.name} has no labels; leave it out")
+    if config.n_labels > len(y):  # type: ignore[operator]
+        raise UserError(f"dataset.n_labels={config.n_labels}: there are {len(y)} training images; lower it, or leave it out to keep all labels")
+    classes, order = y.numpy(), stream(config.split_seed, "labels").permutation(len(y))
+    turn = np.empty(len(y), int)  # an image's place among those of its class
+    for label in np.unique(classes):
+        rows = order[classes[order] == label]
+        turn[rows] = np.arange(len(rows))
+    kept = order[np.argsort(turn[order], kind="stable")[: config.n_labels]]
+    few = torch.full_like(y, UNKNOWN)
+    few[kept] = y[kept]
+    return few
 
 
 def threshold_remarks(grey: np.ndarray, binary: np.ndarray) -> list[str]:

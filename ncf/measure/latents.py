@@ -99,12 +99,14 @@ class TrainingLatents:
         return Bins(self.images)
 
     def classifier(self, features: Tensor):
-        """Multinomial logistic regression from features of all training images (N, J) to their classes (scikit-learn's, L2 penalty 1)."""
+        """Multinomial logistic regression from features of the training images (N, J), those with labels, to their classes (scikit-learn's, L2
+        penalty 1)."""
         from sklearn.linear_model import LogisticRegression
 
-        model = LogisticRegression(max_iter=1000)
+        model, split = LogisticRegression(max_iter=1000), self.data.splits["train"]
+        rows = split.labelled
         with quiet_fit():
-            return model.fit(features.double().cpu().numpy(), self.data.splits["train"].y.cpu().numpy())
+            return model.fit(features[rows].double().cpu().numpy(), split.y[rows].cpu().numpy())
 
     # --- next to the checkpoint ---------------------------------------------------------------------------------------
 

@@ -107,7 +107,7 @@ def hidden_error(subject: Subject) -> dict:
 
 def regression_error(subject: Subject, training: Tensor, features: Tensor) -> dict:
     found = subject.training.classifier(training).predict(features.double().cpu().numpy())
-    return summarize(100.0 * (torch.from_numpy(found) != subject.y.cpu())) | {"training_images": len(training)}
+    return summarize(100.0 * (torch.from_numpy(found) != subject.y.cpu())) | {"training_images": len(subject.data.splits["train"].labelled)}
 
 
 # --- image and label, each given the other ---------------------------------------------------------------------------
@@ -137,8 +137,9 @@ def label_images(subject: Subject) -> dict:
     x, y, images = subject.x, subject.y, subject.training.images
     labels = torch.eye(subject.data.n_classes, device=x.device, dtype=x.dtype)
     predicted = subject.network.settle({"label": labels}).mu[0]  # type: ignore[arg-type]
-    members = torch.nn.functional.one_hot(subject.data.splits["train"].y, subject.data.n_classes).to(images)  # type: ignore[arg-type]
-    means = (members.T @ images) / members.sum(0).clamp(min=1)[:, None]
+    train = subject.data.splits["train"]
+    members = torch.nn.functional.one_hot(train.y[train.labelled], subject.data.n_classes).to(images)  # type: ignore[index]
+    means = (members.T @ images[train.labelled]) / members.sum(0).clamp(min=1)[:, None]
     errors = {name: (x - of[y]).square().sum(1) for name, of in (("predicted", predicted), ("class_mean", means))}  # type: ignore[index]
     return summarize(errors["predicted"]) | {"class_mean": errors["class_mean"].mean().item()}
 

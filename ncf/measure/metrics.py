@@ -197,7 +197,7 @@ def left_out(network, data: Dataset, names: list[str], mask: str = "right") -> d
     if "m_mse" in names and (reason := nothing_to_hide(mask, data.image_shape)):
         reasons.setdefault("m_mse", reason)
     regressions = {"class_err", "class_err_hidden"} & set(names) if "classify" not in network.abilities else set()
-    if regressions and (not labelled or len(data.splits["train"].y.unique()) < 2):
+    if regressions and (not labelled or len(data.splits["train"].y[data.splits["train"].labelled].unique()) < 2):
         why = "the training images are all of one class" if labelled else LACKS["classes"]
         reasons = {name: why for name in regressions} | reasons
     if data.real:

@@ -165,7 +165,9 @@ class GNCN:
         seen = dict(observed) if isinstance(observed, dict) else {} if observed is None else {"image": observed}
         first = next(iter(shown.values()))
         if y is not None and "label" in self.circuit.observed:
-            shown["label"] = torch.nn.functional.one_hot(y, self.sizes[self.circuit.observed["label"]])
+            shown["label"] = torch.nn.functional.one_hot(y.clamp(min=0), self.sizes[self.circuit.observed["label"]])
+            if (y < 0).any():  # unknown ones are unseen
+                seen["label"] = (y >= 0)[:, None].expand_as(shown["label"])
         given, masks = {}, {}
         for kind, i in self.circuit.observed.items():
             if kind in shown:

@@ -63,7 +63,22 @@ ROWS = {
     "gncn_pdeh_skip": Row("both", ["model=gncn_pdeh_skip", "metrics=paper"]),
     "gncn_pdh_label": Row("label on top (label-aware GNCN-PDH)", ["model=gncn_pdh_label", LABELS], conditional=True),
     "image_and_label": Row("label beside the image (multimodal)", ["model=image_and_label", LABELS], conditional=True),
+    "image_and_label_few": Row(
+        "label beside the image, labels of few",
+        ["model=image_and_label", LABELS],
+        also={"digits": ["dataset.n_labels=100", "epochs=15"], "mnist": ["dataset.n_labels=1000", "epochs=6"]},
+    ),
+    "gncn_pdh_label_few": Row(
+        "label on top, labels of few",
+        ["model=gncn_pdh_label", LABELS],
+        also={"digits": ["dataset.n_labels=100", "epochs=15"], "mnist": ["dataset.n_labels=1000", "epochs=6"]},
+    ),
     "discriminative_t1": Row("image on top, 500-500, local learning", ["model=discriminative_t1", "metrics.names=[label_err]"], also=SHORT),
+    "relu_classifier_few": Row(
+        "backpropagation, few images and their labels alone",
+        ["model=relu_classifier", "model.layers=[500,500]", CLASSES],
+        also={"digits": ["dataset.n_train=100", "epochs=100"], "mnist": ["dataset.n_train=1000", "epochs=50"]},
+    ),
     "relu_classifier": Row(
         "the same size by backpropagation",
         ["model=relu_classifier", "model.layers=[500,500]", CLASSES],
@@ -92,6 +107,7 @@ TABLES = {  # in the page: its rows and its metrics
     ),
     "starts": ([f"{model}_{name}" for model in ("gncn_pdh", "gncn_t1_sigma") for name in ("rest50", "rest16", "start16", "whole16")], PAPER),
     "langevin": ([f"langevin_{T:g}" for T in (0, 0.01, 0.1, 1)], [*PAPER, "ndb"]),
+    "few": (["image_and_label_few", "gncn_pdh_label_few", "relu_classifier_few"], ["label_err", "class_err", "bce"]),
     "classifiers": (["discriminative_t1", "relu_classifier", READER], ["label_err", "class_err"]),
 }
 
