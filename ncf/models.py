@@ -17,6 +17,7 @@ from ncf.config.schema import DatasetConfig, TrainConfig, without_place
 from ncf.data import datasets
 from ncf.data.streams import stream
 from ncf.errors import UserError, nearest
+from ncf.measure.frames import frames_of
 from ncf.network.gncn import GNCN
 from ncf.network.model import Model
 from ncf.runs import checkpoint
@@ -111,4 +112,5 @@ def images_for(restored: Restored, dataset: DatasetConfig, data_dir: str | None 
             f"dataset={dataset.name}: its images are {data.image_shape[0]} x {data.image_shape[1]}, "
             f"the checkpoint was trained on {restored.image_shape[0]} x {restored.image_shape[1]}"
         )
+    frames_of(restored.network, data)
     return data.to(restored.device)

@@ -25,6 +25,10 @@ class State:
     batch: int | None = None  # B of the local updates, where these rows are one rank's part of a batch; None: they are all of it
     tops: tuple[int, ...] = (-1,)  # the populations whose activities are the code
     free: tuple[int, ...] = ()  # the populations that move
+    past: dict[int, Tensor] = field(default_factory=dict)  # f_s[n-1], (B, J_s), of the sources of delayed bundles
+    carried: dict[int, Tensor] = field(
+        default_factory=dict
+    )  # c_t, (B, J_t): what the past adds to the drive of a population, constant while it settles
 
     @property
     def code(self) -> Tensor:
