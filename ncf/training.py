@@ -143,7 +143,7 @@ def learn(
     while progress.epoch < config.epochs and not progress.exhausts(config.patience):
         epoch = progress.epoch + 1
         started = time.monotonic() - progress.seconds
-        for step, sequences, labels in datasets.batches(data, config.batch_size, config.seed, epoch, progress.step, frames):
+        for step, sequences, labels in datasets.batches(data, config.batch_size, config.seed, epoch, start=progress.step, frames=frames):
             where, rng, state = f"epoch {epoch}, batch {step + 1}", stream(config.seed, "noise", epoch, step), None
             for x, y in datasets.in_order(sequences, labels, frames):
                 state = train_step(network, optimizer, x, y, rng, where, ranks, before=state)
