@@ -66,7 +66,9 @@ def test_own_sequences_keep_their_frames_in_order_through_splits_and_batches(tmp
         assert len(frames) == 7
         for n, (x_n, y_n) in enumerate(frames):
             number = (1000 * x_n[:, 0]).round().long()
-            assert (number % 7 == n).all() and (number // 7 % 4 == y_n).all() and (number // 7 == (1000 * frames[0][0][:, 0]).round().long() // 7).all()
+            assert (
+                (number % 7 == n).all() and (number // 7 % 4 == y_n).all() and (number // 7 == (1000 * frames[0][0][:, 0]).round().long() // 7).all()
+            )
             seen += number.tolist()
     assert len(seen) == len(set(seen)) == len(data.splits["train"])
     part = [x for _, x, _ in datasets.batches(data, 8, seed=0, epoch=1, start=2, frames=7)]

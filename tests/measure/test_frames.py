@@ -10,10 +10,13 @@ from small import dataset, network
 from ncf.config.compose import compose_train
 from ncf.config.schema import CircuitConfig, MetricsConfig, PopulationConfig, SettleConfig
 from ncf.data import datasets
+from ncf.data.streams import stream
 from ncf.errors import UserError
 from ncf.measure.frames import best_flip, flipped, frames_of, sequence_bce
 from ncf.measure.metrics import METRICS, left_out, measure
+from ncf.models import build_model, seen_of
 from ncf.network.gncn import GNCN
+from ncf.network.optimizer import Optimizer
 from ncf.runs import checkpoint
 from ncf.training import train
 
@@ -112,6 +115,22 @@ def test_a_run_that_was_cut_within_an_epoch_ends_with_the_same_bits(tmp_path, mo
     assert train(config, tmp_path / "cut", named=True)["metrics"] == whole["metrics"]
     one, other = (checkpoint.load(tmp_path / name / "checkpoints/last.pt")["weights"] for name in ("whole", "cut"))
     assert all(torch.equal(one[name], other[name]) for name in one) and any(name.startswith("R[") for name in one)
+
+
+def test_a_batch_of_sequences_is_learned_from_frame_after_frame(tmp_path):
+    config = compose_train(*SMALL, "dataset.n_train=10", "epochs=1", "report=false", "compute.dtype=float32")
+    train(config, tmp_path / "run", named=True)
+    data = datasets.load(config.dataset)
+    net = build_model(config, seen_of(data), stream(config.seed, "synapses"), torch.device("cpu"))
+    optimizer, state = Optimizer(config.optimizer, net.parameters), None
+    ((_, x, _),) = datasets.batches(data, 10, config.seed, 1, frames=20)
+    for x_n in x.view(10, 20, -1).unbind(1):
+        state = net.settle(x_n.contiguous(), before=state)
+        optimizer.step(updates := net.local_updates(state))
+        net.adapt_precision(updates)
+        net.limit_norms()
+    trained = checkpoint.load(tmp_path / "run/checkpoints/last.pt")["weights"]
+    assert all(torch.equal(tensor, trained[name]) for name, tensor in net.tensors().items())
 
 
 def test_still_images_are_refused_in_one_line_before_anything_is_written(tmp_path):
