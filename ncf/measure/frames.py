@@ -44,7 +44,7 @@ def codes(network: Model, x: Tensor, frames: int, batch_size: int) -> Tensor:
 def predictions(network: Model, x: Tensor, frames: int, batch_size: int) -> Tensor:
     """mu_0 of the frames 2..T of sequences x (N T, J_0) before they are seen, (N, T - 1, J_0).
 
-    A model that reads frames settles on frames 1..n, and then once more given that state with no pixel seen: mu_0 is its prediction of frame n+1.
+    A model that reads frames settles on frames 1..n and projects from that past (`GNCN.foresee`): no unit has heard of frame n+1.
     Any other predicts that the frame stays as it has settled on it: mu_0 of frame n.
     """
     film = []
@@ -53,8 +53,7 @@ def predictions(network: Model, x: Tensor, frames: int, batch_size: int) -> Tens
         for x_n in ordered[:-1]:
             if "frames" in network.abilities:
                 state = network.settle(x_n, before=state)  # type: ignore[call-arg]
-                unseen = network.settle(x_n, observed=torch.zeros_like(x_n[0]), before=state)  # type: ignore[call-arg]
-                shown.append(unseen.mu[0])
+                shown.append(network.foresee(state))  # type: ignore[attr-defined]
             else:
                 shown.append(network.settle(x_n).mu[0])
         film.append(torch.stack(shown, 1))

@@ -353,6 +353,22 @@ class GNCN:
             f[i] = self.phi[i].value(z[i], out=None) if p.observed is None else z[i]
         return z, f
 
+    @torch.no_grad()
+    def foresee(self, before: State) -> Tensor:
+        """The image of the next frame before it is seen, mu_0 (B, J_0): from the top down every population takes the value that is predicted for it,
+        mu_t = g_t( sum over bundles into t of f_s W_st + c_t ), with c_t of the state `before`. Roots are silent."""
+        carried, f = self.carried(self.past(before, before.f[0])), {}
+        for i in reversed(range(len(self.sizes))):
+            if i >= self.circuit.n_predicted:
+                f[i] = torch.zeros_like(before.f[i])
+                continue
+            drives = [f[bundle.source] @ self.parameters[bundle.name] for bundle in self.circuit.into(i)]
+            first, *more = [*drives, carried[i]] if i in carried else drives
+            f[i] = self.g[i].value(sum(more, first), out=None)
+            if self.circuit.populations[i].target == "state" and i in self.circuit.hidden:
+                f[i] = self.phi[i].value(f[i], out=None)
+        return f[0]
+
     def losses(self, state: State, y: Tensor | None) -> tuple[Tensor, Tensor]:
         """BCE and ToD, (B,) each; where the image is no prediction but what predicts, the classes' cross-entropy stands in for BCE."""
         if self.circuit.predicts_image:

@@ -49,7 +49,9 @@ def test_every_figure_is_that_of_frames_in_order(batch_size):
         state, errors = None, []
         for n, x in enumerate(sequence):
             if n:
-                errors.append(nats(x, net.settle(1 - x[None], torch.zeros(9), before=state).mu[0][0]))  # (whatever is there: it is unseen)
+                f2 = (state.f[2] @ net.parameters["R[z2->z2]"]).tanh()
+                f1 = (f2 @ net.parameters["W[z2->z1]"] + state.f[1] @ net.parameters["R[z1->z1]"]).tanh()
+                errors.append(nats(x, (f1 @ net.parameters["W[z1->image]"]).sigmoid()[0]))
             state = net.settle(x[None], before=state)
             bce.append(nats(x, state.mu[0][0]))
         ahead.append(np.mean(errors))

@@ -179,3 +179,13 @@ def test_what_cannot_be_delayed_is_one_line(name):
     bundles, words = WRONG[name]
     with pytest.raises(UserError, match=words):
         circuit_of(CircuitConfig(populations=CHAIN, bundles=bundles), {"image": 9})
+
+
+@pytest.mark.parametrize("name", ["to themselves", "in a circle", "from the image"])
+def test_what_is_foreseen_is_where_a_network_settles_that_sees_nothing(name):
+    """Without leak, lateral competition and precision, and where every hidden population is predicted, all errors vanish there."""
+    populations = {p: PopulationConfig(**(vars(c) | {"columns": 0})) for p, c in CHAIN.items()}
+    network, frames = made(CIRCLES[name], populations, settle=SettleConfig(steps=2000, beta=0.2, gamma=0.0), **T1)
+    before = network.settle(frames[0], steps=20)
+    blind = network.settle(frames[1], torch.zeros(9).double(), before=before)
+    torch.testing.assert_close(network.foresee(before), blind.mu[0], atol=1e-8, rtol=0)
