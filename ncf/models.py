@@ -17,6 +17,7 @@ from ncf.config.schema import REAL_VALUED, DatasetConfig, TrainConfig, without_p
 from ncf.data import datasets
 from ncf.data.streams import stream
 from ncf.errors import UserError, nearest
+from ncf.measure.frames import frames_of
 from ncf.network.gncn import GNCN
 from ncf.network.model import Model
 from ncf.runs import checkpoint
@@ -115,4 +116,5 @@ def images_for(restored: Restored, dataset: DatasetConfig, data_dir: str | None 
     if data.real != (restored.config.dataset.name in REAL_VALUED):
         one, other = ("real values", "pixels in [0, 1]") if data.real else ("pixels in [0, 1]", "real values")
         raise UserError(f"dataset={dataset.name}: its images are {one}, the checkpoint was trained on {other}")
+    frames_of(restored.network, data)
     return data.to(restored.device)

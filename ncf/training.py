@@ -17,6 +17,7 @@ from ncf.data import datasets, wording
 from ncf.data.streams import stream
 from ncf.errors import Stopped, UserError
 from ncf.evaluate import final_report, result_title
+from ncf.measure.frames import frames_of
 from ncf.measure.metrics import measure, require_known, require_measurable
 from ncf.models import build_model, seen_of
 from ncf.network.langevin import noise_for
@@ -86,6 +87,7 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
     memory.require_room(config.model, data.image_shape)
     network = build_model(config, seen_of(data), stream(config.seed, "synapses"), device)
     require_labels(network, data, config)
+    n_sequences = len(data.splits["train"]) // frames_of(network, data)
     require_measurable(network, data, config.metrics)
     optimizer = Optimizer(config.optimizer, network.parameters)
     ranks = Ranks(device)
@@ -96,7 +98,7 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
             introduce(run, data, network)
             compile_settling(run, network, data)
             loss, _ = wording.loss(asdict(config.dataset))
-            n_steps = -(-len(data.splits["train"]) // config.batch_size)
+            n_steps = -(-n_sequences // config.batch_size)
             with interrupts.saving(), Display(config.progress, config.epochs, n_steps, loss) as display:
                 learn(run, data, about, network, optimizer, progress, display, interrupts, ranks)
             chosen = choose(run, data, about, network, optimizer, progress, ranks)
@@ -133,7 +135,7 @@ def learn(
     run: Run, data, about: dict, network, optimizer: Optimizer, progress: Progress, display: Display, interrupts: Interrupts, ranks: Ranks
 ) -> None:
     """The loop. Everything random in it is a function of (seed, epoch, step)."""
-    config = run.config
+    config, frames = run.config, frames_of(network, data)
     events = loggers.Loggers(run, progress.epoch + 1)
     warned = False
     saved_at = time.monotonic()
@@ -144,18 +146,19 @@ def learn(
     while progress.epoch < config.epochs and not progress.exhausts(config.patience):
         epoch = progress.epoch + 1
         started = time.monotonic() - progress.seconds
-        for step, x, y in datasets.batches(data, config.batch_size, config.seed, epoch, start=progress.step):
-            where = f"epoch {epoch}, batch {step + 1}"
-            state = train_step(network, optimizer, x, y, stream(config.seed, "noise", epoch, step), where, ranks)
-            if state.moving and not warned:
-                run.say(f"warning: model.settle.tolerance was not met in all {state.steps} steps ({where}); more steps, or a larger tolerance")
-                warned = True
+        for step, sequences, labels in datasets.batches(data, config.batch_size, config.seed, epoch, start=progress.step, frames=frames):
+            where, rng, state = f"epoch {epoch}, batch {step + 1}", stream(config.seed, "noise", epoch, step), None
+            for x, y in datasets.in_order(sequences, labels, frames):
+                state = train_step(network, optimizer, x, y, rng, where, ranks, before=state)
+                if state.moving and not warned:
+                    run.say(f"warning: model.settle.tolerance was not met in all {state.steps} steps ({where}); more steps, or a larger tolerance")
+                    warned = True
 
-            batch_bce, batch_tod = network.losses(state, y)
-            sums = ranks.total({"bce": batch_bce.sum(), "tod": batch_tod.sum()}, len(x))
-            progress.bce_sum += sums["bce"].item()
-            progress.tod_sum += sums["tod"].item()
-            progress.images += len(x)
+                batch_bce, batch_tod = network.losses(state, y)
+                sums = ranks.total({"bce": batch_bce.sum(), "tod": batch_tod.sum()}, len(x))
+                progress.bce_sum += sums["bce"].item()
+                progress.tod_sum += sums["tod"].item()
+                progress.images += len(x)
             progress.step = step + 1
             progress.seconds = time.monotonic() - started
             display.batch(epoch, progress)
@@ -196,15 +199,17 @@ def train_step(
     where: str = "this batch",
     ranks: Ranks | None = None,
     lap: Callable[[str], None] = lambda part: None,
+    before: State | None = None,
 ) -> State:
     """One batch: settle; all local updates from that one state; add them; precision; norm limit.
 
-    Images x (B, J_0), classes y (B,); each of the `ranks` settles its own rows. `lap` is told what was just done. Raises UserError,
-    before anything of it reaches a checkpoint, where settling or learning diverges.
+    Images x (B, J_0), classes y (B,); each of the `ranks` settles its own rows. `lap` is told what was just done; `before` is the state that
+    the frame before left, where there was one. Raises UserError, before anything of it reaches a checkpoint, where settling or learning diverges.
     """
     rows = ranks.rows(len(x)) if ranks else slice(None)
     noise = noise_for(network, rng, len(x), rows)
-    state = network.settle(x[rows], y=None if y is None else y[rows], **({"noise": noise} if noise else {}))
+    further = {name: value for name, value in (("before", before), ("noise", noise)) if value is not None}
+    state = network.settle(x[rows], y=None if y is None else y[rows], **further)
     state.batch = len(x)
     lap("settle")
     guards.require_settled(network, state, where)
@@ -281,8 +286,9 @@ def compile_settling(run: Run, network, data: datasets.Dataset) -> None:
 
 def validate(network, data: datasets.Dataset, config: TrainConfig, epoch: int, ranks: Ranks) -> dict[str, float]:
     basic = type(config.metrics)(names=["bce", "tod"], batch_size=config.metrics.batch_size)
-    n = len(data.splits["validation"])
-    part = data.part("validation", ranks.rows(n))
+    n, frames = len(data.splits["validation"]), frames_of(network, data)
+    own = ranks.rows(n // frames)
+    part = data.part("validation", slice(own.start * frames, own.stop * frames))
     figures = {f"validation_{name}": figure["value"] for name, figure in measure(network, part, "validation", basic).items()}
     figures = ranks.mean(figures, len(part.splits["validation"]), n)
     guards.require_numbers(network, figures, f"the validation after epoch {epoch}")

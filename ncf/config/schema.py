@@ -158,7 +158,9 @@ class CircuitConfig(TermsConfig):
     populations: dict[str, PopulationConfig] = key(
         {}, "name: {size: 360, columns: 12} or {observed: image}; see docs/guides/circuits.md", each=PopulationConfig
     )
-    bundles: list[str] = key([], "'source -> target': the source's activity predicts the target")
+    bundles: list[str] = key(
+        [], "'source -> target': the source's activity predicts the target; 'source -> target delayed': that of the frame before"
+    )
     feedback: list[str] | None = key(
         None, "'target -> source', optionally tied or learned: the target's errors move the source; null: one for every bundle"
     )
@@ -214,7 +216,7 @@ class ClassifierConfig:
 LOGGERS = ("tensorboard", "wandb", "mlflow", "csv")
 DATASETS = (
     *("digits", "mnist", "fashion_mnist", "kmnist", "caltech101_silhouettes", "caltech101_silhouettes_16"),
-    *("natural_patches", "npz", "folder", "idx"),
+    *("natural_patches", "npz", "folder", "idx", "moving_digits", "moving_mnist"),
 )
 REAL_VALUED = ("natural_patches",)  # of any value, around zero; the others' pixels are in [0, 1]
 
@@ -232,7 +234,7 @@ class DatasetConfig:
         "threshold (at one half), static (drawn once, white as often as the pixel is bright), bernoulli (drawn again in every epoch) or none",
         choices=("threshold", "static", "bernoulli", "none"),
     )
-    n_train: int | None = key(None, "number of training images; null: all", least=1)
+    n_train: int | None = key(None, "number of training images (of sequences, where images come in sequences); null: all", least=1)
     n_labels: int | None = key(None, "training images that keep their labels, as many of every class; null: all", least=1)
     n_validation: int | None = key(None, "validation images split off the training set; null: a sixth, or the set's own split", least=1)
     stratified: bool = key(False, "draw as many validation images from every class as from any other (published)")
@@ -316,7 +318,7 @@ class TrainConfig:
     metrics: MetricsConfig = section(MetricsConfig, "what the final report measures: see group metrics", free=True)
     compute: ComputeConfig = section(ComputeConfig, "arithmetic")
     epochs: int = key(15, "passes over the training images", least=1, free=True)
-    batch_size: int = key(200, "images per update", least=1)
+    batch_size: int = key(200, "images per update; a model that reads the frame before takes one frame of so many sequences", least=1)
     seed: int = key(0, "seed of weights, data order and sampling", least=0)
     validate_every: int = key(1, "epochs from one validation to the next (validation chooses best.pt); 0: after the last only", least=0)
     patience: int | None = key(None, "stop after this many validations without a better BCE; null: never", least=1, free=True)

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,8 @@ def shades(x: torch.Tensor, real: bool) -> torch.Tensor:
 
 @dataclass
 class Dataset:
-    """Train, validation and test images of one shape, on one device."""
+    """Train, validation and test images of one shape, on one device. Of sequences the frames stand one after another: frame n of sequence i is
+    row i * frames + n."""
 
     name: str
     image_shape: tuple[int, int]
@@ -54,6 +56,7 @@ class Dataset:
     carved: tuple[str, ...] = ()  # splits that were taken from the training images
     labels: tuple[int, ...] | None = None  # what the classes are called in the data, where not 0, 1, ..
     remarks: tuple[str, ...] = ()  # what a person should know of these images
+    frames: int = 1  # T, of each sequence; 1: still images
 
     @property
     def real(self) -> bool:
@@ -79,7 +82,7 @@ class Dataset:
             marks[name] = zlib.crc32(split.x.cpu().contiguous().numpy(), 0 if split.y is None else zlib.crc32(split.y.cpu().numpy()))
         training = zlib.crc32(self.splits["train"].x.cpu().contiguous().numpy())
         return {"name": self.name, "image_shape": list(self.image_shape), "n_classes": self.n_classes, "crc32": training, "splits": marks} | (
-            {"labels": zlib.crc32(np.array(self.labels))} if self.labels else {}
+            ({"labels": zlib.crc32(np.array(self.labels))} if self.labels else {}) | ({"frames": self.frames} if self.frames > 1 else {})
         )
 
 
@@ -88,13 +91,14 @@ def load(config: DatasetConfig, data_dir: str | Path | None = None) -> Dataset:
     arrays, own = carve(read(config, download.data_folder(data_dir)), config)
     carved = tuple(name for name in ("validation", "test") if name not in own)
     train_x, train_y = arrays["train"]
-    image_shape = train_x.shape[1:]
+    image_shape, frames = train_x.shape[-2:], prod(train_x.shape[1:-2])
     labels = np.unique(np.concatenate([y for _, y in arrays.values() if y is not None] or [np.array([], int)])).astype(np.int64)
     splits, remarks = {}, []
     for name, (x, y) in arrays.items():
-        if x.shape[1:] != image_shape:
-            raise UserError(f"dataset {config.name}: {name} images are {x.shape[1:]}, training images {image_shape}")
-        x = np.ascontiguousarray(1 - x if config.invert else x, dtype=np.float32).reshape(len(x), -1)
+        if x.shape[1:] != train_x.shape[1:]:
+            raise UserError(f"dataset {config.name}: {name} images are {x.shape[1:]}, training images {train_x.shape[1:]}")
+        x = np.ascontiguousarray(1 - x if config.invert else x, dtype=np.float32).reshape(len(x) * frames, -1)
+        y = y if y is None else y.repeat(frames)
         if config.binarize == "threshold":
             grey, x = x, (x >= 0.5).astype(np.float32)
             if name == "train":
@@ -107,8 +111,10 @@ def load(config: DatasetConfig, data_dir: str | Path | None = None) -> Dataset:
         remarks.append(f"{config.n_labels:,} of {len(splits['train']):,} training images keep their labels")
     if config.name == "folder" and len(labels) > 1:
         remarks.append(f"classes: {', '.join(f'{i} {name}' for i, name in enumerate(class_names(Path(config.path))))}")
+    if frames > 1:
+        remarks.append(f"sequences of {frames} frames: " + ", ".join(f"{len(split) // frames:,} {name}" for name, split in splits.items()))
     names = None if np.array_equal(labels, np.arange(len(labels))) else tuple(labels.tolist())
-    return Dataset(config.name, tuple(image_shape), len(labels), splits, config.binarize == "bernoulli", carved, names, tuple(remarks))
+    return Dataset(config.name, tuple(image_shape), len(labels), splits, config.binarize == "bernoulli", carved, names, tuple(remarks), frames)
 
 
 def few_labels(y: torch.Tensor | None, config: DatasetConfig) -> torch.Tensor:
@@ -139,20 +145,35 @@ def threshold_remarks(grey: np.ndarray, binary: np.ndarray) -> list[str]:
     ]
 
 
-def batches(data: Dataset, batch_size: int, seed: int, epoch: int, start: int = 0) -> Iterator[tuple[int, torch.Tensor, torch.Tensor | None]]:
-    """Training batches (step, x (B, J_0), y) of one epoch from batch `start` on; the last one may be smaller.
+def batches(
+    data: Dataset, batch_size: int, seed: int, epoch: int, start: int = 0, frames: int = 1
+) -> Iterator[tuple[int, torch.Tensor, torch.Tensor | None]]:
+    """Training batches (step, x (B, J_0), y) of one epoch from batch `start` on; the last one may be smaller. Of sequences that are to stay
+    together, of so many `frames`, a batch has B: x (B T, J_0).
 
     Order is a function of (seed, epoch), Bernoulli noise of (seed, epoch, step): what went before does not matter.
     """
     train = data.splits["train"]
-    order = torch.from_numpy(stream(seed, "order", epoch).permutation(len(train))).to(train.x.device)
-    for step in range(start, -(-len(train) // batch_size)):
-        rows = order[step * batch_size : (step + 1) * batch_size]
+    n = len(train) // frames
+    order = torch.from_numpy(stream(seed, "order", epoch).permutation(n)).to(train.x.device)
+    for step in range(start, -(-n // batch_size)):
+        rows = rows_of(order[step * batch_size : (step + 1) * batch_size], frames)
         x = train.x[rows]
         if data.resample:
             noise = stream(seed, "binarize", epoch, step).random(tuple(x.shape), dtype=np.float32)
             x = (torch.from_numpy(noise).to(x.device) < x).to(x.dtype)
         yield step, x, None if train.y is None else train.y[rows]
+
+
+def rows_of(sequences: torch.Tensor, frames: int) -> torch.Tensor:
+    """The rows of sequences (B,), (B T,): all frames of the first, all of the second .."""
+    return sequences if frames == 1 else (sequences[:, None] * frames + torch.arange(frames, device=sequences.device)).flatten()
+
+
+def in_order(x: torch.Tensor, y: torch.Tensor | None, frames: int) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
+    """Of sequences x (B T, J_0), y (B T,): the first frames of all (B, J_0), (B,), then the second .."""
+    for n in range(frames):
+        yield (x, y) if frames == 1 else (x[n::frames].contiguous(), None if y is None else y[n::frames])
 
 
 def carve(arrays: Arrays, config: DatasetConfig) -> tuple[Arrays, set[str]]:

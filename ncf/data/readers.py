@@ -18,12 +18,13 @@ from ncf.config.schema import DatasetConfig
 from ncf.data import download
 from ncf.data.folder import read_folder
 from ncf.data.idx import read_idx_folder
+from ncf.data.moving import moving
 from ncf.data.natural_patches import read_natural_patches
 from ncf.data.streams import stream
 from ncf.errors import UserError, nearest
 from ncf.runs import memory
 
-Arrays = dict[str, tuple[np.ndarray, np.ndarray | None]]  # split name -> images (N, H, W) in [0, 1], classes (N,)
+Arrays = dict[str, tuple[np.ndarray, np.ndarray | None]]  # split name -> images (N, H, W), or sequences (N, T, H, W), in [0, 1], classes (N,)
 
 
 def read(config: DatasetConfig, folder: Path) -> Arrays:
@@ -122,7 +123,7 @@ def read_caltech(config: DatasetConfig, folder: Path) -> Arrays:
 
 
 def read_npz(config: DatasetConfig, folder: Path) -> Arrays:
-    """The user's arrays: x_train (N, H, W) or (N, D), and where there are any y_train, x_validation, y_validation, x_test, y_test.
+    """The user's arrays: x_train (N, H, W), (N, D) or sequences (N, T, H, W), and where there are any y_train, x_validation, y_validation, x_test, y_test.
 
     Bytes are divided by 255; floats must lie in [0, 1]. Missing splits are carved from the training images, a sixth each.
     """
@@ -165,17 +166,22 @@ def checked(content: dict[str, np.ndarray], where: str, grey: bool = False) -> A
 
 
 def grey_images(x: np.ndarray, where: str, grey: bool) -> np.ndarray:
-    """Images (N, H, W, 1 or 3) as (N, H, W), where colours may be turned grey."""
+    """Images (N, H, W, 1 or 3) as (N, H, W), where colours may be turned grey; what is wider than colours are sequences (N, T, H, W)."""
+    if x.shape[-1] > 4:
+        return x
     if x.shape[-1] == 1:
         return x[..., 0]
     if x.shape[-1] != 3 or not grey:
-        raise UserError(f"{where} has shape {x.shape}; expected (N, height, width); pictures in colour: dataset.grey=true turns them grey")
+        raise UserError(
+            f"{where} has shape {x.shape}; expected (N, height, width), or (N, frames, height, width) of width 5 or more; pictures in colour: "
+            "dataset.grey=true turns them grey"
+        )
     return (x @ np.array([0.299, 0.587, 0.114])).astype(x.dtype)
 
 
 def checked_images(x: np.ndarray, where: str, whole: int) -> np.ndarray:
-    """Images (N, H, W) in [0, 1]; bytes are parts of `whole`."""
-    if x.dtype.kind not in "uifb" or x.ndim not in (2, 3):
+    """Images (N, H, W), or sequences (N, T, H, W), in [0, 1]; bytes are parts of `whole`."""
+    if x.dtype.kind not in "uifb" or x.ndim not in (2, 3, 4):
         raise UserError(f"{where} is {x.dtype} of shape {x.shape}; expected numbers of shape (N, height, width) or (N, pixels)")
     if not len(x) or not x[0].size:
         raise UserError(f"{where} is empty; expected at least one image")
@@ -222,4 +228,6 @@ READERS = {
     "npz": read_npz,
     "folder": read_folder,
     "idx": read_idx_folder,
+    "moving_digits": moving(read_digits, "digits", side=16, step=1),
+    "moving_mnist": moving(read_idx_set, "mnist", side=40, step=2),
 }

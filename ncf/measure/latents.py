@@ -20,6 +20,7 @@ from ncf.data.datasets import Dataset
 from ncf.data.streams import stream
 from ncf.errors import UserError
 from ncf.measure.fitting import fit_prior, quiet_fit
+from ncf.measure.frames import codes, frames_of
 from ncf.measure.likeness import Bins
 from ncf.network.mixture import Mixture
 from ncf.network.model import Model
@@ -49,7 +50,7 @@ class TrainingLatents:
         """Settled top activities f_L of all training images, (N, J_L)."""
 
         def settle() -> dict[str, Tensor]:
-            return {"f_top": torch.cat([self.network.settle(part).code for part in self.images.split(self.config.batch_size)])}
+            return {"f_top": codes(self.network, self.images, frames_of(self.network, self.data), self.config.batch_size)}
 
         return self.kept("latents", {}, settle)["f_top"]
 

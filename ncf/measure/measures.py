@@ -14,6 +14,7 @@ from ncf.data.streams import stream
 from ncf.measure.annealing import anneal
 from ncf.measure.completion import least, masked_mse, measured_ways, observed_pixels
 from ncf.measure.density import Estimate, encoder_estimates, monte_carlo
+from ncf.measure.frames import best_flip, flipped, frames_of, predictions, sequence_bce, settled
 from ncf.measure.latents import TrainingLatents
 from ncf.measure.likeness import nearest, neighbour_error
 from ncf.network.discrepancy import bce, bce_of, squared_error
@@ -25,7 +26,8 @@ class Subject:
     """A model on one split: its images, what settling leaves on them (made once for all metrics), and the training images' latents."""
 
     def __init__(self, network: Model, data: Dataset, split: str, config: MetricsConfig, training: TrainingLatents):
-        part = data.splits[split].first(config.n_images)
+        n = config.n_images and max(1, config.n_images // data.frames) * data.frames  # whole sequences
+        part = data.splits[split].first(n)
         self.network, self.data, self.config, self.training = network, data, config, training
         self.x, self.y = part.x, part.y
         if split == "train":  # resampled training images are kept grey: one draw of them, as the other splits are
@@ -36,11 +38,9 @@ class Subject:
         """What settling leaves, the labels unseen: bce and tod (N,), the top activities f_L as `code` (N, J_L); and where a metric asks for
         them, `mse` (N,), `active` and `in_use` (N, L), the share of such units in every hidden population, and `told` (N,), the class that the network tells."""
         parts = []
-        for start in range(0, len(self.x), self.config.batch_size):
-            rows = slice(start, start + self.config.batch_size)
-            state = self.network.settle(self.x[rows])
+        for rows, state in settled(self.network, self.x, frames_of(self.network, self.data), self.config.batch_size):
             entropy, tod = self.network.losses(state, None if self.y is None else self.y[rows])
-            found = {"bce": entropy, "tod": tod, "code": state.code}
+            found = {"rows": rows, "bce": entropy, "tod": tod, "code": state.code}
             if "active" in self.config.names:
                 found["active"] = active_units(state)
             if "in_use" in self.config.names:
@@ -50,7 +50,9 @@ class Subject:
             if "label_err" in self.config.names:
                 found["told"] = self.network.told(state).argmax(1)  # type: ignore[attr-defined]
             parts.append(found)
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        order = whole.pop("rows").argsort()
+        return {name: values[order] for name, values in whole.items()}
 
     @cached_property
     def encoded(self) -> tuple[Tensor, Estimate]:
@@ -83,6 +85,27 @@ def completion(subject: Subject) -> dict:
     errors = masked_mse(network, subject.x, observed, way, config.batch_size)
     figure = summarize(errors) | {"mask": config.mask, "mask_fraction": config.mask_fraction}
     return figure if way is None else figure | {"completed_by": way, "multiply_adds": network.completions[way][1], "validation_by_way": ways}  # type: ignore[attr-defined]
+
+
+def next_frame(subject: Subject) -> dict:
+    """BCE of the prediction of frame n+1 before it is seen (`ncf.measure.frames.predictions`), nats per image: of every sequence the mean over its
+    frames 2..T, and of these the mean over sequences.
+
+    Beside it `copying`, in the same units: the last frame, of which every pixel flips with a constant probability, `copying_flip`, the best on training
+    images. What a model that reads no frames predicts is flipped likewise, by `flip`, chosen on JUDGES training sequences.
+    """
+    network, frames, size = subject.network, subject.data.frames, subject.config.batch_size
+    training = subject.training.images
+    x, known = subject.x.unflatten(0, (-1, frames)), training.unflatten(0, (-1, frames))
+    mu, flip = predictions(network, subject.x, frames, size), 0.0
+    if "frames" not in network.abilities:
+        flip = best_flip(known[:JUDGES], predictions(network, training[: JUDGES * frames], frames, size))
+    copying_flip = best_flip(known, known[:, :-1])
+    copying = sequence_bce(x, flipped(x[:, :-1], copying_flip)).mean().item()
+    return summarize(sequence_bce(x, flipped(mu, flip))) | {"frames": frames - 1, "flip": flip, "copying": copying, "copying_flip": copying_flip}
+
+
+JUDGES = 200  # training sequences
 
 
 def projected_bce(subject: Subject) -> dict:

@@ -30,6 +30,7 @@ from ncf.measure.measures import (
     likeness,
     log_p,
     log_p_encoder,
+    next_frame,
     plane_error,
     projected_bce,
     sampled_log_p,
@@ -78,15 +79,17 @@ MEANINGS = {
     "better; held-out images show what can be had.",
     "fantasy_mse": "Nearest fantasy: squared error, summed over pixels, between an image and the nearest of as many samples as there are training images. "
     "Lower is better.",
+    "next_frame": "Binary cross entropy of the next frame of a sequence, predicted before it is seen, summed over pixels, the mean over its frames from the "
+    "second on. Lower is better; copying the last frame shows what comes for free.",
     "tsne_err": "How often the nearest neighbour of a test image, in the plane where t-SNE lays out the codes, is of another class.",
     "log_p_annealed": "Log likelihood by annealed importance sampling from the fitted mixture to the posterior, on the first images of the split.",
     "log_p_annealed_own": "The same from the prior that the model was trained with.",
 }
 METRICS = {
-    "bce": Metric("BCE", "nats per image", lambda subject: summarize(subject.settled["bce"]), MEANINGS["bce"], "project"),
+    "bce": Metric("BCE", "nats per image", lambda subject: summarize(subject.settled["bce"]), MEANINGS["bce"], "image"),
     "bce_projected": Metric("BCE, projected", "nats per image", projected_bce, MEANINGS["bce_projected"], "project"),
-    "tod": Metric("ToD", "per image", lambda subject: summarize(subject.settled["tod"]), MEANINGS["tod"], "project", higher=True),
-    "mse": Metric("squared error", "per image", lambda subject: summarize(subject.settled["mse"]), MEANINGS["mse"], "project"),
+    "tod": Metric("ToD", "per image", lambda subject: summarize(subject.settled["tod"]), MEANINGS["tod"], "image", higher=True),
+    "mse": Metric("squared error", "per image", lambda subject: summarize(subject.settled["mse"]), MEANINGS["mse"], "image"),
     "m_mse": Metric("M-MSE", "per image", completion, MEANINGS["m_mse"], "project"),
     "class_err": Metric("%Err", "%", class_error, MEANINGS["class_err"], "classes"),
     "class_err_hidden": Metric("%Err, encoder's units", "%", hidden_error, MEANINGS["class_err_hidden"], "hidden"),
@@ -137,6 +140,7 @@ METRICS = {
         "project",
     ),
     "fantasy_mse": Metric("nearest fantasy", "per image", fantasies, MEANINGS["fantasy_mse"], "project"),
+    "next_frame": Metric("next frame", "nats per image", next_frame, MEANINGS["next_frame"], "sequences"),
     "tsne_err": Metric("%Err in the t-SNE plane", "%", plane_error, MEANINGS["tsne_err"], "classes"),
 }
 SAMPLED = ("ndb", "gaussian_kl", "fantasy_mse")  # of samples, drawn from the prior
@@ -145,6 +149,8 @@ LACKS = {
     "conditional": "the model does not predict images beside labels",
     "settle": "the model does not settle",
     "project": "the model has no decoder",
+    "image": "the model has no decoder",
+    "sequences": "the images come in no sequences, or the model predicts no images",
     "own_prior": "the model has no prior of its own over the top activities",
     "posterior": "the model has no encoder that gives a distribution",
     "classes": "the images have no classes",
@@ -192,8 +198,10 @@ def require_measurable(network, data: Dataset, config: MetricsConfig) -> None:
 def left_out(network, data: Dataset, names: list[str], mask: str = "right") -> dict[str, str]:
     """Metrics that do not apply to the model or the data, each with the reason."""
     labelled = all(split.y is not None for split in data.splits.values())
-    has = {need: labelled if need == "classes" else need in network.abilities for need in LACKS}
-    reasons = {name: LACKS[METRICS[name].needs] for name in names if METRICS[name].needs and not has[METRICS[name].needs]}
+    image = bool({"project", "frames"} & network.abilities)
+    has = {need: need in network.abilities for need in LACKS} | {"classes": labelled, "image": image, "sequences": image and data.frames > 1}
+    lacks = LACKS | ({"project": "the top alone does not decode, the frame before has its part"} if "frames" in network.abilities else {})
+    reasons = {name: lacks[METRICS[name].needs] for name in names if METRICS[name].needs and not has[METRICS[name].needs]}
     if "m_mse" in names and (reason := nothing_to_hide(mask, data.image_shape)):
         reasons.setdefault("m_mse", reason)
     regressions = {"class_err", "class_err_hidden"} & set(names) if "classify" not in network.abilities else set()

@@ -2,12 +2,15 @@
 
     bundle    source -> target    mu_t = g_t( sum over bundles into t of f_s W_st )
     feedback  target -> source    d_s  = sum over feedback into s of e_t E_ts [phi'] - [e_s if s is predicted] - ...
+    delayed   source -> target    mu_t[frame n] = g_t( ... + sum over delayed bundles into t of f_s[n-1] R_st ), without feedback: the past does not move
 
 A population that nothing predicts is a root: a latent root's prior is fitted after training, an observed root (a label on top) is given.
 Populations are numbered with predicted ones first, each before whatever predicts it, and roots last, so that the lists of a `State` end
-with its roots. A chain is numbered as the paper numbers its layers: 0 is the image.
+with its roots. A chain is numbered as the paper numbers its layers: 0 is the image. Delayed bundles may form circles; a population that they
+alone predict has errors and precision as every predicted one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -55,6 +58,7 @@ class Circuit:
     populations: tuple[Population, ...]
     bundles: tuple[Bundle, ...]
     feedback: tuple[Feedback, ...]
+    delayed: tuple[Bundle, ...] = ()  # they read what their source was one frame before
 
     @cached_property
     def names(self) -> list[str]:
@@ -66,7 +70,7 @@ class Circuit:
 
     @cached_property
     def n_predicted(self) -> int:
-        return len({bundle.target for bundle in self.bundles})
+        return len({bundle.target for bundle in (*self.bundles, *self.delayed)})
 
     @cached_property
     def hidden(self) -> list[int]:
@@ -105,7 +109,7 @@ class Circuit:
         first |= {i: 1 for i in moving if self.populations[i].observed}  # and what is seen of a root predicts in the first
         while True:
             error = [
-                1 if i not in moving and self.populations[i].observed else max(1, min(first[i], *(first[b.source] for b in self.into(i))))
+                1 if i not in moving and self.populations[i].observed else max(1, min([first[i], *(first[b.source] for b in self.into(i))]))
                 for i in range(self.n_predicted)
             ]
             woken = {i: self.wakes(i, error) if i in moving and not self.populations[i].observed else first[i] for i in first}
@@ -118,16 +122,21 @@ class Circuit:
         return min([step + 1 for step in reached if step < NEVER], default=NEVER)
 
 
-def arranged(populations: list[Population], bundles: list[tuple[str, str, str]], feedback: list[tuple[str, str, str | None]]) -> Circuit:
+def arranged(
+    populations: list[Population],
+    bundles: list[tuple[str, str, str]],
+    feedback: list[tuple[str, str, str | None]],
+    delayed: Sequence[tuple[str, str, str]] = (),
+) -> Circuit:
     """A circuit of populations by name, bundles (name, source, target) and feedback (source, target, name or None for tied), checked and numbered."""
     if not populations:
         raise UserError("model.populations is empty: write out at least an observed image and what predicts it")
     known = [p.name for p in populations]
-    for key, arrows in (("bundles", [(s, t) for _, s, t in bundles]), ("feedback", [(s, t) for s, t, _ in feedback])):
+    for key, arrows in (("bundles", [(s, t) for _, s, t in (*bundles, *delayed)]), ("feedback", [(s, t) for s, t, _ in feedback])):
         for source, target in arrows:
             for name in (source, target):
                 require_population(name, known, f"model.{key}: '{source} -> {target}'")
-    order = numbered(populations, bundles)
+    order = numbered(populations, bundles, delayed)
     number = {p.name: i for i, p in enumerate(order)}
     made = [Bundle(name, number[source], number[target]) for name, source, target in bundles]
     across = {(b.target, b.source): b for b in made}
@@ -135,14 +144,15 @@ def arranged(populations: list[Population], bundles: list[tuple[str, str, str]],
         tuple(order),
         tuple(made),
         tuple(Feedback(number[s], number[t], across.get((number[s], number[t])), name) for s, t, name in feedback),
+        tuple(Bundle(name, number[source], number[target]) for name, source, target in delayed),
     )
     require_meaning(circuit)
     return circuit
 
 
-def numbered(populations: list[Population], bundles: list[tuple[str, str, str]]) -> list[Population]:
+def numbered(populations: list[Population], bundles: list[tuple[str, str, str]], delayed: Sequence[tuple[str, str, str]]) -> list[Population]:
     """Predicted populations first, each before whatever predicts it (the image first of all), and then the roots. UserError for a cycle."""
-    predicted = {target for _, _, target in bundles}
+    predicted = {target for _, _, target in (*bundles, *delayed)}
     waiting = [p for p in populations if p.name in predicted]
     waiting.sort(key=lambda p: p.observed != "image")  # (a stable sort)
     placed: list[Population] = []
@@ -164,11 +174,11 @@ def require_population(name: str, known, where: str) -> None:
 
 def require_meaning(circuit: Circuit) -> None:
     """What a circuit cannot mean, in one line that names the population or the bundle."""
-    seen: set[tuple[int, int]] = set()
-    for b in circuit.bundles:
-        if (b.source, b.target) in seen:
-            raise UserError(f"model.bundles: '{words(circuit, b)}' is written twice")
-        seen.add((b.source, b.target))
+    seen: set[str] = set()
+    for text in [words(circuit, b) for b in circuit.bundles] + [f"{words(circuit, b)} delayed" for b in circuit.delayed]:
+        if text in seen:
+            raise UserError(f"model.bundles: '{text}' is written twice")
+        seen.add(text)
     back: set[tuple[int, int]] = set()
     for f in circuit.feedback:
         if (f.source, f.target) in back:
@@ -193,9 +203,9 @@ def require_meaning(circuit: Circuit) -> None:
     for i, p in enumerate(circuit.populations):
         if p.columns and p.size % p.columns:
             raise UserError(f"model.populations.{p.name}: {p.size} units do not divide into columns of {p.columns}")
-        if not any(i in (b.source, b.target) for b in circuit.bundles):
+        if not any(i in (b.source, b.target) for b in (*circuit.bundles, *circuit.delayed)):
             raise UserError(f"model.populations.{p.name}: no bundle leads to it or from it")
-        if p.observed is None and not any(b.source == i for b in circuit.bundles):
+        if p.observed is None and not any(b.source == i for b in (*circuit.bundles, *circuit.delayed)):
             raise UserError(f"model.populations.{p.name}: it is hidden and predicts nothing; give it a bundle, e.g. '{p.name} -> {circuit.names[0]}'")
         if waking.get(i, 0) >= NEVER:
             raise UserError(f"model.populations.{p.name}: no error ever reaches it; give it feedback, e.g. '{circuit.names[0]} -> {p.name}'")

@@ -19,24 +19,27 @@ from ncf.network.langevin import Noise
 from ncf.network.state import State
 
 
-def settle(network, given: dict[int, Tensor], masks: dict[int, Tensor], steps: int, noise: Noise | None = None) -> State:
+def settle(
+    network, given: dict[int, Tensor], masks: dict[int, Tensor], steps: int, past: dict[int, Tensor] | None = None, noise: Noise | None = None
+) -> State:
     """The plain equations, replayed from the second batch of a shape on; with a tolerance, or noise, one step after the other."""
+    past = past or {}
     if network.config.settle.tolerance or steps == 0 or noise:
-        state = network.rest_on(given, masks)
+        state = network.rest_on(given, masks, past)
         state.noise = noise
         return network.settle_from(state, steps)
     shapes = [(i, tuple(x.shape), x.dtype) for tensors in (given, masks) for i, x in tensors.items()]
     key = (*shapes, len(masks), steps, network.product_dtype, astuple(network.config.settle))
     if key not in network.recordings:
-        network.recordings[key] = Recording(network, given, masks, steps)
-    return network.recordings[key].replay(given, masks)
+        network.recordings[key] = Recording(network, given, masks, past, steps)
+    return network.recordings[key].replay(given, masks, past)
 
 
 class Recording:
     """Settling of batches of one shape."""
 
-    def __init__(self, network, given: dict[int, Tensor], masks: dict[int, Tensor], steps: int):
-        self.given, self.masks = ({i: x.clone() for i, x in tensors.items()} for tensors in (given, masks))
+    def __init__(self, network, given: dict[int, Tensor], masks: dict[int, Tensor], past: dict[int, Tensor], steps: int):
+        self.given, self.masks, self.past = ({i: x.clone() for i, x in tensors.items()} for tensors in (given, masks, past))
         dtype = next(iter(given.values())).dtype, network.product_dtype
         if dtype not in network.lowered:
             network.lowered[dtype] = Lowered(network)
@@ -60,10 +63,10 @@ class Recording:
             self.again = None
 
     def run(self) -> State:
-        return self.lowered.settle(self.given, self.masks, self.steps)
+        return self.lowered.settle(self.given, self.masks, self.past, self.steps)
 
-    def replay(self, given: dict[int, Tensor], masks: dict[int, Tensor]) -> State:
-        for own, new in ((self.given, given), (self.masks, masks)):
+    def replay(self, given: dict[int, Tensor], masks: dict[int, Tensor], past: dict[int, Tensor]) -> State:
+        for own, new in ((self.given, given), (self.masks, masks), (self.past, past)):
             for i, x in new.items():
                 own[i].copy_(x)
         if self.again is None:
@@ -84,14 +87,14 @@ class Lowered:
         if self.compiled:
             self.network.step = compiled_step(self.network)
 
-    def settle(self, given: dict[int, Tensor], masks: dict[int, Tensor], steps: int) -> State:
+    def settle(self, given: dict[int, Tensor], masks: dict[int, Tensor], past: dict[int, Tensor], steps: int) -> State:
         for own, new in ((self.network.parameters, self.of.parameters), (self.network.q, self.of.q)):
             for key, value in own.items():
                 if value is not new[key]:
                     value.copy_(new[key])
-        state = self.network.rest_on(given, masks)
+        state = self.network.rest_on(given, masks, past)
         if self.compiled:
-            for part in (state.z, state.f, state.mu, state.r, state.e, state.v or []):
+            for part in (state.z, state.f, state.mu, state.r, state.e, state.v or [], state.carried.values()):
                 for tensor in part:
                     torch._dynamo.maybe_mark_dynamic(tensor, 0)  # rows: compiled once for batches of all sizes
         return self.network.settle_from(state, steps)

@@ -7,7 +7,8 @@ from ncf.config.schema import CircuitConfig, GNCNConfig, PopulationConfig
 from ncf.errors import UserError
 from ncf.network.circuit import Circuit, Population, arranged
 
-ARROW = re.compile(r"\s*(\w+)\s*->\s*(\w+)\s*(tied|learned)?\s*$")
+ARROW = re.compile(r"\s*(\w+)\s*->\s*(\w+)\s*(tied|learned|delayed)?\s*$")
+WORDS = {"model.bundles": ("delayed",), "model.feedback": ("tied", "learned")}  # what may stand behind an arrow
 
 
 def circuit_of(config: GNCNConfig | CircuitConfig, sizes: dict[str, int]) -> Circuit:
@@ -34,24 +35,23 @@ def chain(config: GNCNConfig, n_pixels: int) -> Circuit:
 
 
 def written_out(config: CircuitConfig, sizes: dict[str, int]) -> Circuit:
-    bundles = [read_arrow("model.bundles", text)[:2] for text in config.bundles]
+    arrows = [read_arrow("model.bundles", text) for text in config.bundles]
+    bundles, delayed = ([(s, t) for s, t, word in arrows if word == wanted] for wanted in ("", "delayed"))
     if config.feedback is None:
         feedback = [(target, source, "") for source, target in bundles]
     else:
         feedback = [read_arrow("model.feedback", text) for text in config.feedback]
-    predicted = {target for _, target in bundles}
+    predicted = {target for _, target, _ in arrows}
     populations = [population(config, name, terms, sizes, name in predicted) for name, terms in config.populations.items()]
     named = [(s, t, f"E[{s}->{t}]" if (kind or config.error_synapses) == "learned" else None) for s, t, kind in feedback]
-    return arranged(populations, [(f"W[{s}->{t}]", s, t) for s, t in bundles], named)
+    return arranged(populations, [(f"W[{s}->{t}]", s, t) for s, t in bundles], named, [(f"R[{s}->{t}]", s, t) for s, t in delayed])
 
 
 def read_arrow(key: str, text: str) -> tuple[str, str, str]:
-    """``z1 -> image`` or ``image -> z1 tied``: source, target and the word behind."""
+    """``z1 -> image``, ``z1 -> z1 delayed`` or ``image -> z1 tied``: source, target and the word behind."""
     found = ARROW.match(text)
-    if not found or (found[3] and key == "model.bundles"):
-        raise UserError(
-            f"{key}: cannot read {text!r}; expected 'source -> target'" + (", optionally tied or learned" if key != "model.bundles" else "")
-        )
+    if not found or (found[3] and found[3] not in WORDS[key]):
+        raise UserError(f"{key}: cannot read {text!r}; expected 'source -> target', optionally {' or '.join(WORDS[key])}")
     return found[1], found[2], found[3] or ""
 
 

@@ -7,6 +7,7 @@ Source: Ororbia and Kifer, "The neural coding framework for learning generative 
     mu_t, r_t, e_t          prediction of population t, its residual, its error neurons        (B, J_t)
     W_st                    generative synapses: s predicts t (W_l of a chain; M_l two layers down)  (J_s, J_t)
     E_ts                    error synapses: the errors of t move s (E_l of a chain)            (J_t, J_s)
+    R_st                    delayed synapses: f_s[n-1], of the frame before, predicts t        (J_s, J_t)
     Sigma_t, Q_t            covariance of t given its prediction, and the matrix e_t = r_t Q_t
     beta, gamma, K          step size, leak, settling steps
 
@@ -56,8 +57,8 @@ class GNCN:
         predictions = [LIKELIHOODS[p.likelihood].g if p.likelihood else p.prediction for p in populations[: self.circuit.n_predicted]]
         self.phi = [activation(p.activation, config.threshold) for p in populations]
         self.g = [activation(name, config.threshold) for name in predictions]
-        image = {"project", "fields"} if self.circuit.predicts_image else set()
-        label = {"label"} | ({"conditional"} if image else set()) if "label" in self.circuit.observed else set()
+        image = {"fields"} | ({"frames"} if self.circuit.delayed else {"project"}) if self.circuit.predicts_image else set()
+        label = {"label"} | ({"conditional"} if "project" in image else set()) if "label" in self.circuit.observed else set()
         self.abilities = frozenset({"settle"} | image | label)
         self.compiled = all(phi.name in kernels.ACTIVATIONS for phi in [*self.phi, *self.g])  # a plugin's are not
         self.real_valued = False  # whether pixels are of any value, and not in [0, 1]
@@ -82,7 +83,7 @@ class GNCN:
             draw = rng.standard_normal(shape, dtype=np.float32)
             return torch.from_numpy(self.config.init_sd * draw).float().to(device)
 
-        arrows: list[Bundle | Feedback] = [*self.circuit.bundles, *self.circuit.feedback]
+        arrows: list[Bundle | Feedback] = [*self.circuit.bundles, *self.circuit.feedback, *self.circuit.delayed]
         for arrow in arrows:
             if arrow.name is not None:
                 self.parameters[arrow.name] = normal(J[arrow.source], J[arrow.target])
@@ -108,27 +109,32 @@ class GNCN:
         steps: int | None = None,
         y: Tensor | None = None,
         noise: Noise | None = None,
+        before: State | None = None,
     ) -> State:
         """The state after K steps from rest, on images x (B, J_0) and, where a population observes labels, classes y (B,).
 
         Units with ``observed == 0`` are unseen: predicted ones carry no error and their prediction is the completion, roots settle freely. A
         mask is for the image, or a dict says it by what is observed, as x may: ``settle({"image": x, "label": one_hot}, {"image": seen})``.
-        What is not given at all is unseen. This is `settle_plainly` at the speed of its matrix products.
+        What is not given at all is unseen. `before` is the settled state of the frame before, which delayed bundles read (None: zeros).
+        This is `settle_plainly` at the speed of its matrix products.
         """
         steps = self.config.settle.steps if steps is None else steps
         given, masks = self.observations(x, observed, y)
+        past = self.past(before, next(iter(given.values())))
         device = next(iter(given.values())).device
         if device.type == "cpu":
             if not self.compiled:
-                return self.settle_plainly(x, observed, steps, y, noise)
-            return settling.settle(self, given, masks, steps, self.product_dtype, noise)
+                return self.settle_plainly(x, observed, steps, y, before, noise)
+            return settling.settle(self, given, masks, past, steps, self.product_dtype, noise)
         with torch.autocast(device.type, self.product_dtype, enabled=self.product_dtype is not None, cache_enabled=False):
-            return cuda_graph.settle(self, given, masks, steps, noise)
+            return cuda_graph.settle(self, given, masks, steps, past, noise)
 
     @torch.no_grad()
-    def settle_plainly(self, x, observed=None, steps: int | None = None, y: Tensor | None = None, noise: Noise | None = None) -> State:
+    def settle_plainly(
+        self, x, observed=None, steps: int | None = None, y: Tensor | None = None, before: State | None = None, noise: Noise | None = None
+    ) -> State:
         """The same by the equations as they stand below, which `ncf.network.settling` is held to."""
-        state = self.rest(x, observed, y)
+        state = self.rest(x, observed, y, before)
         state.noise = noise
         return self.settle_from(state, steps)
 
@@ -182,11 +188,25 @@ class GNCN:
         """The populations that move: hidden ones, and observed roots that are not wholly seen."""
         return tuple(i for i, p in enumerate(self.circuit.populations) if p.observed is None or (i in masks and i >= self.circuit.n_predicted))
 
-    def rest(self, x, observed=None, y: Tensor | None = None) -> State:
-        """Before the first step: all states, activities, predictions and errors are zero but for what is given, or as `settle.start` has them."""
-        return self.rest_on(*self.observations(x, observed, y))
+    def past(self, before: State | None, like: Tensor) -> dict[int, Tensor]:
+        """f_s[n-1], (B, J_s), of the sources of delayed bundles: their activities in the frame before, zero where there was none."""
+        sources = {bundle.source for bundle in self.circuit.delayed}
+        return {i: like.new_zeros(len(like), self.sizes[i]) if before is None else before.f[i] for i in sorted(sources)}
 
-    def rest_on(self, given: dict[int, Tensor], masks: dict[int, Tensor]) -> State:
+    def carried(self, past: dict[int, Tensor]) -> dict[int, Tensor]:
+        """c_t = sum over delayed bundles into t of f_s[n-1] R_st, (B, J_t), by population."""
+        drives: dict[int, Tensor] = {}
+        for bundle in self.circuit.delayed:
+            part = past[bundle.source] @ self.parameters[bundle.name]
+            drives[bundle.target] = drives[bundle.target] + part if bundle.target in drives else part
+        return drives
+
+    def rest(self, x, observed=None, y: Tensor | None = None, before: State | None = None) -> State:
+        """Before the first step: all states, activities, predictions and errors are zero but for what is given, or as `settle.start` has them."""
+        given, masks = self.observations(x, observed, y)
+        return self.rest_on(given, masks, self.past(before, next(iter(given.values()))))
+
+    def rest_on(self, given: dict[int, Tensor], masks: dict[int, Tensor], past: dict[int, Tensor]) -> State:
         first = next(iter(given.values()))
         zeros = [torch.zeros(len(first), size, device=first.device, dtype=first.dtype) for size in self.sizes]
         free, starts = self.free(masks), starting_states(self, given, masks)
@@ -197,7 +217,7 @@ class GNCN:
         r = zeros[: self.circuit.n_predicted]
         e = [r_i.clone() if i in self.q else r_i for i, r_i in enumerate(r)]
         v = None if self.config.settle.solver == "euler" else [zero.clone() for zero in zeros]
-        state = State(z, f, mu, r, e, masks, v, tops=tuple(self.circuit.tops), free=free)
+        state = State(z, f, mu, r, e, masks, v, tops=tuple(self.circuit.tops), free=free, past=past, carried=self.carried(past))
         if starts:
             self.predict(state)
             self.compare(state)
@@ -244,12 +264,13 @@ class GNCN:
         return self.parameters[feedback.name] if feedback.name else self.parameters[feedback.bundle.name].T  # type: ignore[union-attr]
 
     def predict(self, state: State) -> None:
-        """B. Predictions: mu_t = g_t( sum over bundles into t of f_s W_st )."""
+        """B. Predictions: mu_t = g_t( sum over bundles into t of f_s W_st [+ c_t] ), where c_t is carried over from the frame before."""
         for i, mu in enumerate(state.mu):
-            first, *more = self.circuit.into(i)
-            mu.copy_(state.f[first.source] @ self.parameters[first.name])
-            for bundle in more:
-                mu.add_(state.f[bundle.source] @ self.parameters[bundle.name])
+            drives = [state.f[bundle.source] @ self.parameters[bundle.name] for bundle in self.circuit.into(i)]
+            first, *more = [*drives, state.carried[i]] if i in state.carried else drives
+            mu.copy_(first)
+            for drive in more:
+                mu.add_(drive)
             self.g[i].value(mu, out=mu)
 
     def compare(self, state: State) -> None:
@@ -271,7 +292,7 @@ class GNCN:
     def local_updates(self, state: State, y: Tensor | None = None, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
         """One ascent direction per bundle of synapses, averaged over the batch (section 5); classes and noise play no part.
 
-        dW_st = f_s^T e_t / B,  dE_ts = e_t^T f_s / B times `error_rate` (dW_st^T where there is that bundle),
+        dW_st = f_s^T e_t / B,  dE_ts = e_t^T f_s / B times `error_rate` (dW_st^T where there is that bundle),  dR_st = f_s[n-1]^T e_t / B,
         dSigma_t = ( e_t^T e_t - Q_t ) / (2B) for whitened precision. For published precision Sigma_t comes with S_t = r_t^T r_t / B,
         which no optimizer adds: `adapt_precision` takes it.
         """
@@ -285,6 +306,8 @@ class GNCN:
                 updates[feedback.name] = (state.e[feedback.source].T @ state.f[feedback.target]).div_(batch) * self.config.error_rate
         if self.config.settle.start == "recogniser":
             updates |= recogniser_updates(self, state)
+        for bundle in self.circuit.delayed:
+            updates[bundle.name] = (state.past[bundle.source].T @ state.e[bundle.target]).div_(batch)
         for i in self.sigma:
             p = self.circuit.populations[i]
             if p.precision == "whitened":
@@ -368,6 +391,22 @@ class GNCN:
         like = self.parameters[self.circuit.into(i)[0].name]
         draws = torch.from_numpy(rng.standard_normal((n, self.sizes[i]), dtype=np.float32)).to(like)
         return draws @ torch.linalg.cholesky(self.sigma[i]).T if i in self.sigma else draws
+
+    @torch.no_grad()
+    def foresee(self, before: State) -> Tensor:
+        """The image of the next frame before it is seen, mu_0 (B, J_0): from the top down every population takes the value that is predicted for it,
+        mu_t = g_t( sum over bundles into t of f_s W_st + c_t ), with c_t of the state `before`. Roots are silent."""
+        carried, f = self.carried(self.past(before, before.f[0])), {}
+        for i in reversed(range(len(self.sizes))):
+            if i >= self.circuit.n_predicted:
+                f[i] = torch.zeros_like(before.f[i])
+                continue
+            drives = [f[bundle.source] @ self.parameters[bundle.name] for bundle in self.circuit.into(i)]
+            first, *more = [*drives, carried[i]] if i in carried else drives
+            f[i] = self.g[i].value(sum(more, first), out=None)
+            if self.circuit.populations[i].target == "state" and i in self.circuit.hidden:
+                f[i] = self.phi[i].value(f[i], out=None)
+        return f[0]
 
     def losses(self, state: State, y: Tensor | None) -> tuple[Tensor, Tensor]:
         """BCE and ToD, (B,) each. For BCE stands in the squared error where pixels are real-valued, and the classes' cross-entropy where the

@@ -24,9 +24,15 @@ from ncf.network.state import State, at_rest
 
 
 def settle(
-    network, given: dict[int, Tensor], masks: dict[int, Tensor], steps: int, dtype: torch.dtype | None = None, noise: Noise | None = None
+    network,
+    given: dict[int, Tensor],
+    masks: dict[int, Tensor],
+    past: dict[int, Tensor],
+    steps: int,
+    dtype: torch.dtype | None = None,
+    noise: Noise | None = None,
 ) -> State:
-    """The state of `network` after `steps` steps, from rest, on what its observed populations are given; products in `dtype`."""
+    """The state of `network` after `steps` steps, from rest, on what its observed populations are given after the `past`; products in `dtype`."""
     first = next(iter(given.values()))
     dtype = dtype or first.dtype
     rights = matrices(network)
@@ -35,17 +41,22 @@ def settle(
     factors = Factors(network, rights, dtype, rows=max(1, bounds[1]))
     state = empty_state(network, given, masks)
     starts = starting_states(network, given, masks)
+    state.past, state.carried = past, network.carried(past)
 
     def settle_part(part: slice) -> None:
         with torch.no_grad():
             seen = {i: mask.expand_as(given[i])[part] for i, mask in masks.items()}
-            rows = Rows(network, factors, {i: x[part] for i, x in given.items()}, seen, {i: z[part] for i, z in starts.items()})
+            rows = Rows(network, factors, cut(given, part), seen, cut(starts, part), cut(state.carried, part))
             rows.noise = noise and noise.of(part)
             rows.settle(steps)
             rows.write(state, part)
 
     on_all_cores(settle_part, [slice(start, stop) for start, stop in zip(bounds, bounds[1:])])
     return state
+
+
+def cut(tensors: dict[int, Tensor], part: slice) -> dict[int, Tensor]:
+    return {i: tensor[part] for i, tensor in tensors.items()}
 
 
 @dataclass(frozen=True)
@@ -64,13 +75,14 @@ def step_of(network, free: tuple[int, ...], k: int) -> Step:
     """Step k of 1..K with the products that are not of known zeros."""
     circuit = network.circuit
     silent = all(network.phi[i].silent for i in free) and all(g.silent for i, g in enumerate(network.g) if not circuit.populations[i].observed)
-    wakes = network.config.settle.start != "rest" or network.config.settle.temperature > 0
-    waking = circuit.waking(list(free), at_once=wakes or not silent)
+    wakes = network.config.settle.start != "rest" or network.config.settle.temperature > 0 or bool(circuit.delayed)
+    waking = circuit.waking(list(free), at_once=wakes or not silent)  # (the past predicts from the first step on)
     moves = {i for i in free if waking[i] <= k}
     drives = moves | set(range(len(circuit.populations))).difference(free)
     feedback = [[(n, f.source) for n, f in enumerate(circuit.feedback) if f.target == i and i in moves] for i in free]
     bundles = [[(n, b.source) for n, b in enumerate(circuit.bundles) if b.target == i and b.source in drives] for i in range(circuit.n_predicted)]
-    driven = np.array([bool(into) for into in bundles])
+    late = {b.target for b in circuit.delayed}
+    driven = np.array([bool(into) or i in late for i, into in enumerate(bundles)])
     compared = np.array([bool(into) or i in moves or i not in free for i, into in enumerate(bundles)])
     return Step(bool(moves), np.array([i in moves for i in free]), feedback, bundles, driven, compared)
 
@@ -95,7 +107,15 @@ def arrays(tensors: list[Tensor]) -> tuple[np.ndarray, ...]:
 class Rows:
     """Some rows of a batch: their states at rest, and the steps on them. Lists over populations are numbered as in `State`."""
 
-    def __init__(self, network, factors: Factors, given: dict[int, Tensor], masks: dict[int, Tensor], starts: dict[int, Tensor]):
+    def __init__(
+        self,
+        network,
+        factors: Factors,
+        given: dict[int, Tensor],
+        masks: dict[int, Tensor],
+        starts: dict[int, Tensor],
+        carried: dict[int, Tensor],
+    ):
         self.network, self.config, self.factors = network, network.config, factors
         self.steps, self.moving = 0, False
         self.noise: Noise | None = None
@@ -123,6 +143,7 @@ class Rows:
         self.unfed = [zeros(0 if i in fed else sizes[i], factors.dtype) for i in self.free]  # zeros where no errors come from below
         self.undriven = [zeros(0, factors.dtype)] * len(predicted)
         self.drives = list(self.undriven)
+        self.carried = {i: c.to(factors.dtype) for i, c in carried.items()}
         self.bind(x, masks)
 
     def bind(self, x: Tensor, masks: dict[int, Tensor]) -> None:
@@ -216,6 +237,8 @@ class Rows:
             for n, (which, source) in enumerate(bundles):
                 factor, f = self.factors.bundles[which], self.f_in[source]
                 self.drives[i] = factor.added(f, self.drives[i]) if n else factor.after(f)
+            if i in self.carried:
+                self.drives[i] = self.drives[i].add_(self.carried[i]) if bundles else self.carried[i]
         self.compare_all(arrays(self.drives), step, not self.half)
         for i, factor in self.factors.q.items():
             if step.compared[i]:
@@ -245,7 +268,8 @@ def multiply_adds(network, steps: int) -> int:
 
     start = starting_synapses(network)
     compared = sum(J[b.source] * J[b.target] for b in circuit.bundles) + sum(J[i] ** 2 for i in network.q) if start else 0
-    return start + compared + sum(cost(step) for step in steps_of(network, tuple(circuit.hidden), steps))
+    once = start + compared + sum(J[bundle.source] * J[bundle.target] for bundle in circuit.delayed)
+    return once + sum(cost(step) for step in steps_of(network, tuple(circuit.hidden), steps))
 
 
 def empty_state(network, given: dict[int, Tensor], masks: dict[int, Tensor]) -> State:

@@ -28,6 +28,10 @@ class State:
     noise: Noise | None = None  # of settling
     tops: tuple[int, ...] = (-1,)  # the populations whose activities are the code
     free: tuple[int, ...] = ()  # the populations that move
+    past: dict[int, Tensor] = field(default_factory=dict)  # f_s[n-1], (B, J_s), of the sources of delayed bundles
+    carried: dict[int, Tensor] = field(
+        default_factory=dict
+    )  # c_t, (B, J_t): what the past adds to the drive of a population, constant while it settles
 
     @property
     def code(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""A circuit as a picture: populations as boxes, bundles as arrows down, feedback as dashed arrows up; and as lines of text."""
+"""A circuit as a picture: populations as boxes, bundles as arrows down, feedback as dashed arrows up, delayed bundles dotted; and as lines of text."""
 
 from ncf.network.circuit import Circuit
 from ncf.report.html import Html, section, tag
@@ -21,6 +21,7 @@ def describe(circuit: Circuit) -> list[str]:
     for i in sorted(range(len(height)), key=lambda i: (-height[i], i)):
         p = circuit.populations[i]
         targets = [circuit.names[b.target] for b in circuit.bundles if b.source == i]
+        targets += [f"{circuit.names[b.target]} one frame later" for b in circuit.delayed if b.source == i]
         errors = [circuit.names[f.source] for f in circuit.feedback_into(i)]
         size = "observed" if p.observed else f"{p.size} units" + (f" in columns of {p.columns}" if p.columns else "")
         lines.append(
@@ -33,8 +34,8 @@ def picture(circuit: Circuit) -> Html:
     """The circuit as an inline SVG."""
     height = levels(circuit)
     rows = [[i for i, h in enumerate(height) if h == level] for level in range(max(height) + 1)]
-    skips = any(height[b.source] - height[b.target] > 1 for b in circuit.bundles)
-    side = 70 * skips + MARGIN
+    skips = any(abs(height[b.source] - height[b.target]) > 1 for b in (*circuit.bundles, *circuit.delayed))
+    side = 70 * skips + 24 * bool(circuit.delayed) + MARGIN
     width = 2 * side + max(len(row) * (BOX[0] + GAP) - GAP for row in rows)
     total = len(rows) * ROW - (ROW - BOX[1]) + 2 * MARGIN
     at = {}
@@ -44,14 +45,18 @@ def picture(circuit: Circuit) -> Html:
             at[i] = (left + n * (BOX[0] + GAP) + BOX[0] / 2, total - MARGIN - BOX[1] / 2 - level * ROW)
     drawn = [arrow(at, height, b.source, b.target, "bundle") for b in circuit.bundles]
     drawn += [arrow(at, height, f.source, f.target, "feedback") for f in circuit.feedback]
+    drawn += [loop(*at[b.source]) if b.source == b.target else arrow(at, height, b.source, b.target, "delayed") for b in circuit.delayed]
     boxes = [box(circuit, i, *at[i]) for i in at]
+    kinds = ("bundle", "feedback", *(("delayed",) if circuit.delayed else ()))
     svg = tag(
-        "svg", tag("title", "the circuit"), markers(), *drawn, *boxes, viewBox=f"0 0 {width} {total}", width=width, role="img", class_="circuit"
+        "svg", tag("title", "the circuit"), markers(kinds), *drawn, *boxes, viewBox=f"0 0 {width} {total}", width=width, role="img", class_="circuit"
     )
     return section(
         "Circuit",
         tag("div", svg, class_="scroll"),
-        note="Solid arrows: a population's activity predicts another. Dashed: the errors of that prediction come back. Observed populations are filled.",
+        note="Solid arrows: a population's activity predicts another. Dashed: the errors of that prediction come back. "
+        + ("Dotted: the activity in the frame before predicts. " if circuit.delayed else "")
+        + "Observed populations are filled.",
     )
 
 
@@ -73,12 +78,19 @@ def arrow(at: dict, height: list[int], source: int, target: int, kind: str) -> H
         bend += edge + side * (14 + 18 * (abs(height[source] - height[target]) - 1))
         path = f"M{x1 + edge} {y1} C{bend} {y1} {bend} {y2} {x2 + edge} {y2}"
     else:
-        shift = -9 if kind == "bundle" else 9
+        shift = {"bundle": -9, "feedback": 9, "delayed": -27}[kind]
         path = f"M{x1 + shift} {y1 + down * BOX[1] / 2} L{x2 + shift} {y2 - down * (BOX[1] / 2 + 2)}"
     return tag("path", d=path, class_=kind, marker_end=f"url(#{kind}-end)")
 
 
-def markers() -> Html:
+def loop(x: float, y: float) -> Html:
+    """A delayed bundle of a population to itself, at the right of its box."""
+    edge = x + BOX[0] / 2
+    path = f"M{edge} {y - 10} C{edge + 34} {y - 24} {edge + 34} {y + 24} {edge + 2} {y + 10}"
+    return tag("path", d=path, class_="delayed", marker_end="url(#delayed-end)")
+
+
+def markers(kinds: tuple[str, ...]) -> Html:
     heads = (tag("marker", tag("path", d="M0 0 L8 4 L0 8 z", class_=f"{kind}-head"), id=f"{kind}-end", viewBox="0 0 8 8", refX=7, refY=4,
-                 markerWidth=7, markerHeight=7, orient="auto-start-reverse") for kind in ("bundle", "feedback"))  # fmt: skip
+                 markerWidth=7, markerHeight=7, orient="auto-start-reverse") for kind in kinds)  # fmt: skip
     return tag("defs", *heads)

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import html
+import io
 import re
 import struct
 import zlib
@@ -130,9 +131,19 @@ def png(pixels: np.ndarray) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines, 9)) + chunk(b"IEND", b"")
 
 
-def picture(file: bytes, width: int, height: int, alt: str, scale: int = 1) -> Html:
-    """An image element for a PNG, each of its pixels `scale` wide: the factor is whole, so that pixels stay crisp."""
-    source = "data:image/png;base64," + base64.b64encode(file).decode()
+def gif(pictures: list[np.ndarray], milliseconds: int = 200) -> bytes:
+    """A GIF file of pictures in grey, bytes (H, W), shown one after another for ever."""
+    from PIL import Image
+
+    first, *more = [Image.fromarray(pixels) for pixels in pictures]
+    buffer = io.BytesIO()
+    first.save(buffer, "GIF", save_all=True, append_images=more, duration=milliseconds, loop=0)
+    return buffer.getvalue()
+
+
+def picture(file: bytes, width: int, height: int, alt: str, scale: int = 1, kind: str = "png") -> Html:
+    """An image element for a PNG (or GIF), each of its pixels `scale` wide: the factor is whole, so that pixels stay crisp."""
+    source = f"data:image/{kind};base64," + base64.b64encode(file).decode()
     return tag("img", src=source, width=width * scale, height=height * scale, alt=alt)
 
 

@@ -58,7 +58,7 @@ def write(folder: Path, network=None, data=None, target: Path | None = None) -> 
     ]
     if network is not None:
         x = data.splits["test"].x[:N_TEST]
-        exhibits = {title: make for title, (make, needed) in EXHIBITS.items() if needed is None or needed in network.abilities}
+        exhibits = {title: make for title, (make, needed) in EXHIBITS.items() if needed <= network.abilities}
         parts += [shown(title, make, run, network, data, x) for title, make in exhibits.items()]
     head = shown("Facts", facts, run, versions, network, data)
     page = document(run.name, heading(run, missing), head, *parts, tag("footer", f"Made by ncf {__version__}."))

@@ -10,16 +10,18 @@ from ncf.data import wording
 from ncf.errors import UserError
 from ncf.measure import diagnostics
 from ncf.measure.completion import best_way, complete, nothing_to_hide, observed_pixels
+from ncf.measure.frames import frames_of, predictions, settled
 from ncf.measure.latents import TrainingLatents
 from ncf.measure.likeness import nearest
 from ncf.report import circuit_picture
 from ncf.report.charts import Line, line_chart
-from ncf.report.html import Html, details, picture, png, section, table, tag, write_whole
+from ncf.report.html import Html, details, gif, picture, png, section, table, tag, write_whole
 from ncf.runs.reader import Record
 
 N_PICTURES = 16  # reconstructions and completions
 N_SAMPLES = 32
 N_FIELDS = 48
+N_FILMS = 4
 COMPOSED = (1, 3, 10, 30)  # the article composes images of 30 features
 
 
@@ -139,13 +141,33 @@ def diverging(values: np.ndarray) -> np.ndarray:
     return np.round(255 + np.abs(t) * (ends - 255)).astype(np.uint8)
 
 
+def film(run: Record, network, data, x) -> Html:
+    """Sequences as strips of their frames above what the network predicted of each before it saw it; and both as a picture that moves."""
+    true = data.splits["test"].x[: N_FILMS * data.frames]
+    predicted = predictions(network, true, data.frames, N_FILMS)
+    shape, scale = data.image_shape, pixel_size(data.image_shape)
+    films = [(grey(frames[1:]), grey(mu)) for frames, mu in zip(true.unflatten(0, (-1, data.frames)), predicted)]
+    strips = [mosaic(np.concatenate(pair), shape, columns=data.frames - 1) for pair in films]
+    side_by_side = [mosaic(np.stack([part[n] for pair in zip(*films) for part in pair]), shape, columns=len(films)) for n in range(data.frames - 1)]
+    height, width = side_by_side[0].shape
+    moving = picture(gif(side_by_side), width, height, "film", kind="gif")
+    return section(
+        "Next frame",
+        *(tag("div", picture(png(strip), *strip.shape[::-1], f"film strip {i}"), class_="scroll") for i, strip in enumerate(strips, start=1)),
+        moving,
+        note=f"Test sequences from their second frame on. Above, the frames; below, what the network predicted of each before it saw it. The last "
+        f"picture shows the {len(films)} sequences as they move, pixels enlarged {scale} times.",
+    )
+
+
 def activity(run: Record, network, data, x) -> Html:
-    layers = diagnostics.activity(network.settle(x), network.names)
+    *_, (_, state) = settled(network, x[: len(x) // data.frames * data.frames], frames_of(network, data), len(x))  # of sequences, their last frames
+    layers = diagnostics.activity(state, network.names)
     rows = [[layer["name"], layer["units"], bar(layer["active"]), bar(layer["silent"]), layer["strength"]] for layer in layers]
     return section(
         "Activity",
         table(["population", "units", "active per image", "never active", "mean |f| where active"], rows),
-        note=f"After settling on {len(x)} test images; a unit is active where |f| > {diagnostics.ACTIVE:g}.",
+        note=f"After settling on {len(state.z[0])} test images; a unit is active where |f| > {diagnostics.ACTIVE:g}.",
     )
 
 
@@ -174,13 +196,14 @@ def circuit(run: Record, network, data, x) -> Html:
     return circuit_picture.picture(network.circuit)
 
 
-EXHIBITS = {  # title -> the section, and the ability that a model must have for it
-    "Circuit": (circuit, "settle"),
-    "Reconstructions": (reconstructions, "project"),
-    "Completions": (completions, "project"),
-    "Samples": (sample_pictures, "project"),
-    "Receptive fields": (fields, "fields"),
-    "Composition": (composed, "fields"),
-    "Settling": (settling, "fields"),
-    "Activity": (activity, None),
+EXHIBITS = {  # title -> the section, and the abilities that a model must have for it
+    "Circuit": (circuit, {"settle"}),
+    "Reconstructions": (reconstructions, {"project"}),
+    "Next frame": (film, {"frames"}),
+    "Completions": (completions, {"project"}),
+    "Samples": (sample_pictures, {"project"}),
+    "Receptive fields": (fields, {"fields"}),
+    "Composition": (composed, {"fields", "project"}),
+    "Settling": (settling, {"fields", "project"}),
+    "Activity": (activity, set()),
 }

@@ -54,6 +54,7 @@ def test_labels_units_and_directions():
         "ndb": ("NDB", "%", False),
         "gaussian_kl": ("Gaussian KL", "nats", False),
         "fantasy_mse": ("nearest fantasy", "per image", False),
+        "next_frame": ("next frame", nats, False),
         "tsne_err": ("%Err in the t-SNE plane", "%", False),
     }
 

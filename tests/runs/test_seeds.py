@@ -47,8 +47,8 @@ def orders(monkeypatch):
     """The images of every batch, by epoch and step, of a run with these overrides."""
     found, batches = {}, datasets.batches
 
-    def watched(data, batch_size, seed, epoch, start=0):
-        for step, x, y in batches(data, batch_size, seed, epoch, start):
+    def watched(data, batch_size, seed, epoch, **named):
+        for step, x, y in batches(data, batch_size, seed, epoch, **named):
             found[epoch, step] = x.clone()
             yield step, x, y
 
