@@ -85,7 +85,7 @@ class Network:
     def settle(self, x, seen=None, steps: int | None = None) -> Settled:
         """Settle on images x for K = `steps` steps (those of training if None); pixels where `seen` is 0 are not observed.
 
-        All states start at zero, and the first step finds all errors zero: what moves, moves from the second step on.
+        From rest (`settle.start`) the first step finds all errors zero: what moves, moves from the second step on.
         """
         pixels = self._pixels(x, real=self._real)
         state = self.model.settle(pixels, self._mask(seen, len(pixels)), self._steps(steps))

@@ -59,7 +59,10 @@ def sample(config: SampleConfig, given: set[str] = frozenset()) -> dict:
         "prior": kind,
         "noise": config.noise,
     }
-    result["nearest_training_image"] = {"mean_distance": distances[:, 0].mean().item(), "unit": "Euclidean, pixels in [0, 1]"}
+    result["nearest_training_image"] = {
+        "mean_distance": distances[:, 0].mean().item(),
+        "unit": "Euclidean, pixels in [0, 1]" if not data.real else "Euclidean",
+    }
     arrays = {
         "samples": images,
         "latents": f_top,
@@ -196,7 +199,7 @@ def classifier_of(config: SampleConfig, data) -> Callable[[Tensor], Tensor]:
         raise UserError(
             f"reader={config.reader}: {restored.config.model.name} tells no classes; name a run of a classifier, e.g. model=relu_classifier"
         )
-    if restored.image_shape != data.image_shape or about.get("n_classes") != data.n_classes:
+    if about["name"] != data.name or restored.image_shape != data.image_shape or about.get("n_classes") != data.n_classes:
         raise UserError(f"reader={config.reader}: it reads other images than {data.name}; name a classifier trained on that")
     tell = network.classify if "classify" in network.abilities else lambda x: network.told(network.settle(x))  # type: ignore[attr-defined]
     return lambda images: torch.cat([tell(part).argmax(1) for part in images.split(1000)])

@@ -184,7 +184,7 @@ def learn(
 
 
 def require_labels(network, data: datasets.Dataset, config: TrainConfig) -> None:
-    if config.dataset.n_labels is not None and "project" not in network.abilities:
+    if config.dataset.n_labels is not None and not {"project", "frames"} & network.abilities:
         raise UserError(
             f"dataset.n_labels={config.dataset.n_labels}: {config.model.name} learns from labels alone; give dataset.n_train in its place"
         )
@@ -290,7 +290,7 @@ def validate(network, data: datasets.Dataset, config: TrainConfig, epoch: int, r
     own = ranks.rows(n // frames)
     part = data.part("validation", slice(own.start * frames, own.stop * frames))
     figures = {f"validation_{name}": figure["value"] for name, figure in measure(network, part, "validation", basic).items()}
-    figures = ranks.mean(figures, len(part.splits["validation"]), n)
+    figures = ranks.mean(figures, len(part.splits["validation"]) // frames, n // frames)
     guards.require_numbers(network, figures, f"the validation after epoch {epoch}")
     return figures
 

@@ -218,6 +218,7 @@ DATASETS = (
     *("digits", "mnist", "fashion_mnist", "kmnist", "caltech101_silhouettes", "caltech101_silhouettes_16"),
     *("natural_patches", "npz", "folder", "idx", "moving_digits", "moving_mnist"),
 )
+KEPT_APART = ("natural_patches", "moving_digits", "moving_mnist")  # whose validation and test images come from places or digits of their own
 REAL_VALUED = ("natural_patches",)  # of any value, around zero; the others' pixels are in [0, 1]
 
 

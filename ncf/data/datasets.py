@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ncf.config.schema import REAL_VALUED, DatasetConfig
+from ncf.config.schema import KEPT_APART, REAL_VALUED, DatasetConfig
 from ncf.data import download
 from ncf.data.folder import class_names
 from ncf.data.readers import Arrays, read
@@ -107,20 +107,22 @@ def load(config: DatasetConfig, data_dir: str | Path | None = None) -> Dataset:
             x = (stream(config.split_seed, "binarize-" + name).random(x.shape, dtype=np.float32) < x).astype(np.float32)
         splits[name] = Split(torch.from_numpy(x), None if y is None else torch.from_numpy(np.searchsorted(labels, y)))
     if config.n_labels is not None:
-        splits["train"].y = few_labels(splits["train"].y, config)
+        splits["train"].y = few_labels(splits["train"].y, config, frames)
         remarks.append(f"{config.n_labels:,} of {len(splits['train']):,} training images keep their labels")
     if config.name == "folder" and len(labels) > 1:
         remarks.append(f"classes: {', '.join(f'{i} {name}' for i, name in enumerate(class_names(Path(config.path))))}")
+    if config.n_validation and config.name in KEPT_APART:
+        remarks.append("dataset.n_validation is not used: the validation images of this set are kept apart from the training images")
     if frames > 1:
         remarks.append(f"sequences of {frames} frames: " + ", ".join(f"{len(split) // frames:,} {name}" for name, split in splits.items()))
     names = None if np.array_equal(labels, np.arange(len(labels))) else tuple(labels.tolist())
     return Dataset(config.name, tuple(image_shape), len(labels), splits, config.binarize == "bernoulli", carved, names, tuple(remarks), frames)
 
 
-def few_labels(y: torch.Tensor | None, config: DatasetConfig) -> torch.Tensor:
+def few_labels(y: torch.Tensor | None, config: DatasetConfig, frames: int) -> torch.Tensor:
     """Classes (N,) of which `n_labels` are kept, drawn by `split_seed` and as many of every class as there are; the others are UNKNOWN."""
-    if y is None:
-        raise UserError(f"dataset.n_labels={config.n_labels}: {config.name} has no labels; leave it out")
+    if y is None or frames > 1:
+        raise UserError(f"dataset.n_labels={config.n_labels}: {config.name} has {'sequences' if frames > 1 else 'no labels'}; leave it out")
     if config.n_labels > len(y):  # type: ignore[operator]
         raise UserError(f"dataset.n_labels={config.n_labels}: there are {len(y)} training images; lower it, or leave it out to keep all labels")
     classes, order = y.numpy(), stream(config.split_seed, "labels").permutation(len(y))
@@ -190,7 +192,7 @@ def carve(arrays: Arrays, config: DatasetConfig) -> tuple[Arrays, set[str]]:
         if name == "validation":
             order = stream(config.split_seed, "split").permutation(order)
         own = arrays.get(name)
-        wanted = config.n_validation if name == "validation" and config.name not in REAL_VALUED else None
+        wanted = config.n_validation if name == "validation" and config.name not in KEPT_APART else None
         if own is not None and len(own[0]) and not (name == "validation" and wanted):
             parts[name] = own
             theirs.add(name)

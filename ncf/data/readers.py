@@ -167,14 +167,14 @@ def checked(content: dict[str, np.ndarray], where: str, grey: bool = False) -> A
 
 def grey_images(x: np.ndarray, where: str, grey: bool) -> np.ndarray:
     """Images (N, H, W, 1 or 3) as (N, H, W), where colours may be turned grey; what is wider than colours are sequences (N, T, H, W)."""
-    if x.shape[-1] > 4:
+    if x.shape[-1] > 4 and x.shape[1] > 4:
         return x
     if x.shape[-1] == 1:
         return x[..., 0]
     if x.shape[-1] != 3 or not grey:
         raise UserError(
-            f"{where} has shape {x.shape}; expected (N, height, width), or (N, frames, height, width) of width 5 or more; pictures in colour: "
-            "dataset.grey=true turns them grey"
+            f"{where} has shape {x.shape}; expected (N, height, width), or (N, frames, height, width) of at least 5 frames and width 5; pictures in colour, "
+            "(N, height, width, 3): dataset.grey=true turns them grey"
         )
     return (x @ np.array([0.299, 0.587, 0.114])).astype(x.dtype)
 

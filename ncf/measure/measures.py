@@ -55,6 +55,15 @@ class Subject:
         return {name: values[order] for name, values in whole.items()}
 
     @cached_property
+    def labelled(self) -> Tensor:
+        """The rows whose class is known."""
+        return (self.y >= 0).nonzero()[:, 0]  # type: ignore[operator]
+
+    def wrong(self, told: Tensor) -> dict:
+        """How often classes told of all images (N,) are not those of the images whose class is known, in percent."""
+        return summarize(100.0 * (told[self.labelled] != self.y[self.labelled]))  # type: ignore[index]
+
+    @cached_property
     def encoded(self) -> tuple[Tensor, Estimate]:
         """ELBO (N,) and the importance-sampled estimate, both from the same draws of the encoder."""
         return encoder_estimates(self.network, self.x, self.config.encoder_samples, stream(0, "log_p_encoder"))
@@ -118,7 +127,7 @@ def projected_bce(subject: Subject) -> dict:
 def class_error(subject: Subject) -> dict:
     """%Err: share of images whose class a logistic regression on f_L of the training images gets wrong; a classifier's own error."""
     if "classify" in subject.network.abilities:
-        return summarize(100.0 * (subject.settled["code"].argmax(1) != subject.y))
+        return subject.wrong(subject.settled["code"].argmax(1))
     return regression_error(subject, subject.training.activities, subject.settled["code"])
 
 
@@ -130,7 +139,7 @@ def hidden_error(subject: Subject) -> dict:
 
 def regression_error(subject: Subject, training: Tensor, features: Tensor) -> dict:
     found = subject.training.classifier(training).predict(features.double().cpu().numpy())
-    return summarize(100.0 * (torch.from_numpy(found) != subject.y.cpu())) | {"training_images": len(subject.data.splits["train"].labelled)}
+    return subject.wrong(torch.from_numpy(found).to(subject.y)) | {"training_images": len(subject.data.splits["train"].labelled)}
 
 
 # --- image and label, each given the other ---------------------------------------------------------------------------
@@ -140,7 +149,7 @@ def half_label_error(subject: Subject) -> dict:
     """The share of images whose class the network tells wrong from the part of them that the mask leaves."""
     network, seen = subject.network, seen_pixels(subject)
     told = by_batch(subject, lambda x, y: network.told(network.settle(x, seen)).argmax(1))  # type: ignore[attr-defined]
-    return summarize(100.0 * (told != subject.y))
+    return summarize(100.0 * (told != subject.y[subject.labelled]))  # type: ignore[index]
 
 
 def labelled_bce(subject: Subject) -> dict:
@@ -157,14 +166,14 @@ def labelled_completion(subject: Subject) -> dict:
 
 def label_images(subject: Subject) -> dict:
     """Squared error of the image that the network settles to on a class alone; `class_mean`: of the mean training image, which nothing beats."""
-    x, y, images = subject.x, subject.y, subject.training.images
+    x, y, images = subject.x[subject.labelled], subject.y[subject.labelled], subject.training.images  # type: ignore[index]
     labels = torch.eye(subject.data.n_classes, device=x.device, dtype=x.dtype)
     predicted = subject.network.settle({"label": labels}).mu[0]  # type: ignore[arg-type]
     train = subject.data.splits["train"]
     members = torch.nn.functional.one_hot(train.y[train.labelled], subject.data.n_classes).to(images)  # type: ignore[index]
     means = (members.T @ images[train.labelled]) / members.sum(0).clamp(min=1)[:, None]
     errors = {name: (x - of[y]).square().sum(1) for name, of in (("predicted", predicted), ("class_mean", means))}  # type: ignore[index]
-    return summarize(errors["predicted"]) | {"class_mean": errors["class_mean"].mean().item()}
+    return summarize(errors["predicted"]) | {"class_mean": errors["class_mean"][members.sum(0)[y] > 0].mean().item()}
 
 
 def seen_pixels(subject: Subject) -> Tensor:
@@ -172,9 +181,9 @@ def seen_pixels(subject: Subject) -> Tensor:
 
 
 def by_batch(subject: Subject, measure: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """`measure` of images and classes, a batch at a time, (N,)."""
-    size = subject.config.batch_size
-    return torch.cat([measure(x, y) for x, y in zip(subject.x.split(size), subject.y.split(size))])  # type: ignore[union-attr]
+    """`measure` of the images whose class is known and these classes, a batch at a time, (N,)."""
+    x, y = subject.x[subject.labelled], subject.y[subject.labelled]  # type: ignore[index]
+    return torch.cat([measure(*part) for part in zip(x.split(subject.config.batch_size), y.split(subject.config.batch_size))])
 
 
 # --- density and samples ----------------------------------------------------------------------------------------------
@@ -218,7 +227,8 @@ PLANE = 1000  # images that t-SNE lays out
 
 def plane_error(subject: Subject) -> dict:
     """How often the nearest neighbour in the t-SNE plane of the codes is of another class."""
-    codes, y = subject.settled["code"][:PLANE], subject.y[:PLANE]
+    rows = subject.labelled[:PLANE]
+    codes, y = subject.settled["code"][rows], subject.y[rows]  # type: ignore[index]
     return summarize(100.0 * neighbour_error(codes, y))
 
 

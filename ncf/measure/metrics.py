@@ -120,9 +120,7 @@ METRICS = {
         "own_prior",
         higher=True,
     ),
-    "label_err": Metric(
-        "label error", "%", lambda subject: summarize(100.0 * (subject.settled["told"] != subject.y)), MEANINGS["label_err"], "label"
-    ),
+    "label_err": Metric("label error", "%", lambda subject: subject.wrong(subject.settled["told"]), MEANINGS["label_err"], "label"),
     "label_err_half": Metric("label error, half seen", "%", half_label_error, MEANINGS["label_err_half"], "conditional"),
     "bce_label": Metric("BCE, label given", "nats per image", labelled_bce, MEANINGS["bce_label"], "conditional"),
     "m_mse_label": Metric("M-MSE, label given", "per image", labelled_completion, MEANINGS["m_mse_label"], "conditional"),
@@ -143,6 +141,7 @@ METRICS = {
     "next_frame": Metric("next frame", "nats per image", next_frame, MEANINGS["next_frame"], "sequences"),
     "tsne_err": Metric("%Err in the t-SNE plane", "%", plane_error, MEANINGS["tsne_err"], "classes"),
 }
+MASKED = ("m_mse", "m_mse_label", "label_err_half")  # of a part of the image
 SAMPLED = ("ndb", "gaussian_kl", "fantasy_mse")  # of samples, drawn from the prior
 LACKS = {
     "label": "the model has no labels",
@@ -188,7 +187,7 @@ def require_measurable(network, data: Dataset, config: MetricsConfig) -> None:
     if names & {"elbo", "log_p_encoder"}:
         wanted = 8 * 2 * images * config.encoder_samples
         memory.require(wanted, f"metrics.encoder_samples={config.encoder_samples}", "lower it, or metrics.n_images")
-    if "m_mse" in names:
+    if set(MASKED) & set(names):
         try:
             observed_pixels(config.mask, config.mask_fraction, data.image_shape)
         except UserError as error:
@@ -202,8 +201,13 @@ def left_out(network, data: Dataset, names: list[str], mask: str = "right") -> d
     has = {need: need in network.abilities for need in LACKS} | {"classes": labelled, "image": image, "sequences": image and data.frames > 1}
     lacks = LACKS | ({"project": "the top alone does not decode, the frame before has its part"} if "frames" in network.abilities else {})
     reasons = {name: lacks[METRICS[name].needs] for name in names if METRICS[name].needs and not has[METRICS[name].needs]}
-    if "m_mse" in names and (reason := nothing_to_hide(mask, data.image_shape)):
-        reasons.setdefault("m_mse", reason)
+    if reason := nothing_to_hide(mask, data.image_shape):
+        reasons = {name: reason for name in set(MASKED) & set(names)} | reasons
+    if "label" in network.abilities:
+        units = network.sizes[network.circuit.observed["label"]]
+        why = LACKS["classes"] if not labelled else f"the images have {data.n_classes} classes, the model's label has {units}"
+        unfit = not labelled or data.n_classes != units
+        reasons = {name: why for name in names if unfit and METRICS[name].needs in ("label", "conditional")} | reasons
     regressions = {"class_err", "class_err_hidden"} & set(names) if "classify" not in network.abilities else set()
     if regressions and (not labelled or len(data.splits["train"].y[data.splits["train"].labelled].unique()) < 2):
         why = "the training images are all of one class" if labelled else LACKS["classes"]

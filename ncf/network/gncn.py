@@ -247,7 +247,7 @@ class GNCN:
             else:
                 z.add_(state.v[i].mul_(momentum).add_(d.mul_(beta)))
         if state.noise:
-            state.noise.stir([state.z[i] for i in state.free], beta)
+            state.noise.stir({i: state.z[i] for i in state.free}, beta, state.observed)
         for i in state.free:
             self.phi[i].value(state.z[i], out=state.f[i])
 
@@ -340,7 +340,7 @@ class GNCN:
         chosen = self.config.constraint
         for name, synapses in self.parameters.items():
             kind, radius, axis = ("limit", 1.0, "into") if name.startswith("Sigma") else (chosen.kind, chosen.radius, chosen.axis)
-            if kind == "none" or name.startswith("R["):
+            if kind == "none" or name.startswith("Rec["):
                 continue
             norms = torch.linalg.vector_norm(synapses, dim=0 if axis == "into" else 1, keepdim=True)
             scale = radius / norms.clamp_(min=1e-12)

@@ -30,14 +30,15 @@ class Noise:
         """That of some of the images, from the first step on."""
         return Noise(self.seeds[rows], self.temperature)
 
-    def stir(self, z: list[Tensor], beta: float) -> None:
-        """Add sqrt(2 beta T) xi to the states z, (B, J_s) each, in place."""
-        sizes = [state.shape[1] for state in z]
+    def stir(self, z: dict[int, Tensor], beta: float, seen: dict[int, Tensor]) -> None:
+        """Add sqrt(2 beta T) xi to the states z, (B, J_s) each by population, in place; what is `seen` of one (1) is clamped."""
+        sizes = [state.shape[1] for state in z.values()]
         draws = np.empty((len(self.generators), sum(sizes)), np.float32)
         for row, generator in zip(draws, self.generators):
             generator.standard_normal(out=row, dtype=np.float32)
-        for state, xi in zip(z, torch.from_numpy(draws).split(sizes, dim=1)):
-            state.add_(xi.to(state), alpha=sqrt(2 * beta * self.temperature))
+        for (i, state), xi in zip(z.items(), torch.from_numpy(draws).split(sizes, dim=1)):
+            free = xi.to(state) if i not in seen else xi.to(state) * (1 - seen[i])
+            state.add_(free, alpha=sqrt(2 * beta * self.temperature))
 
 
 def noise_for(network, rng: np.random.Generator | None, images: int, rows: slice) -> Noise | None:

@@ -119,6 +119,7 @@ class Rows:
         self.network, self.config, self.factors = network, network.config, factors
         self.steps, self.moving = 0, False
         self.noise: Noise | None = None
+        self.masks = masks
         x = next(iter(given.values()))
         self.half = factors.dtype != x.dtype  # products read bfloat16 copies; else the arrays themselves
         self.free = network.free(masks)
@@ -225,7 +226,7 @@ class Rows:
 
     def stir(self, beta: float) -> None:
         """Langevin's noise, and the activities after it."""
-        self.noise.stir([self.z[i] for i in self.free], beta)  # type: ignore[union-attr]
+        self.noise.stir({i: self.z[i] for i in self.free}, beta, self.masks)  # type: ignore[union-attr]
         for i in self.free:
             self.network.phi[i].value(self.z[i], out=self.f[i])
             if self.half and self.f_in[i] is not self.f[i]:

@@ -7,7 +7,7 @@
 
 The recogniser (Supplementary Note 4, "amortised inference") learns by its own local rule, the delta rule toward the settled states z*:
 
-    dR_ts = pre_t^T (z*_s - s_s) / ( B mean |pre_t|^2 )
+    dR_ts = ( pre_t / |pre_t|^2 )^T (z*_s - s_s) / B
 
 States that started where they settled would settle for ever, batch after batch, and some networks run away. The share q = 1 - K/K' (`settle.share`)
 makes K steps like K' steps from rest: exactly so for modes that are far slower than K' (z* = K d from q z*, so z* = K d / (1 - q)), and for those that have come
@@ -69,7 +69,7 @@ def upward(circuit: Circuit, i: int) -> list[Feedback]:
 
 
 def name_of(network, feedback: Feedback) -> str:
-    return f"R[{network.names[feedback.source]}->{network.names[feedback.target]}]"
+    return f"Rec[{network.names[feedback.source]}->{network.names[feedback.target]}]"
 
 
 def recogniser(network, device: torch.device) -> dict[str, Tensor]:
@@ -86,6 +86,6 @@ def recogniser_updates(network, state: State) -> dict[str, Tensor]:
     updates = {}
     for i in circuit.hidden:
         for f in upward(circuit, i):
-            strength = pre[f.source].square().sum(1).mean().clamp_(min=1e-6)
-            updates[name_of(network, f)] = (pre[f.source].T @ (state.z[i] - z[i])).div_((state.batch or rows) * strength)
+            strength = pre[f.source].square().sum(1, keepdim=True).clamp_(min=1e-6)
+            updates[name_of(network, f)] = ((pre[f.source] / strength).T @ (state.z[i] - z[i])).div_(state.batch or rows)
     return updates

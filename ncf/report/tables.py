@@ -18,7 +18,11 @@ def metric_table(figures: dict[str, dict], title: str) -> str:
     rows = [["", *splits, "unit"]]
     for name in names:
         found = [figures[split][name] for split in splits]
-        fewer = "" if [figure["n"] for figure in found] == common else f" ({found[-1]['n']} images)"
+        fewer = (
+            ""
+            if [figure["n"] for figure in found] == common
+            else f" ({found[-1]['n']} {'sequences' if METRICS[name].needs == 'sequences' else 'images'})"
+        )
         cells = [f"{figure['value']:.{(d := digits(figure['stderr']))}f} +- {figure['stderr']:.{d}f}" for figure in found]
         rows.append([METRICS[name].label + fewer, *cells, found[0]["unit"]])
     rows.append(["images", *map(str, common), ""])

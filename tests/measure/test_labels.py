@@ -47,3 +47,21 @@ def test_a_network_without_labels_or_without_images_to_predict_is_not_asked():
     config = compose_train("model=discriminative_t1", "model.populations.h1.size=6", "model.populations.h2.size=6").model
     classifier = GNCN(config, 9, np.random.default_rng(0), n_classes=3)
     assert set(left_out(classifier, dataset(), NAMES)) == set(NAMES) and not left_out(classifier, dataset(), ["label_err"])
+
+
+def test_images_without_a_label_are_no_errors(network):
+    data = dataset()
+    train = data.splits["train"]
+    train.y[5:] = -1
+    names = [*NAMES, "label_err"]
+    few = measure(network, data, "train", MetricsConfig(names=names, mask="top", mask_fraction=0.34))
+    data.splits["test"].x, data.splits["test"].y = train.x[:5], train.y[:5]
+    alone = measure(network, data, "test", MetricsConfig(names=names, mask="top", mask_fraction=0.34))
+    for name in names:
+        assert few[name]["n"] == 5 and few[name]["value"] == pytest.approx(alone[name]["value"], rel=1e-5)
+
+
+def test_labels_of_other_classes_are_left_out_with_the_reason(network):
+    data = dataset()
+    data.n_classes = 4
+    assert set(left_out(network, data, [*NAMES, "label_err"]).values()) == {"the images have 4 classes, the model's label has 3"}

@@ -5,6 +5,7 @@ import pytest
 import torch
 from small import require_same
 
+from ncf.config.compose import compose_train
 from ncf.config.schema import GNCNConfig, LateralConfig, PrecisionConfig, SettleConfig
 from ncf.errors import UserError
 from ncf.network.gncn import GNCN
@@ -83,3 +84,15 @@ def test_samples_with_noise_at_every_layer_vary_as_the_precision_says(target):
     deviation = expected.diagonal().sqrt()
     assert ((images.mean(0) - network.project(code)[0]).abs() < 4.5 * deviation / n**0.5).all()
     assert ((images.T.cov() - expected).abs() < 5 * torch.outer(deviation, deviation) / n**0.5).all()
+
+
+def test_what_is_seen_of_a_root_stays_as_it_is_given():
+    """A label on top, known for some images only: noise moves the unknown ones alone."""
+    layers = [f"model.populations.{z}={{size:6,columns:0}}" for z in ("z1", "z2", "z3")]
+    config = compose_train("model=gncn_pdh_label", "model.settle.temperature=0.1", *layers).model
+    network = GNCN(config, 9, np.random.default_rng(0), n_classes=3)
+    x = torch.from_numpy((np.random.default_rng(1).random((4, 9)) < 0.5).astype(np.float32))
+    y = torch.tensor([1, -1, 2, -1])
+    for settled in (network.settle, network.settle_plainly):
+        label = settled(x, y=y, steps=9, noise=Noise(np.arange(4), 0.1)).z[network.names.index("label")]
+        assert torch.equal(label[y >= 0], torch.eye(3)[[1, 2]]) and (label[y < 0].abs() > 0.01).all()

@@ -33,7 +33,7 @@ def recognising(**terms) -> GNCN:
     network = doubled(GNCN(config, 10, np.random.default_rng(0)))
     draw = np.random.default_rng(1)
     for name, value in network.parameters.items():
-        if name.startswith("R["):
+        if name.startswith("Rec["):
             value.copy_(torch.from_numpy(0.2 * draw.standard_normal(tuple(value.shape))))
     return network
 
@@ -80,16 +80,17 @@ def test_fast_settling_from_a_start_is_the_plain_one(terms, steps):
 
 
 def test_a_recogniser_learns_by_the_slope_of_its_own_squared_error():
-    """dR = -d/dR sum |z* - s|^2 / 2, each bundle by its own layer's error and the strength of what drives it."""
+    """dR = -d/dR mean |z* - s|^2 / (2 |pre|^2), each bundle by its own layer's error, each image by the strength of what drives it."""
     network, x = recognising(), images()
     state = network.settle(x)
     updates = network.local_updates(state)
-    R1, R2 = (network.parameters[name].clone().requires_grad_() for name in ("R[image->z1]", "R[z1->z2]"))
+    R1, R2 = (network.parameters[name].clone().requires_grad_() for name in ("Rec[image->z1]", "Rec[z1->z2]"))
     z1 = x @ R1
     z2 = z1.detach().relu() @ R2
-    (0.5 * (state.z[1] - z1).square().sum() + 0.5 * (state.z[2] - z2).square().sum()).backward()
-    for name, R, pre in (("R[image->z1]", R1, x), ("R[z1->z2]", R2, z1.detach().relu())):
-        torch.testing.assert_close(updates[name], -R.grad / pre.square().sum())
+    strengths = [pre.square().sum(1, keepdim=True) for pre in (x, z1.detach().relu())]
+    sum(((state.z[i] - z).square() / (2 * s)).sum() for i, z, s in ((1, z1, strengths[0]), (2, z2, strengths[1]))).backward()
+    for name, R in (("Rec[image->z1]", R1), ("Rec[z1->z2]", R2)):
+        torch.testing.assert_close(updates[name], -R.grad / len(x))
 
 
 def test_few_steps_from_a_recogniser_are_like_many_from_rest():
@@ -105,17 +106,37 @@ def test_few_steps_from_a_recogniser_are_like_many_from_rest():
     near = [(network.settle(x).z[i] - far.z[i]).norm() for i in (1, 2)]
     for _ in range(400):
         for name, update in network.local_updates(network.settle(x)).items():
-            if name.startswith("R["):
+            if name.startswith("Rec["):
                 network.parameters[name] += update
     state = network.settle(x)
     for i in (1, 2):
         assert (state.z[i] - passed(network, {0: x}, {})[i]).norm() < 0.1 * state.z[i].norm()
         assert (state.z[i] - far.z[i]).norm() < 0.3 * near[i - 1]
-    free = network.parameters["R[image->z1]"].clone()
+    free = network.parameters["Rec[image->z1]"].clone()
     network.limit_norms()
-    assert torch.equal(network.parameters["R[image->z1]"], free)
+    assert torch.equal(network.parameters["Rec[image->z1]"], free)
 
 
 def test_a_projection_needs_a_root_that_is_given():
     with pytest.raises(UserError, match="start=projection: no observed population is a root"):
         GNCN(GNCNConfig(layers=[4], settle=SettleConfig(start="projection")), 10, np.random.default_rng(0))
+
+
+def test_a_recogniser_and_delayed_bundles_have_synapses_of_their_own():
+    config = compose_train(
+        "model=recurrent_t2_l_sigma", "model.settle.start=recogniser", "model.bundles=['z1 -> image','z2 -> z1','z3 -> z2','z1 -> z2 delayed']"
+    ).model
+    network = GNCN(config, 16, np.random.default_rng(0))
+    assert {"R[z1->z2]", "Rec[z1->z2]"} <= set(network.parameters)
+    network.parameters["R[z1->z2]"].mul_(100)
+    network.limit_norms()
+    torch.testing.assert_close(network.parameters["R[z1->z2]"].norm(dim=0), torch.ones(config.populations["z2"].size))
+    x = torch.from_numpy((np.random.default_rng(4).random((8, 16)) < 0.4).astype(np.float32))
+    whole = network.local_updates(network.settle(x, before=network.settle(x)))
+    halves = []
+    for rows in (slice(0, 3), slice(3, 8)):  # as two ranks share a batch
+        state = network.settle(x[rows], before=network.settle(x[rows]))
+        state.batch = 8
+        halves.append(network.local_updates(state))
+    for name in ("R[z1->z2]", "Rec[image->z1]", "Rec[z1->z2]"):
+        torch.testing.assert_close(halves[0][name] + halves[1][name], whole[name], atol=1e-5, rtol=1e-3)
