@@ -165,7 +165,7 @@ def labelled_completion(subject: Subject) -> dict:
 
 
 def label_images(subject: Subject) -> dict:
-    """Squared error of the image that the network settles to on a class alone; `class_mean`: of the mean training image, which nothing beats."""
+    """Squared error of the image that the network settles to on a class alone; `class_mean`: of the mean training image."""
     x, y, images = subject.x[subject.labelled], subject.y[subject.labelled], subject.training.images  # type: ignore[index]
     labels = torch.eye(subject.data.n_classes, device=x.device, dtype=x.dtype)
     predicted = subject.network.settle({"label": labels}).mu[0]  # type: ignore[arg-type]

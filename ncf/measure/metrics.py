@@ -69,8 +69,8 @@ MEANINGS = {
     "label_err_half": "The same from the part of an image that the mask leaves.",
     "bce_label": "BCE where the network is told the class beside the image. Lower is better.",
     "m_mse_label": "M-MSE where the network is told the class beside the part of the image that it sees. Lower is better.",
-    "label_image": "Squared error, summed over pixels, between an image and the one that the network settles to on its class alone. No guess from the class "
-    "can beat the mean of its training images.",
+    "label_image": "Squared error, summed over pixels, between an image and the one that the network settles to on its class alone. The mean of "
+    "the class's training images is about the best guess.",
     "active": "The share of hidden units with an activity above 1e-6 on an image, the mean over layers. Lower is sparser.",
     "in_use": "The share of hidden units with |f| above metrics.in_use on an image, the mean over populations. Lower is sparser.",
     "ndb": "Number of statistically different bins, as a share: of 100 k-means bins of the training images, how many hold another share of the samples. "

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from small import double, require_same
+from small import double, require_same, run_again
 
 from ncf.config.schema import CircuitConfig, CompetitionConfig, PopulationConfig, PrecisionConfig, SettleConfig
 from ncf.errors import UserError
@@ -125,17 +125,6 @@ def test_bfloat16_products_stay_near_float32():
 
 
 def test_recordings_follow_the_past(monkeypatch):
-    def run_again(run):
-        state = run()
-
-        def again():
-            new = run()
-            for name in ("z", "f", "mu", "r", "e"):
-                for kept, fresh in zip(getattr(state, name), getattr(new, name)):
-                    kept.copy_(fresh)
-
-        return again, state
-
     monkeypatch.setattr(cuda_graph, "record", run_again)
     network, frames = made(BUNDLES, **T2)
     before = None

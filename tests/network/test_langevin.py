@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from small import require_same
+from small import double, require_same
 
 from ncf.config.compose import compose_train
 from ncf.config.schema import GNCNConfig, LateralConfig, PrecisionConfig, SettleConfig
@@ -14,20 +14,12 @@ from ncf.network.langevin import Noise, noise_for
 LINEAR = dict(activation="identity", prediction="identity", target="state", error_synapses="tied", likelihood="gaussian", derivative=True)
 
 
-def doubled(config: GNCNConfig, n_pixels: int) -> GNCN:
-    network = GNCN(config, n_pixels, np.random.default_rng(0))
-    for name in network.parameters:
-        network.parameters[name] = network.parameters[name].double()
-    network.q = {i: q.double() for i, q in network.q.items()}
-    return network
-
-
 @pytest.mark.parametrize("temperature", [1.0, 0.25])
 def test_a_linear_gaussian_network_draws_from_its_posterior(temperature):
     """x = z W + N(0, 1), z ~ N(0, 1 / gamma): z given x is N(x W^T A, A), A = (W W^T + gamma)^-1; of Euler's steps the covariance
     is T A (1 - beta A^-1 / 2)^-1."""
     config = GNCNConfig(layers=[3], init_sd=0.6, settle=SettleConfig(steps=300, beta=0.1, gamma=0.5, temperature=temperature), **LINEAR)
-    network = doubled(config, 5)
+    network = double(GNCN(config, 5, np.random.default_rng(0)))
     x = torch.from_numpy(np.random.default_rng(2).standard_normal((1, 5)))
     n = 8000
     z = network.settle_plainly(x.expand(n, 5), noise=Noise(np.arange(n), temperature)).z[1]
@@ -45,7 +37,7 @@ def test_a_linear_gaussian_network_draws_from_its_posterior(temperature):
 )
 @pytest.mark.parametrize("steps", [1, 2, 9])
 def test_fast_settling_under_noise_is_the_plain_one_whatever_the_threads(terms, steps):
-    network = doubled(GNCNConfig(layers=[12, 8, 16], init_sd=0.3, settle=SettleConfig(temperature=0.3), **terms), 10)
+    network = double(GNCN(GNCNConfig(layers=[12, 8, 16], init_sd=0.3, settle=SettleConfig(temperature=0.3), **terms), 10, np.random.default_rng(0)))
     x = torch.from_numpy((np.random.default_rng(1).random((37, 10)) < 0.4).astype(np.float64))
     seeds = np.arange(37)
     whole = network.settle(x, steps=steps, noise=Noise(seeds, 0.3))
@@ -57,7 +49,7 @@ def test_fast_settling_under_noise_is_the_plain_one_whatever_the_threads(terms, 
 
 
 def test_a_batchs_noise_is_a_function_of_its_stream_and_of_the_row():
-    network = doubled(GNCNConfig(layers=[4], settle=SettleConfig(temperature=2.0)), 5)
+    network = double(GNCN(GNCNConfig(layers=[4], settle=SettleConfig(temperature=2.0)), 5, np.random.default_rng(0)))
     whole = noise_for(network, np.random.default_rng(3), 10, slice(None))
     rank = noise_for(network, np.random.default_rng(3), 10, slice(6, None))
     assert np.array_equal(whole.seeds[6:], rank.seeds) and len(set(whole.seeds.tolist())) == 10 and whole.temperature == 2.0

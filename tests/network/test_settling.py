@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from small import require_same
+from small import require_same, run_again
 
 from ncf.config.schema import GNCNConfig, LateralConfig, PrecisionConfig, PriorConfig, SettleConfig
 from ncf.network import cuda_graph, kernels, products, settling
@@ -184,18 +184,6 @@ def test_what_cannot_be_kept_on_disk_is_compiled_for_this_process():
 
 
 # --- recordings (of accelerators; here of the processor, by a stand-in that runs again what a graph would replay) ------
-
-
-def run_again(run):
-    state = run()
-
-    def again():
-        new = run()
-        for name in ("z", "f", "mu", "r", "e"):
-            for kept, fresh in zip(getattr(state, name), getattr(new, name)):
-                kept.copy_(fresh)
-
-    return again, state
 
 
 @pytest.mark.parametrize("name", ["t1", "pdh", "published precision"])

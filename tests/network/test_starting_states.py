@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from small import require_same
+from small import double, require_same
 
 from ncf.config.compose import compose_train
 from ncf.config.schema import GNCNConfig, LateralConfig, PrecisionConfig, SettleConfig
@@ -14,23 +14,16 @@ from ncf.network.starts import passed
 WHITENED = dict(lateral=LateralConfig(enabled=True, columns=[3, 4]), precision=PrecisionConfig("whitened"))
 
 
-def doubled(network: GNCN) -> GNCN:
-    for name in network.parameters:
-        network.parameters[name] = network.parameters[name].double()
-    network.q = {i: q.double() for i, q in network.q.items()}
-    return network
-
-
 def discriminative(**settle) -> GNCN:
     config = compose_train("model=discriminative_t1", "model.populations.h1.size=12", "model.populations.h2.size=8", "model.init_sd=0.3").model
     for name, value in settle.items():
         setattr(config.settle, name, value)
-    return doubled(GNCN(config, 10, np.random.default_rng(0), n_classes=4))
+    return double(GNCN(config, 10, np.random.default_rng(0), n_classes=4))
 
 
 def recognising(**terms) -> GNCN:
     config = GNCNConfig(layers=[12, 8], init_sd=0.3, settle=SettleConfig(steps=7, start="recogniser", share=0.6), **terms)
-    network = doubled(GNCN(config, 10, np.random.default_rng(0)))
+    network = double(GNCN(config, 10, np.random.default_rng(0)))
     draw = np.random.default_rng(1)
     for name, value in network.parameters.items():
         if name.startswith("Rec["):
@@ -100,9 +93,9 @@ def test_few_steps_from_a_recogniser_are_like_many_from_rest():
     )
     config.settle = SettleConfig(steps=20, beta=0.05)
     x = images(12)
-    far = doubled(GNCN(config, 10, np.random.default_rng(0))).settle(x)
+    far = double(GNCN(config, 10, np.random.default_rng(0))).settle(x)
     config.settle = SettleConfig(steps=7, beta=0.05, start="recogniser", share=0.65)
-    network = doubled(GNCN(config, 10, np.random.default_rng(0)))
+    network = double(GNCN(config, 10, np.random.default_rng(0)))
     near = [(network.settle(x).z[i] - far.z[i]).norm() for i in (1, 2)]
     for _ in range(400):
         for name, update in network.local_updates(network.settle(x)).items():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from small import run_again
 
 from ncf.config.schema import GNCNConfig, PrecisionConfig, SettleConfig
 from ncf.network import cuda_graph
@@ -63,14 +64,8 @@ def recorded(monkeypatch):
     made = []
 
     def record(run):
-        made.append(state := run())
-
-        def again():
-            fresh = run()
-            for name in ("z", "f", "mu", "r", "e"):
-                for kept, new in zip(getattr(state, name), getattr(fresh, name)):
-                    kept.copy_(new)
-
+        again, state = run_again(run)
+        made.append(state)
         return again, state
 
     monkeypatch.setattr(cuda_graph, "record", record)
