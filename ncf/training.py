@@ -1,18 +1,15 @@
-"""Training, written out: batch, settle, local update, precision, norm limit; then validate, save, report.
-
-Longer than 300 lines, so that a batch's way through the loop needs no other file.
-"""
+"""Training, written out: batch, settle, local update, precision, norm limit; then validate, save, report."""
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
 from ncf.config.checks import require_stoppable
-from ncf.config.schema import TrainConfig, science
+from ncf.config.schema import TrainConfig
 from ncf.data import datasets, wording
 from ncf.data.streams import stream
 from ncf.errors import Stopped, UserError
@@ -30,39 +27,11 @@ from ncf.report.tables import metric_table
 from ncf.runs import guards, memory
 from ncf.runs.display import Display
 from ncf.runs.distributed import Ranks, require_parallel
-from ncf.runs.existing import changes, require_images, require_mine, stored_result
+from ncf.runs.existing import require_images, require_mine, stored_result
 from ncf.runs.interrupts import Interrupts, how_to_go_on
-from ncf.runs.provenance import choose_device, git_state, n_synapses, packages, products, versions
+from ncf.runs.progress import Progress, checkpoint_content, is_due, restore
+from ncf.runs.provenance import choose_device, git_state, n_synapses, packages, versions
 from ncf.runs.run import Follower, Run, speak, tidy
-
-
-@dataclass
-class Progress:
-    """Where a run stands; part of every checkpoint. Sums run over the batches of the unfinished epoch."""
-
-    epoch: int = 0  # finished epochs
-    step: int = 0  # finished batches of the next epoch
-    bce_sum: float = 0.0
-    tod_sum: float = 0.0
-    images: int = 0
-    seconds: float = 0.0
-    rows: int = 0  # lines of metrics.jsonl
-    best_bce: float | None = None  # nats per image, validation
-    best_epoch: int = 0
-    patience_bce: float | None = None  # the last one that was better by patience_gain
-    stale: int = 0  # validations since that one
-
-    def exhausts(self, patience: int | None) -> bool:
-        return patience is not None and self.stale >= patience
-
-    def be_patient(self, bce: float, gain: float) -> None:
-        if self.patience_bce is None or bce < self.patience_bce - gain:
-            self.patience_bce, self.stale = bce, 0
-        else:
-            self.stale += 1
-
-    def restart_sums(self) -> None:
-        self.step, self.bce_sum, self.tod_sum, self.images, self.seconds = 0, 0.0, 0.0, 0, 0.0
 
 
 def train(config: TrainConfig, folder: Path, named: bool) -> dict:
@@ -246,11 +215,6 @@ def close_epoch(network, data: datasets.Dataset, config: TrainConfig, progress: 
     return row, better
 
 
-def is_due(config: TrainConfig, epoch: int) -> bool:
-    """Whether a validation is due after an epoch: wherever the run's end lies, or it would tell of that end for good."""
-    return config.validate_every > 0 and epoch % config.validate_every == 0
-
-
 def choose(run: Run, data: datasets.Dataset, about: dict, network, optimizer: Optimizer, progress: Progress, ranks: Ranks) -> Progress:
     """What the report is of: the state that was best when a validation was due, or the last one where none was.
 
@@ -293,52 +257,3 @@ def validate(network, data: datasets.Dataset, config: TrainConfig, epoch: int, r
     figures = ranks.mean(figures, len(part.splits["validation"]) // frames, n // frames)
     guards.require_numbers(network, figures, f"the validation after epoch {epoch}")
     return figures
-
-
-def checkpoint_content(config: TrainConfig, about: dict, network, optimizer: Optimizer, progress: Progress) -> dict:
-    return {
-        "versions": made_with(network),
-        "config": science(config),
-        "data": about,
-        "weights": {name: tensor.cpu() for name, tensor in network.tensors().items()},
-        "optimizer": {"t": optimizer.t, "tensors": {name: tensor.cpu() for name, tensor in optimizer.tensors().items()}},
-        "progress": asdict(progress),
-    }
-
-
-def made_with(network) -> dict[str, str]:
-    """What the digits of a run depend on besides its config: versions, and the type of products that this machine is best at."""
-    return {**versions(), "products": products(network)}
-
-
-def restore(run: Run, network, optimizer: Optimizer, ranks: Ranks) -> Progress:
-    """Put the newest checkpoint of the run into network and optimizer; a fresh `Progress` when there is none."""
-    content = ranks.share(run.newest())
-    if content is None:
-        run.rewind_rows(0)
-        run.say(f"run folder: {run.folder}")
-        return Progress()
-    changed = changes(content["config"], run.config)
-    if changed:
-        raise UserError(f"run {run.folder}: its checkpoint is of another config: {', '.join(changed)}; choose another name=")
-    try:
-        network.load_tensors(content["weights"])
-        optimizer.load(content["optimizer"]["t"], content["optimizer"]["tensors"])
-        progress = Progress(**content["progress"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"run {run.folder}: its checkpoint does not fit the network: {error}") from error
-    run.rewind_rows(progress.rows)
-    remember_patience(progress, ranks.share(run.rows()), run.config)
-    run.renew(science(run.config))
-    run.say(f"run folder: {run.folder}, resuming after epoch {progress.epoch}" + (f", batch {progress.step}" if progress.step else ""))
-    if content["versions"] != made_with(network):
-        run.say(f"warning: begun with {content['versions']}, resuming with {made_with(network)}: results may differ in the last digits")
-    return progress
-
-
-def remember_patience(progress: Progress, rows: list[dict], config: TrainConfig) -> None:
-    """Patience by the rows so far: what the run waits for may have changed since."""
-    progress.patience_bce, progress.stale = None, 0
-    for row in rows:
-        if is_due(config, row["epoch"]) and "validation_bce" in row:
-            progress.be_patient(row["validation_bce"], config.patience_gain)

@@ -72,10 +72,11 @@ class TrainingLatents:
         """What samples are drawn from: the model's own prior where it has one, else the fitted mixture."""
         return self.network.own_prior if "own_prior" in self.network.abilities else self.prior  # type: ignore[attr-defined]
 
-    def prior_of(self, label: int) -> Mixture:
-        """The mixture fitted to the activities f_L that settling on the training images of one class leaves, their label seen."""
+    def prior_of(self, label: int, most: int | None = None) -> Mixture:
+        """The mixture fitted to the activities f_L that settling on the training images of one class leaves, their label seen: the
+        first `most` of them, by default as many as all others are fitted to."""
         split, config = self.data.splits["train"], self.config
-        rows = (split.y == label).nonzero()[:, 0][: config.mixture.latents]
+        rows = (split.y == label).nonzero()[:, 0][: most or config.mixture.latents]
         if len(rows) < 2:
             raise UserError(f"class {label} has {len(rows)} training images; no mixture can be fitted to them")
         return fit_prior(self.codes(self.images[rows], split.y[rows]), config.mixture)

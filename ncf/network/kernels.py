@@ -2,23 +2,22 @@
 
 Arguments are tuples of arrays (rows, J) over populations, float32 or float64; what products have computed and will read may be
 bfloat16, as arrays of their 16 bits. Every loop over j is one vector loop, and a row stays in the nearest cache from term to term. The
-terms and their order are those of `GNCN.move`, `predict` and `compare`.
-
-Longer than 300 lines: what is compiled together stands together.
+terms and their order are those of `GNCN.move`, `predict` and `compare`. All of it stands in this file: numba renews what it keeps on disk
+when the file of the function that is called changes, not another's.
 """
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
+from ncf.network.compiled import OPTIONS, Compiled
+
 IDENTITY, RELU, TANH, SIGMOID, SOFTMAX, THRESHOLD = range(6)
 ACTIVATIONS = {"identity": IDENTITY, "relu": RELU, "tanh": TANH, "sigmoid": SIGMOID, "softmax": SOFTMAX, "threshold": THRESHOLD}
 NO_PRIOR, LAPLACE, GAUSSIAN, CAUCHY = range(4)
-OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}  # a product and a sum may become one operation
 PRIORS = {"none": NO_PRIOR, "laplace": LAPLACE, "gaussian": GAUSSIAN, "cauchy": CAUCHY}
 
 
@@ -40,27 +39,6 @@ class Terms(NamedTuple):
 
 
 RATES = 5  # of the fields above
-
-
-class Compiled:
-    """A function compiled at its first call and kept on disk for the next process, or, where that fails, for this process alone."""
-
-    def __init__(self, function: Callable):
-        self.function = function
-        try:
-            self.call = njit(**OPTIONS, cache=True)(function)
-        except RuntimeError:  # no folder to keep it in
-            self.compile_here()
-
-    def compile_here(self) -> None:
-        self.call = njit(**OPTIONS)(self.function)
-
-    def __call__(self, *arguments) -> None:
-        try:
-            self.call(*arguments)
-        except Exception:  # a full disk, a damaged file: what is wrong with the function itself is raised again
-            self.compile_here()
-            self.call(*arguments)
 
 
 def exponential(x):

@@ -3,10 +3,12 @@
 from contextlib import suppress
 
 import numpy as np
+import torch
 
 from ncf.config.checks import build_node
 from ncf.config.schema import MetricsConfig
 from ncf.data import wording
+from ncf.data.streams import stream
 from ncf.errors import UserError
 from ncf.measure import diagnostics
 from ncf.measure.completion import best_way, complete, nothing_to_hide, observed_pixels
@@ -22,6 +24,9 @@ N_PICTURES = 16  # reconstructions and completions
 N_SAMPLES = 32
 N_FIELDS = 48
 N_FILMS = 4
+N_CLASSES, N_DRAWS = 10, 5  # whose images are shown, and how many of each
+N_CODES = 500  # training images of a class that their mixture is fitted to: more take too long for a page
+N_TOLD = 1000  # test images whose label is asked for
 COMPOSED = (1, 3, 10, 30)  # the article composes images of 30 features
 
 
@@ -192,6 +197,42 @@ def settling(run: Record, network, data, x) -> Html:
     )
 
 
+def images_of_classes(run: Record, network, data, x) -> Html:
+    """What the network makes of a class that it is told: the one image it settles to, and draws given that class."""
+    classes = range(min(N_CLASSES, data.n_classes))
+    names = list(data.labels or range(data.n_classes))
+    labels = torch.eye(data.n_classes, device=x.device)[: len(classes)]
+    training, drawn = TrainingLatents(network, data, metric_settings(run), run.checkpoint), []
+    for label in classes:
+        codes = training.prior_of(label, N_CODES).sample(N_DRAWS, stream(0, "report classes", label))
+        drawn.append(network.project(codes, {"label": labels[label].expand(N_DRAWS, -1)}))
+    rows = [network.settle({"label": labels}).mu[0], *torch.stack(drawn, dim=1)]
+    return section(
+        "Images of classes",
+        stacks(data.image_shape, [grey(data.shades(row)) for row in rows], "settled on the class", *(f"sample {i} of class" for i in range(N_DRAWS))),
+        note=f"A stack per class, {', '.join(str(names[label]) for label in classes)}. On top, what the network settles to on the label alone; below, samples "
+        f"given the label, of top activities drawn from a mixture fitted to at most {N_CODES} training images of the class.",
+    )
+
+
+def labels_told(run: Record, network, data, x) -> Html:
+    """The confusion matrix of test images whose label the network does not see."""
+    split = data.splits["test"].first(N_TOLD)
+    rows = split.labelled
+    names = [str(name) for name in data.labels or range(data.n_classes)]
+    told = torch.cat([network.told(network.settle(part)).argmax(1) for part in split.x[rows].split(500)])
+    counts = torch.zeros(data.n_classes, data.n_classes, dtype=torch.int64)
+    counts.index_put_((split.y[rows].cpu(), told.cpu()), torch.ones(len(rows), dtype=torch.int64), accumulate=True)
+    most = (counts - torch.diag(counts.diagonal())).sum(1).topk(min(N_CLASSES, data.n_classes)).indices.sort().values.tolist()
+    lines = [[names[label], *counts[label].tolist()] for label in (range(data.n_classes) if data.n_classes <= 20 else most)]
+    kept = "" if data.n_classes <= 20 else f" The {len(most)} classes with the most mistakes."
+    return section(
+        "Labels",
+        table(["class", *(f"told {name}" for name in names)], lines),
+        note=f"{len(rows)} test images whose label the network did not see: how many of a class (rows) it told to be of which.{kept}",
+    )
+
+
 def circuit(run: Record, network, data, x) -> Html:
     return circuit_picture.picture(network.circuit)
 
@@ -202,6 +243,8 @@ EXHIBITS = {  # title -> the section, and the abilities that a model must have f
     "Next frame": (film, {"frames"}),
     "Completions": (completions, {"project"}),
     "Samples": (sample_pictures, {"project"}),
+    "Images of classes": (images_of_classes, {"conditional"}),
+    "Labels": (labels_told, {"label"}),
     "Receptive fields": (fields, {"fields"}),
     "Composition": (composed, {"fields", "project"}),
     "Settling": (settling, {"fields", "project"}),

@@ -10,7 +10,7 @@ import torch
 from small import require_same, run_again
 
 from ncf.config.schema import GNCNConfig, LateralConfig, PrecisionConfig, PriorConfig, SettleConfig
-from ncf.network import cuda_graph, kernels, products, settling
+from ncf.network import compiled, cuda_graph, kernels, products, settling
 from ncf.network.activations import ACTIVATIONS, activation
 from ncf.network.gncn import GNCN
 from ncf.network.products import packing_works
@@ -176,7 +176,7 @@ def test_what_cannot_be_kept_on_disk_is_compiled_for_this_process():
     def double(array):
         array *= 2
 
-    kernel = kernels.Compiled(double)
+    kernel = compiled.Compiled(double)
     kernel.call = None  # what a damaged file in the cache or a full disk does: the call fails before it begins
     array = np.ones(3)
     kernel(array)

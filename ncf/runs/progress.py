@@ -1,0 +1,93 @@
+"""Where a run stands: what a checkpoint holds of it, and taking it up again."""
+
+from dataclasses import asdict, dataclass
+
+from ncf.config.schema import TrainConfig, science
+from ncf.errors import UserError
+from ncf.runs.distributed import Ranks
+from ncf.runs.existing import changes
+from ncf.runs.provenance import products, versions
+from ncf.runs.run import Run
+
+
+@dataclass
+class Progress:
+    """Where a run stands; part of every checkpoint. Sums run over the batches of the unfinished epoch."""
+
+    epoch: int = 0  # finished epochs
+    step: int = 0  # finished batches of the next epoch
+    bce_sum: float = 0.0
+    tod_sum: float = 0.0
+    images: int = 0
+    seconds: float = 0.0
+    rows: int = 0  # lines of metrics.jsonl
+    best_bce: float | None = None  # nats per image, validation
+    best_epoch: int = 0
+    patience_bce: float | None = None  # the last one that was better by patience_gain
+    stale: int = 0  # validations since that one
+
+    def exhausts(self, patience: int | None) -> bool:
+        return patience is not None and self.stale >= patience
+
+    def be_patient(self, bce: float, gain: float) -> None:
+        if self.patience_bce is None or bce < self.patience_bce - gain:
+            self.patience_bce, self.stale = bce, 0
+        else:
+            self.stale += 1
+
+    def restart_sums(self) -> None:
+        self.step, self.bce_sum, self.tod_sum, self.images, self.seconds = 0, 0.0, 0.0, 0, 0.0
+
+
+def is_due(config: TrainConfig, epoch: int) -> bool:
+    """Whether a validation is due after an epoch: wherever the run's end lies, or it would tell of that end for good."""
+    return config.validate_every > 0 and epoch % config.validate_every == 0
+
+
+def checkpoint_content(config: TrainConfig, about: dict, network, optimizer, progress: Progress) -> dict:
+    return {
+        "versions": made_with(network),
+        "config": science(config),
+        "data": about,
+        "weights": {name: tensor.cpu() for name, tensor in network.tensors().items()},
+        "optimizer": {"t": optimizer.t, "tensors": {name: tensor.cpu() for name, tensor in optimizer.tensors().items()}},
+        "progress": asdict(progress),
+    }
+
+
+def made_with(network) -> dict[str, str]:
+    """What the digits of a run depend on besides its config: versions, and the type of products that this machine is best at."""
+    return {**versions(), "products": products(network)}
+
+
+def restore(run: Run, network, optimizer, ranks: Ranks) -> Progress:
+    """Put the newest checkpoint of the run into network and optimizer; a fresh `Progress` when there is none."""
+    content = ranks.share(run.newest())
+    if content is None:
+        run.rewind_rows(0)
+        run.say(f"run folder: {run.folder}")
+        return Progress()
+    changed = changes(content["config"], run.config)
+    if changed:
+        raise UserError(f"run {run.folder}: its checkpoint is of another config: {', '.join(changed)}; choose another name=")
+    try:
+        network.load_tensors(content["weights"])
+        optimizer.load(content["optimizer"]["t"], content["optimizer"]["tensors"])
+        progress = Progress(**content["progress"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"run {run.folder}: its checkpoint does not fit the network: {error}") from error
+    run.rewind_rows(progress.rows)
+    remember_patience(progress, ranks.share(run.rows()), run.config)
+    run.renew(science(run.config))
+    run.say(f"run folder: {run.folder}, resuming after epoch {progress.epoch}" + (f", batch {progress.step}" if progress.step else ""))
+    if content["versions"] != made_with(network):
+        run.say(f"warning: begun with {content['versions']}, resuming with {made_with(network)}: results may differ in the last digits")
+    return progress
+
+
+def remember_patience(progress: Progress, rows: list[dict], config: TrainConfig) -> None:
+    """Patience by the rows so far: what the run waits for may have changed since."""
+    progress.patience_bce, progress.stale = None, 0
+    for row in rows:
+        if is_due(config, row["epoch"]) and "validation_bce" in row:
+            progress.be_patient(row["validation_bce"], config.patience_gain)
