@@ -11,6 +11,7 @@ import json
 import re
 import shlex
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -34,7 +35,7 @@ class Row:
     overrides: list[str]
     conditional: bool = False  # whether samples of classes are asked for
     also: dict[str, list[str]] = field(default_factory=dict)  # overrides of one dataset
-    only: list[str] = field(default_factory=lambda: list(DATASETS))
+    moving: bool = False  # on the sequences made from it
 
 
 def started(model: str, steps: int, *start: str) -> list[str]:
@@ -71,6 +72,9 @@ ROWS = {
         also={"digits": ["dataset.n_labels=100", "epochs=15"], "mnist": ["dataset.n_labels=1000", "epochs=6"]},
     ),
     "discriminative_t1": Row("image on top, 500-500, local learning", ["model=discriminative_t1", "metrics.names=[label_err]"], also=SHORT),
+    "discriminative_t2_sigma": Row(
+        "the same with learned error synapses and precision", ["model=discriminative_t2_sigma", "metrics.names=[label_err]"], also=SHORT
+    ),
     "relu_classifier_few": Row(
         "backpropagation, few images and their labels alone",
         ["model=relu_classifier", "model.layers=[500,500]", CLASSES],
@@ -83,7 +87,7 @@ ROWS = {
     ),
 }
 ROWS |= {
-    f"{model}_{name}": Row(f"{title}: {words}", started(model, steps, *start), only=["digits"])
+    f"{model}_{name}": Row(f"{title}: {words}", started(model, steps, *start))
     for model, title in (("gncn_pdh", "GNCN-PDH"), ("gncn_t1_sigma", "GNCN-t1-Σ"))
     for name, words, steps, start in (
         ("rest50", "50 steps from rest", 50, []),
@@ -93,7 +97,16 @@ ROWS |= {
     )
 }
 ROWS |= {
-    f"langevin_{T:g}": Row(f"T = {T:g}", ["model=gncn_t1", f"model.settle.temperature={T:g}", NOISY], only=["digits"]) for T in (0, 0.01, 0.1, 1)
+    f"langevin_{T:g}": Row(
+        f"T = {T:g}", ["model=gncn_t1", f"model.settle.temperature={T:g}", NOISY], also={"mnist": ["dataset.n_train=10000", "epochs=6"]}
+    )
+    for T in (0, 0.01, 0.1, 1)
+}
+FRAMES = ["model=recurrent_t2_l_sigma", "metrics=frames", "batch_size=50", "epochs=3"]
+ALONE = "model.bundles=[z1 -> image, z2 -> z1, z3 -> z2]"
+ROWS |= {
+    "recurrent": Row("recurrent GNCN-t2-LΣ", FRAMES, also=dict.fromkeys(DATASETS, []), moving=True),
+    "not_recurrent": Row("the same without the frame before", [*FRAMES, ALONE], also=dict.fromkeys(DATASETS, []), moving=True),
 }
 PAPER = ["bce", "m_mse", "class_err", "log_p"]
 TABLES = {  # in the page: its rows and its metrics
@@ -104,8 +117,9 @@ TABLES = {  # in the page: its rows and its metrics
     ),
     "starts": ([f"{model}_{name}" for model in ("gncn_pdh", "gncn_t1_sigma") for name in ("rest50", "rest16", "start16", "whole16")], PAPER),
     "langevin": ([f"langevin_{T:g}" for T in (0, 0.01, 0.1, 1)], [*PAPER, "ndb"]),
+    "frames": (["recurrent", "not_recurrent"], ["next_frame", "bce"]),
     "few": (["image_and_label_few", "gncn_pdh_label_few", "relu_classifier_few"], ["label_err", "class_err", "bce"]),
-    "classifiers": (["discriminative_t1", "relu_classifier", READER], ["label_err", "class_err"]),
+    "classifiers": (["discriminative_t1", "discriminative_t2_sigma", "relu_classifier", READER], ["label_err", "class_err"]),
 }
 
 
@@ -120,7 +134,7 @@ def main() -> None:
     parser.add_argument("--page", type=Path, default=Path("docs/circuits.md"), help="its figures go beside it, as .json")
     given = parser.parse_args()
     if not given.report_only:
-        for dataset, seed, name in ((d, s, n) for d in given.datasets for s in given.seeds for n in given.rows if d in ROWS[n].only):
+        for dataset, seed, name in product(given.datasets, given.seeds, given.rows):
             make(given.output, dataset, name, seed, given.set)
     figures = collect(given.output, read_json(given.page.with_suffix(".json")))
     write_whole(given.page.with_suffix(".json"), (json.dumps(figures, indent=1) + "\n").encode())
@@ -129,7 +143,7 @@ def main() -> None:
 
 def overrides(dataset: str, name: str, seed: int) -> list[str]:
     row = ROWS[name]
-    return [f"dataset={dataset}", *row.overrides, *row.also.get(dataset, [EPOCHS[dataset]]), f"seed={seed}"]
+    return [f"dataset={'moving_' if row.moving else ''}{dataset}", *row.overrides, *row.also.get(dataset, [EPOCHS[dataset]]), f"seed={seed}"]
 
 
 def make(output: Path, dataset: str, name: str, seed: int, further: list[str]) -> None:
