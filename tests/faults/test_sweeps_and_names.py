@@ -43,7 +43,7 @@ def test_a_sweep_takes_what_a_single_run_takes(words, expected, tmp_path):
 
 def test_a_glob_that_matches_nothing_and_names_that_are_no_folder_are_told_at_once(tmp_path):
     for words, told in (
-        (["model=glob(gcn*)"], "there is no such option (model: discriminative_t1, gan_ae, gmm"),
+        (["model=glob(gcn*)"], "there is no such option (model: discriminative_t1, discriminative_t2_sigma, gan_ae, gmm"),
         (["seed=glob(*)"], "glob() stands for the options of a group"),
         (["seed=0,1", "name=.."], "name=..: a name is one folder"),
         (["seed=0,1", "name=a/b"], "name=a/b: a name is one folder"),

@@ -14,8 +14,8 @@ from ncf.network.starts import passed
 WHITENED = dict(lateral=LateralConfig(enabled=True, columns=[3, 4]), precision=PrecisionConfig("whitened"))
 
 
-def discriminative(**settle) -> GNCN:
-    config = compose_train("model=discriminative_t1", "model.populations.h1.size=12", "model.populations.h2.size=8", "model.init_sd=0.3").model
+def discriminative(model: str = "discriminative_t1", **settle) -> GNCN:
+    config = compose_train(f"model={model}", "model.populations.h1.size=12", "model.populations.h2.size=8", "model.init_sd=0.3").model
     for name, value in settle.items():
         setattr(config.settle, name, value)
     return double(GNCN(config, 10, np.random.default_rng(0), n_classes=4))
@@ -35,8 +35,9 @@ def images(rows: int = 21) -> torch.Tensor:
     return torch.from_numpy((np.random.default_rng(4).random((rows, 10)) < 0.4).astype(np.float64))
 
 
-def test_a_projection_is_the_feedforward_pass_and_without_a_label_it_rests_there():
-    network, x = discriminative(gamma=0.0), images()
+@pytest.mark.parametrize("model", ["discriminative_t1", "discriminative_t2_sigma"])
+def test_a_projection_is_the_feedforward_pass_and_without_a_label_it_rests_there(model):
+    network, x = discriminative(model, gamma=0.0), images()
     W = {name: value for name, value in network.parameters.items() if name.startswith("W")}
     h1 = x @ W["W[image->h1]"]
     h2 = h1.relu() @ W["W[h1->h2]"]
@@ -60,6 +61,20 @@ def test_the_first_step_moves_by_the_errors_of_the_start():
     torch.testing.assert_close(state.z[network.names.index("h2")], drive + 0.1 * (error @ W.T) * (drive > 0))
 
 
+def test_with_learned_error_synapses_the_first_steps_move_by_those_and_precision_weighs_what_they_leave():
+    """z_h2 = drive + beta (y - softmax) E after one step; in the second h1 moves by the whitened error of h2, Q (relu z - relu drive) E."""
+    network, x = discriminative("discriminative_t2_sigma", gamma=0.0), images()
+    y, P = torch.arange(len(x)) % 4, network.parameters
+    h1 = x @ P["W[image->h1]"]
+    drive = h1.relu() @ P["W[h1->h2]"]
+    error = torch.nn.functional.one_hot(y, 4) - (drive.relu() @ P["W[h2->label]"]).softmax(1)
+    h2 = drive + 0.1 * error @ P["E[label->h2]"]
+    names = network.names
+    torch.testing.assert_close(network.settle(x, steps=1, y=y).z[names.index("h2")], h2)
+    later = h1 + 0.1 * (h2.relu() - drive.relu()) @ network.q[names.index("h2")] @ P["E[h2->h1]"]
+    torch.testing.assert_close(network.settle(x, steps=2, y=y).z[names.index("h1")], later)
+
+
 @pytest.mark.parametrize("steps", [0, 1, 2, 7])
 @pytest.mark.parametrize("terms", [{}, WHITENED, dict(activation="tanh", error_synapses="tied", derivative=True)], ids=["plain", "whitened", "tied"])
 def test_fast_settling_from_a_start_is_the_plain_one(terms, steps):
@@ -68,8 +83,9 @@ def test_fast_settling_from_a_start_is_the_plain_one(terms, steps):
     mask[6:] = 0
     for observed in (None, mask):
         require_same(network.settle(x, observed, steps), network.settle_plainly(x, observed, steps), 1e-11, 1e-9)
-    network, y = discriminative(), torch.arange(len(x)) % 4
-    require_same(network.settle(x, None, steps, y), network.settle_plainly(x, None, steps, y), 1e-11, 1e-9)
+    for model in ("discriminative_t1", "discriminative_t2_sigma"):
+        network, y = discriminative(model), torch.arange(len(x)) % 4
+        require_same(network.settle(x, None, steps, y), network.settle_plainly(x, None, steps, y), 1e-11, 1e-9)
 
 
 def test_a_recogniser_learns_by_the_slope_of_its_own_squared_error():
