@@ -73,3 +73,10 @@ def flipped(mu: Tensor, flip: float) -> Tensor:
 def best_flip(x: Tensor, mu: Tensor) -> float:
     """The flip probability, of FLIPS, by which flipped(mu) has the least BCE."""
     return min(FLIPS, key=lambda flip: sequence_bce(x, flipped(mu, flip)).mean().item())
+
+
+def persistence(x: Tensor) -> tuple[float, float]:
+    """How often a white pixel of sequences x (N, T, J_0) is white in the next frame too, and how often a black one is."""
+    before, after = x[:, :-1].double(), x[:, 1:].double()
+    white, black = before.sum().clamp(min=1), (1 - before).sum().clamp(min=1)
+    return ((before * after).sum() / white).item(), (((1 - before) * after).sum() / black).item()

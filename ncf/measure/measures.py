@@ -14,7 +14,7 @@ from ncf.data.streams import stream
 from ncf.measure.annealing import anneal
 from ncf.measure.completion import least, masked_mse, measured_ways, observed_pixels
 from ncf.measure.density import Estimate, encoder_estimates, monte_carlo
-from ncf.measure.frames import best_flip, flipped, frames_of, predictions, sequence_bce, settled
+from ncf.measure.frames import best_flip, flipped, frames_of, persistence, predictions, sequence_bce, settled
 from ncf.measure.latents import TrainingLatents
 from ncf.measure.likeness import nearest, neighbour_error
 from ncf.network.discrepancy import bce, bce_of, squared_error
@@ -100,8 +100,8 @@ def next_frame(subject: Subject) -> dict:
     """BCE of the prediction of frame n+1 before it is seen (`ncf.measure.frames.predictions`), nats per image: of every sequence the mean over its
     frames 2..T, and of these the mean over sequences.
 
-    Beside it `copying`, in the same units: the last frame, of which every pixel flips with a constant probability, `copying_flip`, the best on training
-    images. What a model that reads no frames predicts is flipped likewise, by `flip`, chosen on JUDGES training sequences.
+    Beside it `copying`, in the same units: the last frame, of which a white pixel `stays` white and a black one `turns` white as often as in training
+    sequences. Of what a model that reads no frames predicts every pixel flips with the probability `flip`, chosen on JUDGES training sequences.
     """
     network, frames, size = subject.network, subject.data.frames, subject.config.batch_size
     training = subject.training.images
@@ -109,9 +109,9 @@ def next_frame(subject: Subject) -> dict:
     mu, flip = predictions(network, subject.x, frames, size), 0.0
     if "frames" not in network.abilities:
         flip = best_flip(known[:JUDGES], predictions(network, training[: JUDGES * frames], frames, size))
-    copying_flip = best_flip(known, known[:, :-1])
-    copying = sequence_bce(x, flipped(x[:, :-1], copying_flip)).mean().item()
-    return summarize(sequence_bce(x, flipped(mu, flip))) | {"frames": frames - 1, "flip": flip, "copying": copying, "copying_flip": copying_flip}
+    stays, turns = persistence(known)
+    copying = sequence_bce(x, turns + (stays - turns) * x[:, :-1]).mean().item()
+    return summarize(sequence_bce(x, flipped(mu, flip))) | {"frames": frames - 1, "flip": flip, "copying": copying, "stays": stays, "turns": turns}
 
 
 JUDGES = 200  # training sequences

@@ -25,7 +25,8 @@ from ncf.runs.files import write_whole
 DATASETS = {"digits": "digits", "mnist": "MNIST"}
 EPOCHS = {"digits": "epochs=15", "mnist": "epochs=6"}
 SAMPLES = 2000
-ASKED = "samples read as asked"
+ASKED = "samples read as asked, %"
+COPYING = "copying the last frame"
 READER = "reader"  # the row that tells what samples show
 
 
@@ -117,7 +118,7 @@ TABLES = {  # in the page: its rows and its metrics
     ),
     "starts": ([f"{model}_{name}" for model in ("gncn_pdh", "gncn_t1_sigma") for name in ("rest50", "rest16", "start16", "whole16")], PAPER),
     "langevin": ([f"langevin_{T:g}" for T in (0, 0.01, 0.1, 1)], [*PAPER, "ndb"]),
-    "frames": (["recurrent", "not_recurrent"], ["next_frame", "bce"]),
+    "frames": (["recurrent", "not_recurrent"], ["next_frame", COPYING, "bce"]),
     "few": (["image_and_label_few", "gncn_pdh_label_few", "relu_classifier_few"], ["label_err", "class_err", "bce"]),
     "classifiers": (["discriminative_t1", "discriminative_t2_sigma", "relu_classifier", READER], ["label_err", "class_err"]),
 }
@@ -177,6 +178,8 @@ def collect(output: Path, figures: dict) -> dict:
                     "n": asked["n"],
                     "reader_wrong": asked["classes"]["its_test_error_percent"],
                 }
+            if "next_frame" in test:
+                test[COPYING] = {"value": summary["metrics"]["test"]["next_frame"]["copying"], "n": test["next_frame"]["n"]}
             told = shlex.join(["ncf-train", *overrides(dataset, name, int(seed))])
             figures.setdefault(dataset, {}).setdefault(name, {})[seed] = {"command": told, "figures": test}
     return figures
@@ -200,7 +203,7 @@ def table(name: str, figures: dict) -> str:
             if runs:
                 found = [[run["figures"][metric] for run in runs.values() if metric in run["figures"]] for metric in metrics]
                 lines.append([title, ROWS[row].title, str(len(runs)), *(shown(values) for values in found), f"`{runs[min(runs)]['command']}`"])
-    heads = [f"{METRICS[metric].label}" if metric in METRICS else f"{metric}, %" for metric in metrics]
+    heads = [METRICS[metric].label if metric in METRICS else metric for metric in metrics]
     return markdown(["data", "circuit", "seeds", *heads, "command (first seed)"], lines)
 
 

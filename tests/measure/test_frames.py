@@ -61,14 +61,15 @@ def test_every_figure_is_that_of_frames_in_order(batch_size):
     assert figures["next_frame"]["flip"] == 0.0
 
 
-def test_copying_flips_as_often_as_training_pixels_change():
+def test_copying_knows_how_often_training_pixels_stay_white_and_turn_white():
     data = sequences()
     figure = measure(recurrent(), data, "test", MetricsConfig(names=["next_frame"]))["next_frame"]
-    known, x = (data.splits[split].x.view(-1, T, 9) for split in ("train", "test"))
-    share, found = (known[:, 1:] != known[:, :-1]).double().mean().item(), figure["copying_flip"]
-    assert found == pytest.approx(share, rel=0.1)
-    changed = (x[:, 1:] != x[:, :-1]).double().sum((1, 2)) / (T - 1)
-    assert figure["copying"] == pytest.approx((-changed * np.log(found) - (9 - changed) * np.log(1 - found)).mean().item(), rel=1e-5)
+    known, x = (data.splits[split].x.view(-1, T, 9).numpy() for split in ("train", "test"))
+    stays, turns = (known[:, 1:][known[:, :-1] == was].mean() for was in (1, 0))
+    assert (figure["stays"], figure["turns"]) == (pytest.approx(stays, rel=1e-5), pytest.approx(turns, rel=1e-5))
+    white = np.where(x[:, :-1] == 1, stays, turns)
+    nats_of = -np.log(np.where(x[:, 1:] == 1, white, 1 - white)).sum((1, 2)) / (T - 1)
+    assert figure["copying"] == pytest.approx(nats_of.mean(), rel=1e-5)
 
 
 def test_a_network_without_delays_predicts_what_it_settled_to_with_the_best_flip():
