@@ -113,6 +113,8 @@ def load(config: DatasetConfig, data_dir: str | Path | None = None) -> Dataset:
         remarks.append(f"classes: {', '.join(f'{i} {name}' for i, name in enumerate(class_names(Path(config.path))))}")
     if config.n_validation and config.name in KEPT_APART:
         remarks.append("dataset.n_validation is not used: the validation images of this set are kept apart from the training images")
+    if config.stratified and "validation" in own:
+        remarks.append("dataset.stratified is not used: this set has validation images of its own")
     if frames > 1:
         remarks.append(f"sequences of {frames} frames: " + ", ".join(f"{len(split) // frames:,} {name}" for name, split in splits.items()))
     names = None if np.array_equal(labels, np.arange(len(labels))) else tuple(labels.tolist())

@@ -281,6 +281,13 @@ def test_a_stratified_validation_split_takes_as_many_of_every_class_as_there_are
     assert train != sorted(train)  # still in random order
 
 
+def test_a_set_with_validation_images_of_its_own_says_that_it_draws_none(tmp_path):
+    x, y = np.zeros((9, 4)), np.arange(9) % 3
+    path = own(tmp_path, x_train=x, y_train=y, x_validation=x, y_validation=y, x_test=x, y_test=y)
+    told = [remark for remark in load(path=path, stratified=True).remarks if "stratified" in remark]
+    assert told == ["dataset.stratified is not used: this set has validation images of its own"]
+
+
 def test_a_stratified_split_needs_labels(tmp_path):
     with pytest.raises(UserError, match="dataset.stratified=true: npz has no labels"):
         load(path=own(tmp_path, x_train=np.zeros((9, 4))), stratified=True)
