@@ -74,7 +74,8 @@ class Subject:
     @cached_property
     def features(self) -> Clouds:
         """Their features."""
-        return Clouds(*(features_of(self.training.reader, images) for images in vars(self.pixels).values()))
+        pixels = self.pixels
+        return Clouds(*(features_of(self.training.reader, images) for images in (pixels.real, pixels.drawn, pixels.held_out)))
 
     @cached_property
     def encoded(self) -> tuple[Tensor, Estimate]:
@@ -95,28 +96,34 @@ def activity(subject: Subject, of: str = "active") -> dict:
 
 def likeness(subject: Subject, measure: Callable[[Tensor], dict]) -> dict:
     """A measure of as many samples as there are training images, and of the split's images: held-out ones show what can be had at best."""
-    return measure(subject.training.drawn) | {"held_out": measure(subject.x)["value"]}
+    return beside(measure(subject.training.drawn), measure(subject.x))
+
+
+def beside(figure: dict, held_out: dict) -> dict:
+    """A figure of samples with that of held-out images."""
+    return figure | {"held_out": held_out["value"], "held_out_stderr": held_out["stderr"]}
 
 
 def frechet(subject: Subject, of: str) -> dict:
     """Frechet distance of samples `of` whose pixels or features, and of as many held-out images."""
     clouds = getattr(subject, of)
-    figure = in_parts(partial(frechet_distance, clouds.real), clouds.drawn)
-    return figure | {"held_out": frechet_distance(clouds.real, clouds.held_out)} | read_by(subject, of)
+    drawn, held_out = (in_parts(partial(frechet_distance, clouds.real), images) for images in (clouds.drawn, clouds.held_out))
+    return beside(drawn, held_out) | read_by(subject, of)
 
 
 def among_neighbours(subject: Subject, of: str, name: str) -> dict:
     """The mean of what `ncf.measure.clouds.neighbours` tells by this name, in percent, of samples and of as many held-out images."""
     clouds = getattr(subject, of)
     drawn, held_out = (summarize(100 * found[name]) for found in clouds.neighbours)
-    return {"value": drawn["value"], "n": len(clouds.real), "stderr": drawn["stderr"], "held_out": held_out["value"]} | read_by(subject, of)
+    del drawn[PER_IMAGE]  # which are no images of the split
+    return beside(drawn, held_out) | {"n": len(clouds.real)} | read_by(subject, of)
 
 
 def entropy_of_classes(subject: Subject) -> dict:
     """Entropy of the classes that the reader tells of samples, and of as many held-out images."""
-    told = (class_entropy(classes_of(subject.training.reader, images), subject.data.n_classes) for images in vars(subject.pixels).values())
-    _, drawn, held_out = told
-    return drawn | {"held_out": held_out["value"]} | read_by(subject, "features")
+    told = (classes_of(subject.training.reader, images) for images in (subject.pixels.drawn, subject.pixels.held_out))
+    drawn, held_out = (class_entropy(y, subject.data.n_classes) for y in told)
+    return beside(drawn, held_out) | read_by(subject, "features")
 
 
 def read_by(subject: Subject, of: str) -> dict:

@@ -104,9 +104,9 @@ MEANINGS = {
 def compared(of: str) -> dict[str, Metric]:
     """The metrics of samples that compare clouds `of` features or pixels, each named after both."""
     where = {"features": "the uppermost hidden activities of the classifier that metrics.reader names", "pixels": "the pixels"}[of]
-    found = {"frechet": Metric(f"Frechet distance, {of}", "squared distance", partial(frechet, of=of), "", "project")}
+    found = {"frechet": Metric(f"Frechet distance ({of})", "squared distance", partial(frechet, of=of), "", "project")}
     for name in ("precision", "recall", "density", "coverage", "two_sample"):
-        label = f"{name.replace('_', '-')}, {of}"
+        label = f"{name.replace('_', '-')} ({of})"
         found[name] = Metric(label, "%", partial(among_neighbours, of=of, name=name), "", "project", higher=name != "two_sample")
     return {f"{name}_{of}": replace(metric, meaning=f"{MEANINGS[name]} In {where}.") for name, metric in found.items()}
 

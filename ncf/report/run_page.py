@@ -203,7 +203,6 @@ def with_error(figure: dict) -> Html:
     if not isinstance(value, (int, float)) or not isinstance(error, (int, float)):
         return cell(value)
     shown = cell(value, f"{short(value)} ± {error:.2f}")
-    effective = figure.get("effective_samples")
-    if not isinstance(effective, (int, float)):
-        return shown
-    return Html(shown.removesuffix("</td>") + tag("small", f"{short(effective)} effective samples") + "</td>")
+    particulars = {"effective_samples": "{} effective samples", "held_out": "held-out images {}", "reader_wrong": "the classifier errs on {} %"}
+    given = [words.format(short(figure[key])) for key, words in particulars.items() if isinstance(figure.get(key), (int, float))]
+    return Html(shown.removesuffix("</td>") + tag("small", ", ".join(given)) + "</td>") if given else shown
