@@ -1,4 +1,4 @@
-"""Two clouds of points compared, real images (n, J) and others (n, J), as pixels or as features: Frechet distance, neighbours, classes."""
+"""Clouds of points compared, training images with samples, as pixels or as features: Frechet distance, neighbours, classes."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,7 +44,7 @@ def root(C: Tensor) -> Tensor:
 
 
 def frechet_distance(real: Tensor, images: Tensor) -> float:
-    """Between the Gaussians N(m, C) of real points and N(n, D) of others, whose distribution it is of 2-Wasserstein, squared.
+    """The squared 2-Wasserstein distance between N(m, C) and N(n, D), the Gaussians of real points and of others (n, J).
 
     |m - n|^2 + tr( C + D - 2 (C D)^(1/2) ), the trace of the root being that of ( C^(1/2) D C^(1/2) )^(1/2) (Heusel et al., NeurIPS 2017: FID).
     """
@@ -55,7 +55,8 @@ def frechet_distance(real: Tensor, images: Tensor) -> float:
 
 
 def neighbours(real: Tensor, images: Tensor, block: int = 1000) -> dict[str, Tensor]:
-    """How real points X (n, J) and others Y (m, J) lie among each other; the mean of each is its figure.
+    """How real points X (n, J) and others Y (m, J) lie among each other; a figure is the mean of each, its error that of a mean over the points
+    counted, the other cloud held fixed.
 
     With B_k(x), the ball around x as far as its k-th nearest neighbour among its own kind:
 
