@@ -11,6 +11,7 @@ from small import dataset
 
 import ncf
 from ncf.config.schema import SampleConfig
+from ncf.errors import UserError
 from ncf.measure.likeness import nearest
 from ncf.measure.reading import open_reader
 from ncf.sample import choose_reader, class_histogram, vote
