@@ -24,7 +24,7 @@ def metric_table(figures: dict[str, dict], title: str) -> str:
             else f" ({found[-1]['n']} {'sequences' if METRICS[name].needs == 'sequences' else 'images'})"
         )
         rows.append([METRICS[name].label + fewer, *(with_error(figure["value"], figure["stderr"]) for figure in found), found[0]["unit"]])
-        if "held_out" in found[0]:
+        if "held_out_stderr" in found[0]:  # (older runs have none)
             rows.append(["  held-out images", *(with_error(figure["held_out"], figure["held_out_stderr"]) for figure in found), ""])
     wrong = [[figure["reader_wrong"] for figure in figures[split].values() if figure.get("reader_wrong") is not None] for split in splits]
     if all(wrong):
