@@ -7,7 +7,7 @@ import pytest
 from pages import Page, curves
 
 from ncf.report import comparison, comparison_page, comparison_text
-from ncf.report.run_page import with_error
+from ncf.report.run_page import final_metrics, with_error
 from ncf.report.tables import metric_table, sweep_table
 from ncf.runs import reader
 from ncf.runs.display import Display
@@ -46,7 +46,9 @@ def test_held_out_images_and_the_readers_error_stand_below_the_figures_of_sample
         ["images", "40", "40"],
     ]
     page = with_error(figures["test"]["ndb"])
-    assert "20.00 ± 3.00" in page and "<small>held-out images 2.00, the classifier errs on 7.07 %</small></td>" in page
+    assert "20.00 ± 3.00" in page and "<small>held-out images 2.00 ± 0.12</small></td>" in page
+    whole = final_metrics(SimpleNamespace(summary={"metrics": figures, "best_epoch": 3}))
+    assert "told by a classifier that errs on 7.07 % of test images" in whole
     older = {"test": {"ndb": figure(20.0, 3.0) | {"held_out": 2.0}}}
     assert "held-out" not in metric_table(older, "title")
 
