@@ -37,7 +37,7 @@ def measure_splits(
     Says which metrics do not apply. Those that need a fit which is not possible go into `failed` with the reason, where that is given.
     """
     require_measurable(network, data, config)
-    absent = left_out(network, data, config.names, config.mask)
+    absent = left_out(network, data, config.names, config.mask, config.reader)
     for reason in dict.fromkeys(absent.values()):
         say(f"left out, {reason}: {', '.join(METRICS[name].label for name in absent if absent[name] == reason)}")
     config = replace(config, names=[name for name in config.names if name not in absent])

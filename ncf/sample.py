@@ -21,7 +21,7 @@ from ncf.evaluate import open_checkpoint, write_json
 from ncf.measure.completion import best_way, complete, nothing_to_hide, observed_pixels
 from ncf.measure.latents import TrainingLatents
 from ncf.measure.likeness import nearest
-from ncf.models import restore
+from ncf.measure.reading import classes_of, open_reader, percent_wrong
 from ncf.report.html import png, write_whole
 from ncf.report.sections import coloured_fields, mosaic
 from ncf.report.tables import save_picture
@@ -176,9 +176,8 @@ def choose_reader(config: SampleConfig, data, training: Tensor) -> Reader:
         rows = data.splits["train"].labelled
         read, name, test = partial(read_by_vote, data.splits["train"].y[rows], training[rows]), VOTE, data.splits["test"].first(1000)
     else:
-        read, name, test = classifier_of(config, data), config.reader, data.splits["test"]
-    wrong = None if test.y is None else 100.0 * (read(test.x) != test.y).double().mean().item()
-    return Reader(name, read, wrong)
+        read, name, test = partial(classes_of, open_reader("reader", config.reader, data, {"classify", "label"})), config.reader, data.splits["test"]
+    return Reader(name, read, percent_wrong(read, test))
 
 
 def read_by_vote(y: Tensor, training: Tensor, images: Tensor) -> Tensor:
@@ -189,20 +188,6 @@ def vote(classes: Tensor) -> Tensor:
     """The class that most of the neighbours have, the nearest of the winners where votes are equal; classes (n, k), nearest first."""
     votes = (classes[:, :, None] == classes[:, None, :]).sum(2)  # (n, k): votes for the class of neighbour i
     return classes.gather(1, votes.argmax(1, keepdim=True))[:, 0]  # argmax takes the first, hence nearest, of equals
-
-
-def classifier_of(config: SampleConfig, data) -> Callable[[Tensor], Tensor]:
-    """What a checkpoint of a classifier, or of a circuit that tells labels, says of images. UserError where it cannot."""
-    restored = restore(Path(config.reader), config.device, config.threads)  # type: ignore[arg-type]
-    network, about = restored.network, restored.content["data"]
-    if not {"classify", "label"} & network.abilities:
-        raise UserError(
-            f"reader={config.reader}: {restored.config.model.name} tells no classes; name a run of a classifier, e.g. model=relu_classifier"
-        )
-    if about["name"] != data.name or restored.image_shape != data.image_shape or about.get("n_classes") != data.n_classes:
-        raise UserError(f"reader={config.reader}: it reads other images than {data.name}; name a classifier trained on that")
-    tell = network.classify if "classify" in network.abilities else lambda x: network.told(network.settle(x))  # type: ignore[attr-defined]
-    return lambda images: torch.cat([tell(part).argmax(1) for part in images.split(1000)])
 
 
 def class_histogram(found: Tensor, data, reader: Reader) -> dict:

@@ -1,6 +1,7 @@
 """ncf-sample: what it draws, whom it finds nearest, how it tells classes, what it writes."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from small import dataset
 
 import ncf
 from ncf.config.schema import SampleConfig
+from ncf.errors import UserError
 from ncf.measure.likeness import nearest
+from ncf.measure.reading import open_reader
 from ncf.sample import choose_reader, class_histogram, vote
 
 
@@ -122,6 +125,21 @@ def test_a_classifier_reads_the_samples(run, tmp_path):
     assert result["classes"]["its_test_error_percent"] == pytest.approx(wrong) and f"by the classifier {reader}; it reads {wrong:.1f}%" in done.stdout
     refused = warm(*ask, f"reader={run}", cwd=tmp_path)
     assert refused.returncode == 1 and "tells no classes" in refused.stderr and "relu_classifier" in refused.stderr
+    measure = ["ncf-eval", f"checkpoint={run}", "split=test", "metrics.names=[precision_features,class_entropy]", "threads=1"]
+    done = warm(*measure, f"metrics.reader={reader}", f"output={tmp_path / 'eval.json'}", cwd=tmp_path)
+    assert done.returncode == 0 and "held-out images" in done.stdout and f"{wrong:.2f}  % of test images" in done.stdout, done.stderr
+    found = json.loads((tmp_path / "eval.json").read_text())["metrics"]["test"]
+    assert all(figure["reader_wrong"] == pytest.approx(wrong) and figure["held_out"] > 0 for figure in found.values())
+    require_one_line(warm(*measure, f"metrics.reader={run}", cwd=tmp_path), "metrics.reader=", "is no classifier", "relu_classifier")
+    require_one_line(warm(*measure, "metrics.reader=nowhere", cwd=tmp_path), "metrics.reader=nowhere: checkpoint nowhere: no such file")
+    classifier = ["ncf-train", "model=rae", *small, f"metrics.reader={run}", "metrics.names=[class_entropy]", "name=no", "progress=off"]
+    refused = warm(*classifier, cwd=tmp_path)
+    require_one_line(refused, "is no classifier")
+    assert "epoch" not in refused.stdout  # before anything is trained
+    digits = ncf.load(reader).data
+    for other in ({"image_shape": (4, 16)}, {"n_classes": 11}, {"name": "mine"}):
+        with pytest.raises(UserError, match="^reader=.*reads: it reads other images than"):
+            open_reader("reader", str(reader), replace(digits, **other), {"features"})
 
 
 def test_a_label_on_top_drives_the_samples_of_its_class(tmp_path):

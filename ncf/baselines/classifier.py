@@ -16,7 +16,7 @@ from ncf.network.state import State
 class Classifier(Backpropagated):
     """h_l = relu( h_{l-1} W_l + b_l ), h_0 = x; the class has the odds softmax( h_L W_{L+1} + b_{L+1} )."""
 
-    abilities = frozenset({"classify"})
+    abilities = frozenset({"classify", "features"})
 
     def __init__(self, config: ClassifierConfig, n_pixels: int, n_classes: int, rng: np.random.Generator, device: str | torch.device = "cpu"):
         if n_classes < 2:
@@ -28,12 +28,17 @@ class Classifier(Backpropagated):
         for l, (below, above) in enumerate(zip(self.sizes, self.sizes[1:]), start=1):
             self.draw_bundle(f"W{l}", f"b{l}", below, above, rng, device)
 
-    def classify(self, x: Tensor, P: dict[str, Tensor] | None = None, drop: Callable[[Tensor, float], Tensor] = lambda h, share: h) -> Tensor:
-        """Log odds of the classes but for a constant, (B, n_classes); `drop` silences a share of a layer's units."""
+    def features(self, x: Tensor, P: dict[str, Tensor] | None = None, drop: Callable[[Tensor, float], Tensor] = lambda h, share: h) -> Tensor:
+        """The uppermost hidden activities h_L, (B, J_L); `drop` silences a share of a layer's units."""
         P, h = P or self.parameters, drop(x, self.config.input_dropout)
         for l in range(1, len(self.sizes) - 1):
             h = drop(torch.relu(h @ P[f"W{l}"] + P[f"b{l}"]), self.config.dropout)
-        return h @ P[f"W{len(self.sizes) - 1}"] + P[f"b{len(self.sizes) - 1}"]
+        return h
+
+    def classify(self, x: Tensor, P: dict[str, Tensor] | None = None, drop: Callable[[Tensor, float], Tensor] = lambda h, share: h) -> Tensor:
+        """Log odds of the classes but for a constant, (B, n_classes)."""
+        P, top = P or self.parameters, len(self.sizes) - 1
+        return self.features(x, P, drop) @ P[f"W{top}"] + P[f"b{top}"]
 
     def losses(self, state: State, y: Tensor | None) -> tuple[Tensor, Tensor]:
         """What stands in for BCE and ToD while it learns: the classes' cross-entropy (nats), and minus the squared error of their odds."""

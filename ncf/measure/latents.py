@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from ncf.errors import UserError
 from ncf.measure.fitting import fit_prior, quiet_fit
 from ncf.measure.frames import codes, frames_of
 from ncf.measure.likeness import Bins
+from ncf.measure.reading import classes_of, open_reader, percent_wrong
 from ncf.network.mixture import Mixture
 from ncf.network.model import Model
 from ncf.network.top_inference import infer_top
@@ -94,6 +95,16 @@ class TrainingLatents:
         """As many samples mu_0 as there are training images, (N, J_0)."""
         codes = self.sampling_prior.sample(len(self.images), stream(0, "likeness"))
         return torch.cat([self.network.project(part) for part in codes.split(5000)])  # type: ignore[attr-defined]
+
+    @cached_property
+    def reader(self) -> Model:
+        """The classifier that `metrics.reader` names."""
+        return open_reader("metrics.reader", str(self.config.reader), self.data, {"features"})
+
+    @cached_property
+    def reader_wrong(self) -> float | None:
+        """How often it is wrong on test images, in percent."""
+        return percent_wrong(partial(classes_of, self.reader), self.data.splits["test"])
 
     @cached_property
     def bins(self) -> Bins:

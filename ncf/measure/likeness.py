@@ -1,5 +1,6 @@
 """How like the training images a model's samples are, and how codes lie to each other: the article's measures (its Supplementary Notes)."""
 
+from collections.abc import Callable
 from math import sqrt
 
 import numpy as np
@@ -69,11 +70,11 @@ def gaussian_kl(data: Tensor, images: Tensor, ridge: float = RIDGE) -> float:
     return 0.5 * (fit - len(m) + 2 * factor.diagonal().log().sum() - torch.linalg.slogdet(C).logabsdet).item()
 
 
-def gaussian_distance(data: Tensor, images: Tensor) -> dict:
-    """The divergence of all images, and its error from that of five parts."""
-    parts = [gaussian_kl(data, part) for part in images.chunk(5) if len(part) > 1]
+def in_parts(measure: Callable[[Tensor], float], images: Tensor) -> dict:
+    """A measure of all images, and its error from that of five parts."""
+    parts = [measure(part) for part in images.chunk(5) if len(part) > 1]
     return {
-        "value": gaussian_kl(data, images),
+        "value": measure(images),
         "n": len(images),
         "stderr": float(np.std(parts, ddof=1)) / sqrt(len(parts)) if len(parts) > 1 else 0.0,
     }
@@ -83,9 +84,13 @@ def nearest(images: Tensor, among: Tensor, k: int, block: int = 1000) -> tuple[T
     """Distances to, and rows of, the k nearest of other images, nearest first, (n, k) each; k is at most their number."""
     found = []
     for part in images.split(block):
-        squares = part.square().sum(1, keepdim=True) - 2 * part @ among.T + among.square().sum(1)
-        found.append(squares.topk(min(k, len(among)), largest=False))
+        found.append(squares(part, among).topk(min(k, len(among)), largest=False))
     return torch.cat([f.values for f in found]).clamp(min=0).sqrt(), torch.cat([f.indices for f in found])
+
+
+def squares(images: Tensor, among: Tensor) -> Tensor:
+    """Squared distances |x|^2 - 2 x y + |y|^2 of images (n, J_0) to others (m, J_0), (n, m); rounding may leave them just below zero."""
+    return images.square().sum(1, keepdim=True) - 2 * images @ among.T + among.square().sum(1)
 
 
 def neighbour_error(codes: Tensor, y: Tensor) -> Tensor:

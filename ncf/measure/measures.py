@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from math import log
 
 import torch
@@ -12,11 +12,13 @@ from ncf.config.schema import MetricsConfig
 from ncf.data.datasets import Dataset
 from ncf.data.streams import stream
 from ncf.measure.annealing import anneal
+from ncf.measure.clouds import Clouds, class_entropy, frechet_distance
 from ncf.measure.completion import least, masked_mse, measured_ways, observed_pixels
 from ncf.measure.density import Estimate, encoder_estimates, monte_carlo
 from ncf.measure.frames import best_flip, flipped, frames_of, persistence, predictions, sequence_bce, settled
 from ncf.measure.latents import TrainingLatents
-from ncf.measure.likeness import nearest, neighbour_error
+from ncf.measure.likeness import in_parts, nearest, neighbour_error
+from ncf.measure.reading import classes_of, features_of
 from ncf.network.discrepancy import bce, bce_of, squared_error
 from ncf.network.model import Model
 from ncf.network.state import State
@@ -64,6 +66,18 @@ class Subject:
         return summarize(100.0 * (told[self.labelled] != self.y[self.labelled]))  # type: ignore[index]
 
     @cached_property
+    def pixels(self) -> Clouds:
+        """The first training images, samples and images of the split, the same number of each."""
+        n = min(self.config.n_compared, len(self.training.images), len(self.x))
+        return Clouds(self.training.images[:n], self.training.drawn[:n], self.x[:n])
+
+    @cached_property
+    def features(self) -> Clouds:
+        """Their features."""
+        pixels = self.pixels
+        return Clouds(*(features_of(self.training.reader, images) for images in (pixels.real, pixels.drawn, pixels.held_out)))
+
+    @cached_property
     def encoded(self) -> tuple[Tensor, Estimate]:
         """ELBO (N,) and the importance-sampled estimate, both from the same draws of the encoder."""
         return encoder_estimates(self.network, self.x, self.config.encoder_samples, stream(0, "log_p_encoder"))
@@ -82,7 +96,39 @@ def activity(subject: Subject, of: str = "active") -> dict:
 
 def likeness(subject: Subject, measure: Callable[[Tensor], dict]) -> dict:
     """A measure of as many samples as there are training images, and of the split's images: held-out ones show what can be had at best."""
-    return measure(subject.training.drawn) | {"held_out": measure(subject.x)["value"]}
+    return beside(measure(subject.training.drawn), measure(subject.x))
+
+
+def beside(figure: dict, held_out: dict) -> dict:
+    """A figure of samples with that of held-out images."""
+    return figure | {"held_out": held_out["value"], "held_out_stderr": held_out["stderr"]}
+
+
+def frechet(subject: Subject, of: str) -> dict:
+    """Frechet distance of samples `of` whose pixels or features, and of as many held-out images."""
+    clouds = getattr(subject, of)
+    drawn, held_out = (in_parts(partial(frechet_distance, clouds.real), images) for images in (clouds.drawn, clouds.held_out))
+    return beside(drawn, held_out) | read_by(subject, of)
+
+
+def among_neighbours(subject: Subject, of: str, name: str) -> dict:
+    """The mean of what `ncf.measure.clouds.neighbours` tells by this name, in percent, of samples and of as many held-out images."""
+    clouds = getattr(subject, of)
+    drawn, held_out = (summarize(100 * found[name]) for found in clouds.neighbours)
+    del drawn[PER_IMAGE]  # which are no images of the split
+    return beside(drawn, held_out) | {"n": len(clouds.real)} | read_by(subject, of)
+
+
+def entropy_of_classes(subject: Subject) -> dict:
+    """Entropy of the classes that the reader tells of samples, and of as many held-out images."""
+    told = (classes_of(subject.training.reader, images) for images in (subject.pixels.drawn, subject.pixels.held_out))
+    drawn, held_out = (class_entropy(y, subject.data.n_classes) for y in told)
+    return beside(drawn, held_out) | read_by(subject, "features")
+
+
+def read_by(subject: Subject, of: str) -> dict:
+    """Of features, how often the classifier whose they are is wrong on test images, in percent."""
+    return {"reader_wrong": subject.training.reader_wrong} if of == "features" else {}
 
 
 def completion(subject: Subject) -> dict:

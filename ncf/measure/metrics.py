@@ -1,7 +1,8 @@
 """The registry of metrics: names, units, meanings, what each needs, and measuring a model on a split of a dataset by them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,15 +14,18 @@ from ncf.measure.completion import nothing_to_hide, observed_pixels
 from ncf.measure.density import BLOCKS
 from ncf.measure.fitting import CannotFit, require_room
 from ncf.measure.latents import TrainingLatents
-from ncf.measure.likeness import different_bins, gaussian_distance
+from ncf.measure.likeness import different_bins, gaussian_kl, in_parts
 from ncf.measure.measures import (
     PER_IMAGE,
     Subject,
     activity,
+    among_neighbours,
     annealed_log_p,
     class_error,
     completion,
+    entropy_of_classes,
     fantasies,
+    frechet,
     half_label_error,
     hidden_error,
     label_images,
@@ -36,6 +40,7 @@ from ncf.measure.measures import (
     sampled_log_p,
     summarize,
 )
+from ncf.measure.reading import open_reader
 from ncf.network.likelihoods import LIKELIHOODS
 from ncf.runs import memory
 
@@ -79,12 +84,33 @@ MEANINGS = {
     "better; held-out images show what can be had.",
     "fantasy_mse": "Nearest fantasy: squared error, summed over pixels, between an image and the nearest of as many samples as there are training images. "
     "Lower is better.",
+    "frechet": "Frechet distance: squared 2-Wasserstein distance between the Gaussians fitted to samples and to training images. Lower is better.",
+    "precision": "The share of samples within the third nearest neighbour's distance of a training image: how many look real.",
+    "recall": "The share of training images within the third nearest neighbour's distance of a sample: how many could have been drawn.",
+    "density": "How many training images a sample is as near to as their fifth nearest neighbour is, over five, the mean over samples; 100 % is "
+    "expected of real images, and more is possible.",
+    "coverage": "The share of training images that have a sample within the distance of their fifth nearest neighbour.",
+    "two_sample": "How often the nearest of all other images, samples and training images mixed, is of the image's own kind. 50 % where samples cannot be "
+    "told from training images, which is best; above it they lie apart, below it they repeat training images.",
+    "class_entropy": "Entropy of the classes that the classifier of metrics.reader tells of the samples, in nats. Equally many of C classes have ln C.",
     "next_frame": "Binary cross entropy of the next frame of a sequence, predicted before it is seen, summed over pixels, the mean over its frames from the "
     "second on. Lower is better; copying the last frame shows what comes for free.",
     "tsne_err": "How often the nearest neighbour of a test image, in the plane where t-SNE lays out the codes, is of another class.",
     "log_p_annealed": "Log likelihood by annealed importance sampling from the fitted mixture to the posterior, on the first images of the split.",
     "log_p_annealed_own": "The same from the prior that the model was trained with.",
 }
+
+
+def compared(of: str) -> dict[str, Metric]:
+    """The metrics of samples that compare clouds `of` features or pixels, each named after both."""
+    where = {"features": "the uppermost hidden activities of the classifier that metrics.reader names", "pixels": "the pixels"}[of]
+    found = {"frechet": Metric(f"Frechet distance ({of})", "squared distance", partial(frechet, of=of), "", "project")}
+    for name in ("precision", "recall", "density", "coverage", "two_sample"):
+        label = f"{name.replace('_', '-')} ({of})"
+        found[name] = Metric(label, "%", partial(among_neighbours, of=of, name=name), "", "project", higher=name != "two_sample")
+    return {f"{name}_{of}": replace(metric, meaning=f"{MEANINGS[name]} In {where}.") for name, metric in found.items()}
+
+
 METRICS = {
     "bce": Metric("BCE", "nats per image", lambda subject: summarize(subject.settled["bce"]), MEANINGS["bce"], "image"),
     "bce_projected": Metric("BCE, projected", "nats per image", projected_bce, MEANINGS["bce_projected"], "project"),
@@ -133,16 +159,20 @@ METRICS = {
     "gaussian_kl": Metric(
         "Gaussian KL",
         "nats",
-        lambda subject: likeness(subject, lambda x: gaussian_distance(subject.training.images, x)),
+        lambda subject: likeness(subject, lambda x: in_parts(partial(gaussian_kl, subject.training.images), x)),
         MEANINGS["gaussian_kl"],
         "project",
     ),
     "fantasy_mse": Metric("nearest fantasy", "per image", fantasies, MEANINGS["fantasy_mse"], "project"),
+    **compared("features"),
+    "class_entropy": Metric("class entropy", "nats", entropy_of_classes, MEANINGS["class_entropy"], "project", higher=True),
+    **compared("pixels"),
     "next_frame": Metric("next frame", "nats per image", next_frame, MEANINGS["next_frame"], "sequences"),
     "tsne_err": Metric("%Err in the t-SNE plane", "%", plane_error, MEANINGS["tsne_err"], "classes"),
 }
 MASKED = ("m_mse", "m_mse_label", "label_err_half")  # of a part of the image
-SAMPLED = ("ndb", "gaussian_kl", "fantasy_mse")  # of samples, drawn from the prior
+READ = (*compared("features"), "class_entropy")  # by the classifier of metrics.reader
+SAMPLED = ("ndb", "gaussian_kl", "fantasy_mse", *compared("pixels"), *READ)  # of samples, drawn from the prior
 LACKS = {
     "label": "the model has no labels",
     "conditional": "the model does not predict images beside labels",
@@ -150,6 +180,7 @@ LACKS = {
     "project": "the model has no decoder",
     "image": "the model has no decoder",
     "sequences": "the images come in no sequences, or the model predicts no images",
+    "reader": "metrics.reader names no classifier",
     "own_prior": "the model has no prior of its own over the top activities",
     "posterior": "the model has no encoder that gives a distribution",
     "classes": "the images have no classes",
@@ -173,7 +204,7 @@ def require_metric(name: str, words: str) -> None:
 
 def require_measurable(network, data: Dataset, config: MetricsConfig) -> None:
     """UserError for what measuring would end with, before anything is trained: settings that do not fit these images."""
-    absent = left_out(network, data, config.names, config.mask)
+    absent = left_out(network, data, config.names, config.mask, config.reader)
     names, pixels = set(config.names) - set(absent), data.splits["test"].x.shape[1]
     images = max(len(data.splits[name].first(config.n_images)) for name in ("validation", "test"))
     if names & {"log_p", "log_p_own"} and not getattr(network, "exact_log_p", None):
@@ -187,6 +218,8 @@ def require_measurable(network, data: Dataset, config: MetricsConfig) -> None:
     if names & {"elbo", "log_p_encoder"}:
         wanted = 8 * 2 * images * config.encoder_samples
         memory.require(wanted, f"metrics.encoder_samples={config.encoder_samples}", "lower it, or metrics.n_images")
+    if names & set(READ):
+        open_reader("metrics.reader", str(config.reader), data, {"features"})
     if set(MASKED) & set(names):
         try:
             observed_pixels(config.mask, config.mask_fraction, data.image_shape)
@@ -194,13 +227,15 @@ def require_measurable(network, data: Dataset, config: MetricsConfig) -> None:
             raise UserError(f"metrics.{error}") from error
 
 
-def left_out(network, data: Dataset, names: list[str], mask: str = "right") -> dict[str, str]:
+def left_out(network, data: Dataset, names: list[str], mask: str = "right", reader: str | None = None) -> dict[str, str]:
     """Metrics that do not apply to the model or the data, each with the reason."""
     labelled = all(split.y is not None for split in data.splits.values())
     image = bool({"project", "frames"} & network.abilities)
     has = {need: need in network.abilities for need in LACKS} | {"classes": labelled, "image": image, "sequences": image and data.frames > 1}
     lacks = LACKS | ({"project": "the top alone does not decode, the frame before has its part"} if "frames" in network.abilities else {})
     reasons = {name: lacks[METRICS[name].needs] for name in names if METRICS[name].needs and not has[METRICS[name].needs]}
+    if reader is None:
+        reasons = {name: LACKS["reader"] for name in READ if name in names} | reasons
     if reason := nothing_to_hide(mask, data.image_shape):
         reasons = {name: reason for name in set(MASKED) & set(names)} | reasons
     if "label" in network.abilities:

@@ -21,6 +21,7 @@ class Model(Protocol):
     posterior    `posterior(x)`: mean and log variance of an encoder's distribution
     exact_log_p  `exact_log_p(x)`: log p(x) in closed form
     classify     `classify(x)`: log odds of the classes
+    features     `features(x)`: a classifier's uppermost hidden layer, (B, J)
     label        `told(state)`: what it says of the label; `project(code, {"label": one_hot})`
     conditional  `settle(x, observed, y=y)` and `settle({"label": one_hot})`: it predicts images, and sees labels beside them
     hidden       `hidden(x)`: an encoder's uppermost layer before the code, (B, J)

@@ -188,6 +188,9 @@ def final_metrics(run: Record) -> Html:
         rows.append([tag("td", label, tag("small", unit)), *(with_error(figure) for figure in given), n])
     header = ["metric", *splits, "images"]
     note = f"Of the checkpoint of epoch {run.summary.get('best_epoch')}: mean over images ± its standard error."
+    wrong = [figure["reader_wrong"] for measured in figures.values() for figure in measured.values() if figure.get("reader_wrong") is not None]
+    if wrong:
+        note += f" Features and classes are told by a classifier that errs on {short(wrong[0])} % of test images."
     return section("Final metrics", table(header, rows), meanings(figures), note=note)
 
 
@@ -203,7 +206,8 @@ def with_error(figure: dict) -> Html:
     if not isinstance(value, (int, float)) or not isinstance(error, (int, float)):
         return cell(value)
     shown = cell(value, f"{short(value)} ± {error:.2f}")
-    effective = figure.get("effective_samples")
-    if not isinstance(effective, (int, float)):
-        return shown
-    return Html(shown.removesuffix("</td>") + tag("small", f"{short(effective)} effective samples") + "</td>")
+    effective, held_out, spread = (figure.get(key) for key in ("effective_samples", "held_out", "held_out_stderr"))
+    words = f"{short(effective)} effective samples" if isinstance(effective, (int, float)) else None
+    if isinstance(held_out, (int, float)) and isinstance(spread, (int, float)):
+        words = f"held-out images {short(held_out)} ± {spread:.2f}"
+    return Html(shown.removesuffix("</td>") + tag("small", words) + "</td>") if words else shown

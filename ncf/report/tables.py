@@ -23,10 +23,18 @@ def metric_table(figures: dict[str, dict], title: str) -> str:
             if [figure["n"] for figure in found] == common
             else f" ({found[-1]['n']} {'sequences' if METRICS[name].needs == 'sequences' else 'images'})"
         )
-        cells = [f"{figure['value']:.{(d := digits(figure['stderr']))}f} +- {figure['stderr']:.{d}f}" for figure in found]
-        rows.append([METRICS[name].label + fewer, *cells, found[0]["unit"]])
+        rows.append([METRICS[name].label + fewer, *(with_error(figure["value"], figure["stderr"]) for figure in found), found[0]["unit"]])
+        if "held_out_stderr" in found[0]:  # (older runs have none)
+            rows.append(["  held-out images", *(with_error(figure["held_out"], figure["held_out_stderr"]) for figure in found), ""])
+    wrong = [[figure["reader_wrong"] for figure in figures[split].values() if figure.get("reader_wrong") is not None] for split in splits]
+    if all(wrong):
+        rows.append(["metrics.reader's error", *(f"{by_split[0]:.2f}" for by_split in wrong), "% of test images"])
     rows.append(["images", *map(str, common), ""])
     return title + "\n" + aligned(rows)
+
+
+def with_error(value: float, error: float) -> str:
+    return f"{value:.{(d := digits(error))}f} +- {error:.{d}f}"
 
 
 def digits(error: float) -> int:

@@ -56,6 +56,16 @@ def test_labels_units_and_directions():
         "fantasy_mse": ("nearest fantasy", "per image", False),
         "next_frame": ("next frame", nats, False),
         "tsne_err": ("%Err in the t-SNE plane", "%", False),
+        "class_entropy": ("class entropy", "nats", True),
+        **{
+            f"{name}_{of}": (f"{label} ({of})", unit, higher)
+            for of in ("features", "pixels")
+            for name, label, unit, higher in (
+                ("frechet", "Frechet distance", "squared distance", False),
+                *((name, name, "%", True) for name in ("precision", "recall", "density", "coverage")),
+                ("two_sample", "two-sample", "%", False),
+            )
+        },
     }
 
 

@@ -9,7 +9,7 @@ from small import dataset, network
 from ncf.config.schema import MetricsConfig
 from ncf.measure.fitting import CannotFit
 from ncf.measure.latents import TrainingLatents
-from ncf.measure.likeness import Bins, different_bins, embedded, gaussian_distance, gaussian_kl, neighbour_error
+from ncf.measure.likeness import Bins, different_bins, embedded, gaussian_kl, in_parts, neighbour_error
 from ncf.measure.metrics import measure
 
 RNG = np.random.default_rng(0)
@@ -36,7 +36,7 @@ def test_the_divergence_is_that_of_the_data_from_the_samples_and_knows_dead_pixe
     assert one == pytest.approx(3 * (np.log(0.5) + 2 - 0.5), rel=0.05) and other == pytest.approx(3 * (np.log(2) + 1 / 8 - 0.5), rel=0.05)
     dead = torch.zeros(100, 4)
     assert gaussian_kl(dead, dead + 0.1) == pytest.approx(0.5 * 4 * 0.1**2 / 0.01, rel=1e-5)
-    error = gaussian_distance(narrow, gaussian(5000))
+    error = in_parts(lambda x: gaussian_kl(narrow, x), gaussian(5000))
     assert 0 < error["stderr"] < 0.01 and error["n"] == 5000
 
 

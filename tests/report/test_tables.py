@@ -7,6 +7,7 @@ import pytest
 from pages import Page, curves
 
 from ncf.report import comparison, comparison_page, comparison_text
+from ncf.report.run_page import final_metrics, with_error
 from ncf.report.tables import metric_table, sweep_table
 from ncf.runs import reader
 from ncf.runs.display import Display
@@ -32,6 +33,24 @@ def test_figures_stand_below_their_splits_beside_their_units():
         ["M-MSE (9 images)", "3.00 +- 0.25", "4.00 +- 0.75", "per image"],
         ["images", "40", "40"],
     ]
+
+
+def test_held_out_images_and_the_readers_error_stand_below_the_figures_of_samples():
+    beside = {"held_out": 2.0, "held_out_stderr": 0.125, "reader_wrong": 7.071}
+    figures = {split: {"ndb": figure(20.0, 3.0, unit="%") | beside} for split in ("validation", "test")}
+    cells = [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in metric_table(figures, "title").splitlines()]
+    assert cells[2:] == [
+        ["NDB", "20.00 +- 3.00", "20.00 +- 3.00", "%"],
+        ["held-out images", "2.00 +- 0.12", "2.00 +- 0.12"],
+        ["metrics.reader's error", "7.07", "7.07", "% of test images"],
+        ["images", "40", "40"],
+    ]
+    page = with_error(figures["test"]["ndb"])
+    assert "20.00 ± 3.00" in page and "<small>held-out images 2.00 ± 0.12</small></td>" in page
+    whole = final_metrics(SimpleNamespace(summary={"metrics": figures, "best_epoch": 3}))
+    assert "told by a classifier that errs on 7.07 % of test images" in whole
+    older = {"test": {"ndb": figure(20.0, 3.0) | {"held_out": 2.0}}}
+    assert "held-out" not in metric_table(older, "title")
 
 
 @pytest.mark.parametrize("error, shown", [(0.00184, "0.0989 +- 0.0018"), (0.01, "0.10 +- 0.01"), (0.0, "0.10 +- 0.00"), (12.0, "0.10 +- 12.00")])

@@ -1,0 +1,107 @@
+"""Clouds of points compared, training images with samples, as pixels or as features: Frechet distance, neighbours, classes."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import log
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ncf.data.streams import stream
+from ncf.measure.fitting import CannotFit
+from ncf.measure.likeness import nearest, squares
+
+NEAR = 3  # neighbours of a point, the farthest of which is on its ball's surface: precision and recall
+NEAR_DENSE = 5  # the same of density and coverage
+
+
+@dataclass
+class Clouds:
+    """Training images, samples, and held-out images, which show what can be had: (n, J) each."""
+
+    real: Tensor
+    drawn: Tensor
+    held_out: Tensor
+
+    @cached_property
+    def neighbours(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """`neighbours` of the samples and of the held-out images among the training images."""
+        return neighbours(self.real, self.drawn), neighbours(self.real, self.held_out)
+
+
+def moments(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (J,) and covariance (J, J) of points (n, J), in float64."""
+    points = points.double()
+    mean = points.mean(0)
+    return mean, (points - mean).T @ (points - mean) / len(points)
+
+
+def root(C: Tensor) -> Tensor:
+    """The symmetric square root of a covariance (J, J)."""
+    values, vectors = torch.linalg.eigh(C)
+    return vectors * values.clamp(min=0).sqrt() @ vectors.T
+
+
+def frechet_distance(real: Tensor, images: Tensor) -> float:
+    """The squared 2-Wasserstein distance between N(m, C) and N(n, D), the Gaussians of real points and of others (n, J).
+
+    |m - n|^2 + tr( C + D - 2 (C D)^(1/2) ), the trace of the root being that of ( C^(1/2) D C^(1/2) )^(1/2) (Heusel et al., NeurIPS 2017: FID).
+    """
+    (m, C), (n, D) = moments(real), moments(images)
+    half = root(C)
+    common = torch.linalg.eigvalsh(half @ D @ half).clamp(min=0).sqrt().sum()
+    return ((m - n).square().sum() + C.trace() + D.trace() - 2 * common).item()
+
+
+def neighbours(real: Tensor, images: Tensor, block: int = 1000) -> dict[str, Tensor]:
+    """How real points X (n, J) and others Y (m, J) lie among each other; a figure is the mean of each, its error that of a mean over the points
+    counted, the other cloud held fixed.
+
+    With B_k(x), the ball around x as far as its k-th nearest neighbour among its own kind:
+
+    precision   (m,) is y in B_3(x) of any x; recall (n,) is x in B_3(y) of any y (Kynkaanniemi et al., NeurIPS 2019)
+    density     (m,) in how many B_5(x) y is, over 5; coverage (n,) is any y in B_5(x) (Naeem et al., ICML 2020)
+    two_sample  (n + m,) is the nearest of all other points of the point's own kind; 1/2 where both kinds have one as near: the accuracy of
+                the 1-nearest-neighbour classifier, each point left out in its turn (Lopez-Paz and Oquab, ICLR 2017; Xu et al., 2018)
+    """
+    if min(len(real), len(images)) <= NEAR_DENSE:
+        raise CannotFit(f"{min(len(real), len(images))} images are too few to have {NEAR_DENSE} neighbours each")
+    # of every point the distances to its own kind, the first of which is to itself
+    own, theirs = (nearest(points, points, NEAR_DENSE + 1, block)[0] for points in (real, images))
+    closest, recall = torch.full_like(own[:, 0], torch.inf), torch.zeros_like(own[:, 0], dtype=torch.bool)
+    precision, density, other = [], [], []
+    for part, radius in zip(images.split(block), theirs[:, NEAR].split(block)):
+        apart = squares(part, real).clamp(min=0).sqrt()  # (B, n)
+        precision.append((apart <= own[:, NEAR]).any(1))
+        density.append((apart <= own[:, NEAR_DENSE]).sum(1) / NEAR_DENSE)
+        recall |= (apart <= radius[:, None]).any(0)
+        other.append(apart.min(1).values)
+        closest = torch.minimum(closest, apart.min(0).values)
+    nearer = torch.cat([closest - own[:, 1], torch.cat(other) - theirs[:, 1]])
+    return {
+        "precision": torch.cat(precision).double(),
+        "recall": recall.double(),
+        "density": torch.cat(density).double(),
+        "coverage": (closest <= own[:, NEAR_DENSE]).double(),
+        "two_sample": (1 + nearer.sign().double()) / 2,
+    }
+
+
+def entropy(counts: np.ndarray) -> float:
+    """- sum of p ln p, nats, p the shares of the counts."""
+    p = counts[counts > 0] / counts.sum()
+    return float(-(p * np.log(p)).sum())
+
+
+def class_entropy(y: Tensor, n_classes: int) -> dict:
+    """Entropy of the classes y (n,), with its error over draws, by resampling the counts 200 times; `most` is ln C."""
+    counts = np.bincount(y.cpu().numpy(), minlength=n_classes)
+    again = stream(0, "class entropy").multinomial(counts.sum(), counts / counts.sum(), size=200)
+    return {
+        "value": entropy(counts),
+        "n": len(y),
+        "stderr": float(np.std([entropy(other) for other in again], ddof=1)),
+        "most": log(n_classes),
+        "shares": (counts / counts.sum()).tolist(),
+    }
