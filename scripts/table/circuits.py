@@ -56,7 +56,7 @@ ROWS = {
         also={"digits": ["epochs=100"], "mnist": ["epochs=25", "patience=5", "patience_gain=0"]},
     ),
     "gncn_pdh": Row("GNCN-PDH", ["model=gncn_pdh", "metrics=paper"], conditional=True),
-    "gncn_pdh_limit": Row("the same, columns of at most norm 1", ["model=gncn_pdh", "model.constraint.kind=limit", "metrics=paper"]),
+    "gncn_pdh_limit": Row("the same, learning as the next", ["model=gncn_pdh", "model.constraint.kind=limit", "optimizer=sgd_slow", "metrics=paper"]),
     "gncn_pdeh": Row("errors skip a layer (GNCN-PDEH)", ["model=gncn_pdeh", "metrics=paper"]),
     "gncn_pdh_skip": Row("GNCN-PDH whose top predicts the image too", ["model=gncn_pdh_skip", "metrics=paper"]),
     "gncn_pdeh_skip": Row("both", ["model=gncn_pdeh_skip", "metrics=paper"]),
