@@ -283,6 +283,7 @@ class MetricsConfig:
     batch_size: int = key(500, "images settled together when measuring", least=1)
     in_use: float = key(1e-3, "in_use: a unit is, where |f| is above this", least=0)
     samples: int = key(5000, "log_p: S, draws from the prior", least=2)
+    best_steps: int = key(200, "bce_best_top: steps of gradient ascent", least=0)
     encoder_samples: int = key(200, "log_p_encoder: draws from the encoder per image", least=1)
     mixture: MixtureConfig = section(MixtureConfig, "the Gaussian mixture over top activities")
     annealing: AnnealingConfig = section(AnnealingConfig, "log_p_annealed: annealed importance sampling")

@@ -55,6 +55,15 @@ class TrainingLatents:
         return self.kept("latents", {}, settle)["f_top"]
 
     @cached_property
+    def fitted_codes(self) -> Tensor:
+        """The top activities that the mixture is fitted to, after their `final_steps`, (N, J_L)."""
+        wanted = self.config.mixture
+        if not wanted.final_steps:
+            return self.activities[: wanted.latents]
+        last = {"latents": wanted.latents, "final_steps": wanted.final_steps, "final_beta": wanted.final_beta}
+        return self.kept("codes", last, lambda: {"f_top": self.codes(self.images[: wanted.latents])})["f_top"]
+
+    @cached_property
     def prior(self) -> Mixture:
         """The mixture fitted to the first `mixture.latents` of them (the training images stand in random order)."""
         wanted = self.config.mixture
@@ -62,8 +71,7 @@ class TrainingLatents:
         def fit() -> dict[str, Tensor]:
             if len(self.images) < 2:
                 raise UserError("no mixture can be fitted to a single training image")
-            codes = self.codes(self.images[: wanted.latents]) if wanted.final_steps else self.activities[: wanted.latents]
-            return vars(fit_prior(codes, wanted))
+            return vars(fit_prior(self.fitted_codes, wanted))
 
         return Mixture(**self.kept("prior", asdict(wanted), fit))
 

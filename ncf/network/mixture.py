@@ -1,6 +1,7 @@
 """The Gaussian mixture over top activities f_L: the prior of a network's root, fitted after training."""
 
 from dataclasses import dataclass
+from math import log, pi
 
 import numpy as np
 import torch
@@ -39,6 +40,18 @@ class Mixture:
     def draw_components(self, n: int, rng: np.random.Generator) -> Tensor:
         weights = self.weights.double().cpu().numpy()
         return torch.from_numpy(rng.choice(len(weights), size=n, p=weights / weights.sum())).to(self.means.device)
+
+    def log_density(self, f: Tensor) -> Tensor:
+        """log sum over c of weights_c N(f; means_c, A_c A_c^T) of activities f (N, J_L), (N,) float64; A_c must be lower triangular, as fitted."""
+        return self.joint(f).logsumexp(1)
+
+    def joint(self, f: Tensor) -> Tensor:
+        """log weights_c + log N(f; means_c, A_c A_c^T) of every component, (N, C) float64."""
+        parts = []
+        for weight, mean, factor in zip(self.weights.double(), self.means.double(), self.factors.double()):
+            noise = torch.linalg.solve_triangular(factor, (f.double() - mean).T, upper=False)
+            parts.append(weight.log() - noise.square().sum(0) / 2 - factor.diagonal().abs().log().sum() - len(mean) / 2 * log(2 * pi))
+        return torch.stack(parts, dim=1)
 
     def place(self, component: Tensor, noise: Tensor) -> Tensor:
         """f_L = means_c + noise A_c^T, (n, J_L)."""
