@@ -22,12 +22,13 @@ from ncf.errors import UserError
 from ncf.measure.fitting import fit_prior, quiet_fit
 from ncf.measure.frames import codes, frames_of
 from ncf.measure.likeness import Bins
+from ncf.measure.posterior_fit import fit_to_posterior
 from ncf.network.mixture import Mixture
 from ncf.network.model import Model
 from ncf.network.top_inference import infer_top
 from ncf.runs.files import as_npz, write_whole
 
-LAYOUT = 1  # of the cached files; raise it when what they hold changes its meaning
+LAYOUT = 2  # of the cached files; raise it when what they hold changes its meaning
 
 
 class TrainingLatents:
@@ -71,7 +72,8 @@ class TrainingLatents:
         def fit() -> dict[str, Tensor]:
             if len(self.images) < 2:
                 raise UserError("no mixture can be fitted to a single training image")
-            return vars(fit_prior(self.fitted_codes, wanted))
+            fitted = fit_prior(self.fitted_codes, wanted)
+            return vars(fit_to_posterior(self.network, fitted, self.images[: wanted.latents], self.fitted_codes, wanted) if wanted.rounds else fitted)
 
         return Mixture(**self.kept("prior", asdict(wanted), fit))
 

@@ -197,6 +197,8 @@ def require_measurable(network, data: Dataset, config: MetricsConfig) -> None:
         require_room(network.code_size, len(data.splits["train"]), config.mixture)
     if config.mixture.final_steps and not {"settle", "project"} <= network.abilities:
         raise UserError(f"metrics.mixture.final_steps={config.mixture.final_steps}: the model does not settle on images; leave it at 0")
+    if config.mixture.rounds and "project" not in network.abilities:
+        raise UserError(f"metrics.mixture.rounds={config.mixture.rounds}: {LACKS['project']}; leave it at 0")
     if names & {"elbo", "log_p_encoder"}:
         wanted = 8 * 2 * images * config.encoder_samples
         memory.require(wanted, f"metrics.encoder_samples={config.encoder_samples}", "lower it, or metrics.n_images")
