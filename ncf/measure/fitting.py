@@ -39,7 +39,7 @@ def fit_prior(codes: Tensor, wanted: MixtureConfig) -> Mixture:
         raise CannotFit("the training images' top activities are not finite, so no prior can be fitted to them: lower model.settle.beta")
     try:
         with quiet_fit():
-            return fit_mixture(codes, wanted.components, wanted.floor, 0, wanted.shrinkage, wanted.pooling)
+            return fit_mixture(codes, wanted.components, wanted.floor, seed=0, shrinkage=wanted.shrinkage)
     except CannotFit as error:
         if "ill-defined" not in str(error):
             raise

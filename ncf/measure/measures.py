@@ -229,7 +229,7 @@ def log_p(subject: Subject) -> dict:
     """log p(x): exact where the model can tell it, else by Monte Carlo from the fitted mixture."""
     if "exact_log_p" in subject.network.abilities:
         return summarize(subject.network.exact_log_p(subject.x)) | {"exact": True}
-    return sampled_log_p(subject, subject.training.prior) | {"components": len(subject.training.prior.weights)}
+    return sampled_log_p(subject, subject.training.prior) | fitted(subject)
 
 
 def sampled_log_p(subject: Subject, prior) -> dict:
@@ -254,7 +254,8 @@ def annealed_log_p(subject: Subject, annealed: tuple[Annealed, Bracket]) -> dict
 def posterior_divergence(subject: Subject) -> dict:
     """KL(posterior || prior) under the fitted mixture; `fit` is E[log p(x | f_L)] over the posterior, so that log p(x) = fit - KL."""
     estimate = subject.annealed[0]
-    return summarize(estimate.divergence) | reliability(estimate) | {"fit": estimate.fit.mean().item(), "log_p": estimate.log_p.mean().item()}
+    means = {"fit": estimate.fit.mean().item(), "log_p": estimate.log_p.mean().item()}
+    return summarize(estimate.divergence) | reliability(estimate) | means | fitted(subject)
 
 
 def prior_density(subject: Subject) -> dict:
@@ -264,7 +265,17 @@ def prior_density(subject: Subject) -> dict:
     found = training.prior.log_density(training.codes(subject.x))
     known = training.prior.log_density(training.fitted_codes).mean().item()
     units = training.prior.means.shape[1]
-    return summarize(found) | {"training": known, "units": units, "per_unit": found.mean().item() / units, "training_per_unit": known / units}
+    return (
+        summarize(found)
+        | {"training": known, "units": units, "per_unit": found.mean().item() / units, "training_per_unit": known / units}
+        | fitted(subject)
+    )
+
+
+def fitted(subject: Subject) -> dict:
+    """What the mixture has become: its components, and the shrinkage that was set or chosen."""
+    prior = subject.training.prior
+    return {"components": len(prior.weights), "shrinkage": round(prior.shrinkage.item(), 6)}
 
 
 def fantasies(subject: Subject) -> dict:

@@ -27,7 +27,6 @@ BATCH = 3000  # chains that move together, for the sake of memory
 def fit_to_posterior(network, prior: Mixture, x: Tensor, f: Tensor, wanted: MixtureConfig) -> Mixture:
     """The mixture after `wanted.rounds` rounds on images x (N, J_0), from one that was fitted to their top activities f (N, J_L)."""
     rng, step = stream(0, "posterior-fit"), 0.1
-    pooling, shrinkage = prior.pooling.item(), prior.shrinkage.item()
     for _ in range(wanted.rounds):
         component = draw_components(prior, f, rng)
         noise = prior.noise(component, f)
@@ -37,7 +36,7 @@ def fit_to_posterior(network, prior: Mixture, x: Tensor, f: Tensor, wanted: Mixt
             step *= 1.1 if sampler.glide(chains, 1.0, step) > TARGET_ACCEPTANCE else 0.9
             moved.append(chains.noise)
         f = prior.place(component, torch.cat(moved))
-        prior = groups_of(f, component, len(prior.weights), wanted.floor).mixture(pooling, shrinkage).to(x.device)
+        prior = groups_of(f, component, len(prior.weights), wanted.floor).mixture(prior.shrinkage.item()).to(x.device)
     return prior
 
 
@@ -54,4 +53,4 @@ def groups_of(f: Tensor, component: Tensor, n_components: int, floor: float) -> 
     means = member.T @ f / counts.clamp(min=1)[:, None]
     scatter = torch.stack([(apart := f[row > 0] - mean).T @ apart for row, mean in zip(member.T, means)])
     covariances = scatter / counts.clamp(min=1)[:, None, None] + floor * torch.eye(f.shape[1]).double()
-    return Groups(len(f), counts / len(f), means, covariances)
+    return Groups(counts / len(f), means, covariances)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 LATENTS_PER_COMPONENT = 240  # 18,000 latents for 75 components in the released recipe
-GRID = {"pooling": (0.0, 100.0, 300.0, 1000.0), "shrinkage": (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)}  # what held-out latents choose from
-MOST_JUDGES = 500  # held-out latents that choose
+SHRINKAGES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7)  # of which held-out latents choose
+MOST_JUDGES = 500
 
 
 @dataclass
@@ -23,8 +23,7 @@ class Mixture:
     weights: Tensor
     means: Tensor
     factors: Tensor
-    pooling: Tensor = field(default_factory=lambda: torch.tensor(0.0))  # as fitted (`Groups.mixture`)
-    shrinkage: Tensor = field(default_factory=lambda: torch.tensor(0.0))
+    shrinkage: Tensor = field(default_factory=lambda: torch.tensor(0.0))  # as fitted
 
     @classmethod
     def standard(cls, size: int, device: torch.device | str = "cpu") -> "Mixture":
@@ -87,23 +86,17 @@ def by_group(group: Tensor, rows: Tensor, matrices: Tensor) -> Tensor:
 
 @dataclass
 class Groups:
-    """What EM finds in n latents: weights (C,), means (C, J_L) and covariances (C, J_L, J_L), the floor in their variances, float64."""
+    """What EM finds in latents: weights (C,), means (C, J_L) and covariances (C, J_L, J_L), the floor in their variances, float64."""
 
-    n: int
     weights: Tensor
     means: Tensor
     covariances: Tensor
 
-    def mixture(self, pooling: float = 0.0, shrinkage: float = 0.0) -> Mixture:
-        """The mixture with covariances (n_c S_c + k P) / (n_c + k), with n_c = weights_c n, k = `pooling` and P = sum of weights_c S_c, which all components
-        share; what they say between units is then multiplied by 1 - `shrinkage`. The former is the posterior mode under an inverse Wishart prior around P
-        (Fraley and Raftery, "Bayesian regularization for normal mixture estimation", Journal of Classification 24, 2007)."""
-        weights = self.weights[:, None, None]
-        pooled = (weights * self.covariances).sum(0)
-        covariances = self.covariances + pooling / (weights * self.n + pooling).clamp(min=1e-9) * (pooled - self.covariances)
-        covariances *= 1 - shrinkage * (1 - torch.eye(len(pooled), dtype=pooled.dtype))
-        factors = torch.linalg.cholesky(covariances)
-        return Mixture(*(torch.as_tensor(v).float() for v in (self.weights, self.means, factors, pooling, shrinkage)))
+    def mixture(self, shrinkage: float = 0.0) -> Mixture:
+        """The mixture of these, what the covariances say between units multiplied by 1 - `shrinkage`."""
+        kept = 1 - shrinkage * (1 - torch.eye(self.means.shape[1], dtype=self.means.dtype))
+        factors = torch.linalg.cholesky(self.covariances * kept)
+        return Mixture(*(torch.as_tensor(v).float() for v in (self.weights, self.means, factors, shrinkage)))
 
 
 def find_groups(latents: Tensor, most_components: int, floor: float, seed: int) -> Groups:
@@ -121,24 +114,17 @@ def find_groups(latents: Tensor, most_components: int, floor: float, seed: int) 
         model.fit(values)
     except ValueError:
         model.fit(values.astype(np.float64))
-    return Groups(len(latents), *(torch.from_numpy(a.astype(np.float64)) for a in (model.weights_, model.means_, model.covariances_)))
+    return Groups(*(torch.from_numpy(a.astype(np.float64)) for a in (model.weights_, model.means_, model.covariances_)))
 
 
-def fit_mixture(
-    latents: Tensor, most_components: int, floor: float, seed: int, shrinkage: float | None = 0.0, pooling: float | None = 0.0
-) -> Mixture:
-    """The mixture fitted to latents (N, J_L) by `find_groups`, its covariances as `Groups.mixture` says.
+def fit_mixture(latents: Tensor, most_components: int, floor: float, seed: int, shrinkage: float | None = 0.0) -> Mixture:
+    """The mixture fitted to latents (N, J_L) by `find_groups` and shrunk by `Groups.mixture`.
 
-    `shrinkage` or `pooling` None: the pair of GRID under which the last sixth of the latents is most probable, fitted to the others; the mixture is
-    then fitted to all of them.
+    `shrinkage` None: the one of SHRINKAGES under which the last sixth of the latents (MOST_JUDGES at most) is most probable where the others are
+    fitted; the mixture is then fitted to all of them.
     """
-    if shrinkage is None or pooling is None:
+    if shrinkage is None:
         known, held_out = latents.split([len(latents) - len(latents) // 6, len(latents) // 6])
-        groups = find_groups(known, most_components, floor, seed)
-        grid = [
-            (k, s) for k in (GRID["pooling"] if pooling is None else [pooling]) for s in (GRID["shrinkage"] if shrinkage is None else [shrinkage])
-        ]
-        judged = held_out[:MOST_JUDGES].cpu()
-        found = [groups.mixture(*pair).log_density(judged).mean().item() for pair in grid]
-        pooling, shrinkage = grid[int(np.argmax(found))]
-    return find_groups(latents, most_components, floor, seed).mixture(pooling, shrinkage).to(latents.device)
+        groups, judges = find_groups(known, most_components, floor, seed), held_out[:MOST_JUDGES].cpu()
+        shrinkage = max(SHRINKAGES, key=lambda s: groups.mixture(s).log_density(judges).mean().item())
+    return find_groups(latents, most_components, floor, seed).mixture(shrinkage).to(latents.device)

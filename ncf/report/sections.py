@@ -193,7 +193,7 @@ def nats(run: Record) -> Html | None:
     most = max(value for _, value in rows)
     return section(
         "Where the nats go",
-        table(["", "nats per image", ""], [[name, value, length(value / most)] for name, value in rows]),
+        table(["step", "nats per image", ""], [[name, value, length(value / most)] for name, value in rows]),
         note="Test images. The fewer populations keep what they have settled to, the less of an image is left; a draw from the prior has the top alone. "
         "What an image's code costs under the prior is the divergence of the posterior from it, on the first images by annealing.",
     )
