@@ -260,7 +260,8 @@ class MixtureConfig:
     components: int = key(75, "largest number of components; fewer if there are fewer than 240 latents for each (the released rule)", least=1)
     latents: int = key(18000, "it is fitted to the settled top activities of this many training images, the first ones", least=2)
     floor: float = key(1e-6, "added to every variance", above=0)
-    shrinkage: float = key(0.0, "covariances between units are multiplied by 1 minus this", least=0, most=1)
+    shrinkage: float | None = key(0.0, "covariances between units are multiplied by 1 minus this; null: chosen on held-out latents", least=0, most=1)
+    rounds: int = key(0, "rounds in which it is refitted to draws from the posterior of the latents, by Monte Carlo EM on log p(x)", least=0)
     final_steps: int = key(0, "steps by which the top alone fits the image before its activities are taken", least=0)
     final_beta: float = key(0.1, "step size of these", above=0)
 
@@ -285,6 +286,7 @@ class MetricsConfig:
     n_compared: int = key(5000, "frechet_pixels and its kin: at most so many samples, and as many training and held-out images", least=6)
     reader: str | None = key(None, "frechet_features and its kin: run or checkpoint of a classifier of the same images; null: these are left out")
     samples: int = key(5000, "log_p: S, draws from the prior", least=2)
+    best_steps: int = key(200, "bce_best_top: steps of gradient ascent", least=0)
     encoder_samples: int = key(200, "log_p_encoder: draws from the encoder per image", least=1)
     mixture: MixtureConfig = section(MixtureConfig, "the Gaussian mixture over top activities")
     annealing: AnnealingConfig = section(AnnealingConfig, "log_p_annealed: annealed importance sampling")

@@ -37,6 +37,18 @@ class Chains:
 
 
 @dataclass
+class Annealed(Estimate):
+    """The estimate, and where its chains end: `fit` = E[log p(x | f_L)] over p(f_L | x), (N,), each chain by its weight."""
+
+    fit: Tensor
+
+    @property
+    def divergence(self) -> Tensor:
+        """KL( p(f_L | x) || p(f_L) ) = E[log p(x | f_L)] - log p(x), (N,): by Bayes' rule log p(f_L | x) / p(f_L) is log p(x | f_L) / p(x)."""
+        return self.fit - self.log_p
+
+
+@dataclass
 class Bracket:
     """The bidirectional check on images drawn from the model: log p(x) lies, on average, between `lower` and `upper` (nats per image), each
     with the standard error that the chains leave; the ends may cross by as much."""
@@ -48,7 +60,7 @@ class Bracket:
     images: int
 
 
-def anneal(network, prior: Mixture, x: Tensor, config: AnnealingConfig, seed: int = 0) -> tuple[Estimate, Bracket]:
+def anneal(network, prior: Mixture, x: Tensor, config: AnnealingConfig, seed: int = 0) -> tuple[Annealed, Bracket]:
     """log p(x) of images x (n, J_0) by annealing `chains` chains each from the prior, and the bidirectional check on drawn ones.
 
     A pilot with one chain per image finds a step size for every temperature. They are then held, so that the moves of the estimate
@@ -57,7 +69,9 @@ def anneal(network, prior: Mixture, x: Tensor, config: AnnealingConfig, seed: in
     betas = temperatures(config.steps)
     sampler = Sampler(network, prior, config.leapfrogs, stream(seed, "annealing"))
     steps = sampler.find_steps(sampler.from_prior(x), betas)
-    log_weights = sampler.forward(sampler.from_prior(x.repeat_interleave(config.chains, 0)), betas, steps).view(len(x), -1)
+    chains = sampler.from_prior(x.repeat_interleave(config.chains, 0))
+    log_weights = sampler.forward(chains, betas, steps).view(len(x), -1)
+    shares = log_weights.softmax(1)  # of the chains' last states, which stand for the posterior
 
     n = config.check_images
     drawn = sampler.simulate(n)
@@ -66,7 +80,9 @@ def anneal(network, prior: Mixture, x: Tensor, config: AnnealingConfig, seed: in
     lower = estimate(sampler.forward(sampler.from_prior(several.x), betas, steps).view(n, -1), offset)
     upper = estimate(-sampler.backward(several, betas, steps).view(n, -1), -offset)  # of 1 / p(x)
     bracket = Bracket(lower.log_p.mean().item(), lower.sampling_stderr, -upper.log_p.mean().item(), upper.sampling_stderr, n)
-    return estimate(log_weights, base(network, x)), bracket
+    offset = base(network, x)
+    fit = (shares * chains.fit.double().view(len(x), -1)).sum(1) + offset
+    return Annealed(**vars(estimate(log_weights, offset)), fit=fit), bracket
 
 
 def estimate(log_weights: Tensor, offset: Tensor) -> Estimate:

@@ -23,12 +23,13 @@ from ncf.measure.fitting import fit_prior, quiet_fit
 from ncf.measure.frames import codes, frames_of
 from ncf.measure.likeness import Bins
 from ncf.measure.reading import classes_of, open_reader, percent_wrong
+from ncf.measure.posterior_fit import fit_to_posterior
 from ncf.network.mixture import Mixture
 from ncf.network.model import Model
 from ncf.network.top_inference import infer_top
 from ncf.runs.files import as_npz, write_whole
 
-LAYOUT = 1  # of the cached files; raise it when what they hold changes its meaning
+LAYOUT = 2  # of the cached files; raise it when what they hold changes its meaning
 
 
 class TrainingLatents:
@@ -56,6 +57,15 @@ class TrainingLatents:
         return self.kept("latents", {}, settle)["f_top"]
 
     @cached_property
+    def fitted_codes(self) -> Tensor:
+        """The top activities that the mixture is fitted to, after their `final_steps`, (N, J_L)."""
+        wanted = self.config.mixture
+        if not wanted.final_steps:
+            return self.activities[: wanted.latents]
+        last = {"latents": wanted.latents, "final_steps": wanted.final_steps, "final_beta": wanted.final_beta}
+        return self.kept("codes", last, lambda: {"f_top": self.codes(self.images[: wanted.latents])})["f_top"]
+
+    @cached_property
     def prior(self) -> Mixture:
         """The mixture fitted to the first `mixture.latents` of them (the training images stand in random order)."""
         wanted = self.config.mixture
@@ -63,8 +73,8 @@ class TrainingLatents:
         def fit() -> dict[str, Tensor]:
             if len(self.images) < 2:
                 raise UserError("no mixture can be fitted to a single training image")
-            codes = self.codes(self.images[: wanted.latents]) if wanted.final_steps else self.activities[: wanted.latents]
-            return vars(fit_prior(codes, wanted))
+            fitted = fit_prior(self.fitted_codes, wanted)
+            return vars(fit_to_posterior(self.network, fitted, self.images[: wanted.latents], self.fitted_codes, wanted) if wanted.rounds else fitted)
 
         return Mixture(**self.kept("prior", asdict(wanted), fit))
 

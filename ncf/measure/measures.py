@@ -11,15 +11,16 @@ from torch import Tensor
 from ncf.config.schema import MetricsConfig
 from ncf.data.datasets import Dataset
 from ncf.data.streams import stream
-from ncf.measure.annealing import anneal
+from ncf.measure.annealing import Annealed, Bracket, anneal
 from ncf.measure.clouds import Clouds, class_entropy, frechet_distance
 from ncf.measure.completion import least, masked_mse, measured_ways, observed_pixels
-from ncf.measure.density import Estimate, encoder_estimates, monte_carlo
+from ncf.measure.density import Estimate, encoder_estimates, likelihood_terms, monte_carlo
 from ncf.measure.frames import best_flip, flipped, frames_of, persistence, predictions, sequence_bce, settled
 from ncf.measure.latents import TrainingLatents
 from ncf.measure.likeness import in_parts, nearest, neighbour_error
 from ncf.measure.reading import classes_of, features_of
 from ncf.network.discrepancy import bce, bce_of, squared_error
+from ncf.network.mixture import Mixture
 from ncf.network.model import Model
 from ncf.network.state import State
 
@@ -38,7 +39,8 @@ class Subject:
     @cached_property
     def settled(self) -> dict[str, Tensor]:
         """What settling leaves, the labels unseen: bce and tod (N,), the top activities f_L as `code` (N, J_L); and where a metric asks for
-        them, `mse` (N,), `active` and `in_use` (N, L), the share of such units in every hidden population, and `told` (N,), the class that the network tells."""
+        them, `mse` (N,), `active` and `in_use` (N, L), the share of such units in every hidden population, `down` (N, L), BCE of what each projects
+        down to, and `told` (N,), the class that the network tells."""
         parts = []
         for rows, state in settled(self.network, self.x, frames_of(self.network, self.data), self.config.batch_size):
             entropy, tod = self.network.losses(state, None if self.y is None else self.y[rows])
@@ -49,6 +51,8 @@ class Subject:
                 found["in_use"] = torch.stack([(state.f[i].abs() > self.config.in_use).double().mean(1) for i in state.free], 1)
             if "mse" in self.config.names:
                 found["mse"] = squared_error(state)
+            if "bce_projected" in self.config.names and "settle" in self.network.abilities:
+                found["down"] = torch.stack([bce_of(self.x[rows], self.network.project_from(state, i)) for i in state.free], 1)
             if "label_err" in self.config.names:
                 found["told"] = self.network.told(state).argmax(1)  # type: ignore[attr-defined]
             parts.append(found)
@@ -76,6 +80,15 @@ class Subject:
         """Their features."""
         pixels = self.pixels
         return Clouds(*(features_of(self.training.reader, images) for images in (pixels.real, pixels.drawn, pixels.held_out)))
+
+    @cached_property
+    def annealed(self) -> tuple[Annealed, Bracket]:
+        """Of the first `annealing.images`, from the fitted mixture to the posterior."""
+        return self.anneal(self.training.prior)
+
+    def anneal(self, prior: Mixture) -> tuple[Annealed, Bracket]:
+        config = self.config.annealing
+        return anneal(self.network, prior, self.x[: config.images], config)
 
     @cached_property
     def encoded(self) -> tuple[Tensor, Estimate]:
@@ -164,10 +177,33 @@ JUDGES = 200  # training sequences
 
 
 def projected_bce(subject: Subject) -> dict:
-    """BCE of what the top alone projects down to: the part of an image that a draw from the prior can bring."""
+    """BCE of what the top alone projects down to, the part of an image that a draw from the prior can bring; of networks that settle also
+    `populations`, from the image up: of what settling leaves from that one on upwards, the ones below it predicted."""
     network, wanted = subject.network, subject.config.mixture
     mu = torch.cat([network.project(codes) for codes in subject.training.codes(subject.x).split(5000)])  # type: ignore[attr-defined]
-    return summarize(bce_of(subject.x, mu)) | {"final_steps": wanted.final_steps, "final_beta": wanted.final_beta}
+    figure = summarize(bce_of(subject.x, mu)) | {"final_steps": wanted.final_steps, "final_beta": wanted.final_beta}
+    if "down" not in subject.settled:
+        return figure
+    return figure | {"populations": subject.settled["down"].double().mean(0).tolist()}
+
+
+BEST_RATE = 0.05
+
+
+def best_top_bce(subject: Subject) -> dict:
+    """BCE at the top activities that explain the image best: Adam's `metrics.best_steps` steps up log p(x | f_top) from the settled ones."""
+    network, config = subject.network, subject.config
+    found = []
+    for x, start in zip(subject.x.split(config.batch_size), subject.settled["code"].split(config.batch_size)):
+        with torch.enable_grad():
+            code = start.clone().requires_grad_()
+            adam = torch.optim.Adam([code], lr=BEST_RATE, maximize=True)
+            for _ in range(config.best_steps):
+                a, b = likelihood_terms(network, code)
+                (code.grad,) = torch.autograd.grad(((x * a).sum(1) + b).sum(), code)
+                adam.step()
+        found.append(bce_of(x, network.project(code.detach())))  # type: ignore[attr-defined]
+    return summarize(torch.cat(found)) | {"best_steps": config.best_steps}
 
 
 def class_error(subject: Subject) -> dict:
@@ -239,7 +275,7 @@ def log_p(subject: Subject) -> dict:
     """log p(x): exact where the model can tell it, else by Monte Carlo from the fitted mixture."""
     if "exact_log_p" in subject.network.abilities:
         return summarize(subject.network.exact_log_p(subject.x)) | {"exact": True}
-    return sampled_log_p(subject, subject.training.prior) | {"components": len(subject.training.prior.weights)}
+    return sampled_log_p(subject, subject.training.prior) | fitted(subject)
 
 
 def sampled_log_p(subject: Subject, prior) -> dict:
@@ -255,10 +291,37 @@ def log_p_encoder(subject: Subject) -> dict:
     return summarize(estimate.log_p) | reliability(estimate) | {"samples": subject.config.encoder_samples}
 
 
-def annealed_log_p(subject: Subject, prior) -> dict:
-    config = subject.config.annealing
-    estimate, bracket = anneal(subject.network, prior, subject.x[: config.images], config)
-    return summarize(estimate.log_p) | reliability(estimate) | asdict(config) | {"simulated": asdict(bracket)}
+def annealed_log_p(subject: Subject, annealed: tuple[Annealed, Bracket]) -> dict:
+    estimate, bracket = annealed
+    divergence = {"posterior_kl": estimate.divergence.mean().item()}
+    return summarize(estimate.log_p) | reliability(estimate) | asdict(subject.config.annealing) | {"simulated": asdict(bracket)} | divergence
+
+
+def posterior_divergence(subject: Subject) -> dict:
+    """KL(posterior || prior) under the fitted mixture; `fit` is E[log p(x | f_L)] over the posterior, so that log p(x) = fit - KL."""
+    estimate = subject.annealed[0]
+    means = {"fit": estimate.fit.mean().item(), "log_p": estimate.log_p.mean().item()}
+    return summarize(estimate.divergence) | reliability(estimate) | means | fitted(subject)
+
+
+def prior_density(subject: Subject) -> dict:
+    """Mean log density of the images' top activities, after `final_steps`, under the mixture fitted to those of training images; `training`:
+    of these themselves. Far apart, the mixture has learned them by heart."""
+    training = subject.training
+    found = training.prior.log_density(training.codes(subject.x))
+    known = training.prior.log_density(training.fitted_codes).mean().item()
+    units = training.prior.means.shape[1]
+    return (
+        summarize(found)
+        | {"training": known, "units": units, "per_unit": found.mean().item() / units, "training_per_unit": known / units}
+        | fitted(subject)
+    )
+
+
+def fitted(subject: Subject) -> dict:
+    """What the mixture has become: its components, and the shrinkage that was set or chosen."""
+    prior = subject.training.prior
+    return {"components": len(prior.weights), "shrinkage": round(prior.shrinkage.item(), 6)}
 
 
 def fantasies(subject: Subject) -> dict:

@@ -21,6 +21,7 @@ from ncf.measure.measures import (
     activity,
     among_neighbours,
     annealed_log_p,
+    best_top_bce,
     class_error,
     completion,
     entropy_of_classes,
@@ -36,6 +37,8 @@ from ncf.measure.measures import (
     log_p_encoder,
     next_frame,
     plane_error,
+    posterior_divergence,
+    prior_density,
     projected_bce,
     sampled_log_p,
     summarize,
@@ -59,6 +62,12 @@ MEANINGS = {
     "bce": "Binary cross entropy between an image and what the network settles to on it, summed over pixels. Lower is better.",
     "bce_projected": "BCE of the image that the settled top layer alone projects down to (after metrics.mixture.final_steps): what a draw from the prior can bring. "
     "Lower is better.",
+    "bce_best_top": "BCE of the image that the best top activities project down to: gradient ascent on log p(x | f_top) from the settled ones, "
+    "metrics.best_steps steps. What the decoder can do, whatever the inference. Lower is better.",
+    "top_density": "Log density of an image's top activities under the prior fitted to those of training images. Far below theirs, the prior has learned "
+    "them by heart. Of one network, by one way of inference, higher is better.",
+    "posterior_kl": "KL divergence of the posterior over top activities from the prior fitted to them: the nats that an image's code costs under the "
+    "prior. Expected log likelihood minus log p(x), by annealed importance sampling, on the first images of the split. Lower is better.",
     "tod": "Total discrepancy: minus the squared errors of all layers after settling, summed. Closer to zero is better.",
     "mse": "Reconstruction error: the squared error between an image and what the network settles to on it, summed over pixels. Lower is better.",
     "m_mse": "Masked mean squared error, as the article calls it: the network settles on a part of the image; the squared error over the pixels it does "
@@ -114,6 +123,7 @@ def compared(of: str) -> dict[str, Metric]:
 METRICS = {
     "bce": Metric("BCE", "nats per image", lambda subject: summarize(subject.settled["bce"]), MEANINGS["bce"], "image"),
     "bce_projected": Metric("BCE, projected", "nats per image", projected_bce, MEANINGS["bce_projected"], "project"),
+    "bce_best_top": Metric("BCE, best top", "nats per image", best_top_bce, MEANINGS["bce_best_top"], "project"),
     "tod": Metric("ToD", "per image", lambda subject: summarize(subject.settled["tod"]), MEANINGS["tod"], "image", higher=True),
     "mse": Metric("squared error", "per image", lambda subject: summarize(subject.settled["mse"]), MEANINGS["mse"], "image"),
     "m_mse": Metric("M-MSE", "per image", completion, MEANINGS["m_mse"], "project"),
@@ -133,7 +143,7 @@ METRICS = {
     "log_p_annealed": Metric(
         "log p(x), annealed",
         "nats per image",
-        lambda subject: annealed_log_p(subject, subject.training.prior),
+        lambda subject: annealed_log_p(subject, subject.annealed),
         MEANINGS["log_p_annealed"],
         "project",
         higher=True,
@@ -141,11 +151,13 @@ METRICS = {
     "log_p_annealed_own": Metric(
         "log p(x), annealed, own prior",
         "nats per image",
-        lambda subject: annealed_log_p(subject, subject.network.own_prior),
+        lambda subject: annealed_log_p(subject, subject.anneal(subject.network.own_prior)),
         MEANINGS["log_p_annealed_own"],
         "own_prior",
         higher=True,
     ),
+    "top_density": Metric("log density of the top", "nats per image", prior_density, MEANINGS["top_density"], "project", higher=True),
+    "posterior_kl": Metric("KL(posterior, prior)", "nats per image", posterior_divergence, MEANINGS["posterior_kl"], "project"),
     "label_err": Metric("label error", "%", lambda subject: subject.wrong(subject.settled["told"]), MEANINGS["label_err"], "label"),
     "label_err_half": Metric("label error, half seen", "%", half_label_error, MEANINGS["label_err_half"], "conditional"),
     "bce_label": Metric("BCE, label given", "nats per image", labelled_bce, MEANINGS["bce_label"], "conditional"),
@@ -171,6 +183,7 @@ METRICS = {
     "tsne_err": Metric("%Err in the t-SNE plane", "%", plane_error, MEANINGS["tsne_err"], "classes"),
 }
 MASKED = ("m_mse", "m_mse_label", "label_err_half")  # of a part of the image
+FITTED = ("log_p", "log_p_annealed", "posterior_kl", "top_density")  # under the mixture fitted to top activities
 READ = (*compared("features"), "class_entropy")  # by the classifier of metrics.reader
 SAMPLED = ("ndb", "gaussian_kl", "fantasy_mse", *compared("pixels"), *READ)  # of samples, drawn from the prior
 LACKS = {
@@ -211,10 +224,12 @@ def require_measurable(network, data: Dataset, config: MetricsConfig) -> None:
         wanted = 4 * 2 * (images + pixels) * -(-config.samples // BLOCKS)
         memory.require(wanted, f"metrics.samples={config.samples}: log p(x) of {images} images", "lower metrics.samples or metrics.n_images")
     of_samples = set() if "own_prior" in network.abilities else set(SAMPLED)
-    if names & ({"log_p", "log_p_annealed"} | of_samples) and not getattr(network, "exact_log_p", None):
+    if names & (set(FITTED) | of_samples) and not getattr(network, "exact_log_p", None):
         require_room(network.code_size, len(data.splits["train"]), config.mixture)
     if config.mixture.final_steps and not {"settle", "project"} <= network.abilities:
         raise UserError(f"metrics.mixture.final_steps={config.mixture.final_steps}: the model does not settle on images; leave it at 0")
+    if config.mixture.rounds and "project" not in network.abilities:
+        raise UserError(f"metrics.mixture.rounds={config.mixture.rounds}: {LACKS['project']}; leave it at 0")
     if names & {"elbo", "log_p_encoder"}:
         wanted = 8 * 2 * images * config.encoder_samples
         memory.require(wanted, f"metrics.encoder_samples={config.encoder_samples}", "lower it, or metrics.n_images")
@@ -248,14 +263,15 @@ def left_out(network, data: Dataset, names: list[str], mask: str = "right", read
         why = "the training images are all of one class" if labelled else LACKS["classes"]
         reasons = {name: why for name in regressions} | reasons
     if data.real:
-        unfit = {"bce", "bce_projected"} & set(names)
+        unfit = {"bce", "bce_projected", "bce_best_top"} & set(names)
         reasons |= {name: "pixels are real-valued, not in [0, 1]; the squared error (mse) stands in for it" for name in unfit - set(reasons)}
-    densities = [name for name in names if name.startswith("log_p") or name == "elbo"]
+    densities = [name for name in names if name.startswith("log_p") or name in ("elbo", "posterior_kl")]
     if len(data.splits["train"]) < 2 and "exact_log_p" not in network.abilities:
-        fitted = {"log_p", "log_p_annealed", *SAMPLED}
+        fitted = {*FITTED, *SAMPLED}
         reasons |= {name: "no mixture can be fitted to a single training image" for name in fitted & set(names) - set(reasons)}
     if "exact_log_p" in network.abilities:
-        reasons |= {name: "log p(x) of the model is exact" for name in densities if name != "log_p" and name not in reasons}
+        inexact = {*densities, "top_density", "bce_best_top"} & set(names) - {"log_p"}
+        reasons |= {name: "log p(x) of the model is exact" for name in inexact - set(reasons)}
     if (
         "project" in network.abilities
         and LIKELIHOODS[likelihood := network.likelihood].discrete

@@ -361,13 +361,23 @@ class GNCN:
         """What stands before g_0 in the projection, (S, J_0). Autograd may pass through it: estimates of log p(x) follow its slope."""
         return self.descend(code, given)[0][0]
 
+    def project_from(self, state: State, lowest: int) -> Tensor:
+        """Images mu_0 (B, J_0) from the settled activities of population `lowest` and of those above it; the ones below it are predicted."""
+        held = {i: state.f[i] for i in range(lowest, len(self.sizes))}
+        return self.g[0].value(self.descend(state.code, held=held)[0][0], out=None)
+
     def descend(
-        self, code: Tensor, given: dict[str, Tensor] | None = None, rng: np.random.Generator | None = None
+        self,
+        code: Tensor,
+        given: dict[str, Tensor] | None = None,
+        rng: np.random.Generator | None = None,
+        held: dict[int, Tensor] | None = None,
     ) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
         """From the top down: the drives z_t = sum over bundles into t of f_s W_st, and f_t = phi(z_t), by population; of the image the drive
-        stands before g_0. Roots have no drive. `rng`: noise around the predictions, on what their errors compare, state or activity."""
+        stands before g_0. Roots have no drive, nor has what is `held`. `rng`: noise around the predictions, on what their errors compare, state
+        or activity."""
         tops = self.circuit.tops
-        z, f = {}, dict(zip(tops, code.split([self.sizes[i] for i in tops], dim=1)))
+        z, f = {}, dict(zip(tops, code.split([self.sizes[i] for i in tops], dim=1))) | (held or {})
         for i in range(len(self.sizes) - 1, -1, -1):
             p = self.circuit.populations[i]
             if i in f:

@@ -1,12 +1,15 @@
 """The Gaussian mixture over top activities f_L: the prior of a network's root, fitted after training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import log, pi
 
 import numpy as np
 import torch
 from torch import Tensor
 
 LATENTS_PER_COMPONENT = 240  # 18,000 latents for 75 components in the released recipe
+SHRINKAGES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7)  # of which held-out latents choose
+MOST_JUDGES = 500
 
 
 @dataclass
@@ -20,6 +23,7 @@ class Mixture:
     weights: Tensor
     means: Tensor
     factors: Tensor
+    shrinkage: Tensor = field(default_factory=lambda: torch.tensor(0.0))  # as fitted
 
     @classmethod
     def standard(cls, size: int, device: torch.device | str = "cpu") -> "Mixture":
@@ -40,9 +44,32 @@ class Mixture:
         weights = self.weights.double().cpu().numpy()
         return torch.from_numpy(rng.choice(len(weights), size=n, p=weights / weights.sum())).to(self.means.device)
 
+    def log_density(self, f: Tensor) -> Tensor:
+        """log sum over c of weights_c N(f; means_c, A_c A_c^T) of activities f (N, J_L), (N,) float64; A_c must be lower triangular, as fitted."""
+        return self.joint(f).logsumexp(1)
+
+    def joint(self, f: Tensor) -> Tensor:
+        """log weights_c + log N(f; means_c, A_c A_c^T) of every component, (N, C) float64."""
+        parts = []
+        for weight, mean, factor in zip(self.weights.double(), self.means.double(), self.factors.double()):
+            noise = torch.linalg.solve_triangular(factor, (f.double() - mean).T, upper=False)
+            parts.append(weight.log() - noise.square().sum(0) / 2 - factor.diagonal().abs().log().sum() - len(mean) / 2 * log(2 * pi))
+        return torch.stack(parts, dim=1)
+
     def place(self, component: Tensor, noise: Tensor) -> Tensor:
         """f_L = means_c + noise A_c^T, (n, J_L)."""
         return self.means[component] + by_group(component, noise, self.factors.mT)
+
+    def noise(self, component: Tensor, f: Tensor) -> Tensor:
+        """The noise that `place` would have made f (n, J_L) of: A_c^-1 (f - means_c), in float64 on the way, (n, J_L)."""
+        found = torch.empty_like(f)
+        for c in component.unique().tolist():
+            apart = (f[component == c] - self.means[c]).double()
+            found[component == c] = torch.linalg.solve_triangular(self.factors[c].double(), apart.T, upper=False).T.to(f)
+        return found
+
+    def to(self, device: torch.device | str) -> "Mixture":
+        return Mixture(**{name: tensor.to(device) for name, tensor in vars(self).items()})
 
     def pull(self, component: Tensor, slope: Tensor) -> Tensor:
         """The gradient with respect to the noise, from the one with respect to f_L: slope A_c, (n, J_L)."""
@@ -57,18 +84,47 @@ def by_group(group: Tensor, rows: Tensor, matrices: Tensor) -> Tensor:
     return torch.empty_like(rows).index_copy_(0, order, torch.cat(products))
 
 
-def fit_mixture(latents: Tensor, most_components: int, floor: float, seed: int, shrinkage: float = 0.0) -> Mixture:
+@dataclass
+class Groups:
+    """What EM finds in latents: weights (C,), means (C, J_L) and covariances (C, J_L, J_L), the floor in their variances, float64."""
+
+    weights: Tensor
+    means: Tensor
+    covariances: Tensor
+
+    def mixture(self, shrinkage: float = 0.0) -> Mixture:
+        """The mixture of these, what the covariances say between units multiplied by 1 - `shrinkage`."""
+        kept = 1 - shrinkage * (1 - torch.eye(self.means.shape[1], dtype=self.means.dtype))
+        factors = torch.linalg.cholesky(self.covariances * kept)
+        return Mixture(*(torch.as_tensor(v).float() for v in (self.weights, self.means, factors, shrinkage)))
+
+
+def find_groups(latents: Tensor, most_components: int, floor: float, seed: int) -> Groups:
     """The mixture of full covariances that EM reaches from a k-means start on latents (N, J_L).
 
     As many components as leave each LATENTS_PER_COMPONENT latents, at most `most_components` and at least one; `floor` is added to
-    every variance (the released recipe's 1e-6). Covariances between units are then multiplied by 1 - `shrinkage`.
+    every variance (the released recipe's 1e-6). Where float32 cannot tell such a covariance from a singular one, float64 fits it.
     """
     from sklearn.mixture import GaussianMixture
 
     n_components = max(1, min(most_components, len(latents) // LATENTS_PER_COMPONENT))
     model = GaussianMixture(n_components, covariance_type="full", init_params="kmeans", reg_covar=floor, random_state=seed)
-    model.fit(latents.cpu().numpy())
-    covariances = model.covariances_.astype(np.float64)
-    covariances *= 1 - shrinkage * (1 - np.eye(covariances.shape[1]))
-    factors = np.linalg.cholesky(covariances)
-    return Mixture(*(torch.from_numpy(np.asarray(a, np.float32)).to(latents.device) for a in (model.weights_, model.means_, factors)))
+    values = latents.cpu().numpy()
+    try:
+        model.fit(values)
+    except ValueError:
+        model.fit(values.astype(np.float64))
+    return Groups(*(torch.from_numpy(a.astype(np.float64)) for a in (model.weights_, model.means_, model.covariances_)))
+
+
+def fit_mixture(latents: Tensor, most_components: int, floor: float, seed: int, shrinkage: float | None = 0.0) -> Mixture:
+    """The mixture fitted to latents (N, J_L) by `find_groups` and shrunk by `Groups.mixture`.
+
+    `shrinkage` None: the one of SHRINKAGES under which the last sixth of the latents (MOST_JUDGES at most) is most probable where the others are
+    fitted; the mixture is then fitted to all of them.
+    """
+    if shrinkage is None:
+        known, held_out = latents.split([len(latents) - len(latents) // 6, len(latents) // 6])
+        groups, judges = find_groups(known, most_components, floor, seed), held_out[:MOST_JUDGES].cpu()
+        shrinkage = max(SHRINKAGES, key=lambda s: groups.mixture(s).log_density(judges).mean().item())
+    return find_groups(latents, most_components, floor, seed).mixture(shrinkage).to(latents.device)

@@ -14,7 +14,7 @@ from ncf.network.solvers import solver_words
 from ncf.report import names
 from ncf.report.charts import COLOURS, Line, line_chart
 from ncf.report.html import Html, broken, cell, count, details, document, section, short, table, tag, write_whole
-from ncf.report.sections import EXHIBITS
+from ncf.report.sections import EXHIBITS, nats
 from ncf.runs import reader
 from ncf.runs.provenance import n_synapses
 from ncf.runs.reader import Record
@@ -55,6 +55,7 @@ def write(folder: Path, network=None, data=None, target: Path | None = None) -> 
         shown("What was run", what_was_run, run),
         shown("Learning curves", learning_curves, run),
         shown("Final metrics", final_metrics, run),
+        shown("Where the nats go", nats, run),
     ]
     if network is not None:
         x = data.splits["test"].x[:N_TEST]

@@ -180,6 +180,34 @@ def bar(share: float) -> Html:
     return tag("td", tag("span", class_="bar", style=f"width:{80 * share:.0f}px"), f" {share:.0%}", data_value=share)
 
 
+def nats(run: Record) -> Html | None:
+    """Where the nats of log p(x) go, from what `metrics=gap` has measured of test images; None where it has not."""
+    figures = (run.summary.get("metrics") or {}).get("test") or {}
+    projected, posterior = figures.get("bce_projected") or {}, figures.get("posterior_kl") or {}
+    down = projected.get("populations") or []
+    if not down and not posterior:
+        return None
+    steps = [("BCE as settled", figures.get("bce", {}).get("value"))]
+    steps += [(f"projected from hidden population {l} up", value) for l, value in enumerate(down[1:], start=2)]
+    steps += [(f"projected from the top after its {projected['final_steps']} last steps", projected["value"])] if projected.get("final_steps") else []
+    steps += [("projected from the best top", figures.get("bce_best_top", {}).get("value"))]
+    if posterior:
+        steps += [("projected from the posterior, expected", -posterior["fit"]), ("and KL(posterior, prior)", posterior["value"])]
+        steps += [("sum of the two: -log p(x)", -posterior["log_p"])]
+    rows = [(name, value) for name, value in steps if isinstance(value, (int, float))]
+    most = max(value for _, value in rows)
+    return section(
+        "Where the nats go",
+        table(["step", "nats per image", ""], [[name, value, length(value / most)] for name, value in rows]),
+        note="Test images. The fewer populations keep what they have settled to, the less of an image is left; a draw from the prior has the top alone. "
+        "What an image's code costs under the prior is the divergence of the posterior from it, on the first images by annealing.",
+    )
+
+
+def length(share: float) -> Html:
+    return tag("td", tag("span", class_="bar", style=f"width:{240 * max(share, 0):.0f}px"))
+
+
 def settling(run: Record, network, data, x) -> Html:
     K, beta = network.config.settle.steps, network.config.settle.beta
     curves, loss = diagnostics.settling_curves(network, x, 2 * K), wording.loss(run.value("dataset"))

@@ -33,6 +33,9 @@ def test_labels_units_and_directions():
     assert {name: (metric.label, metric.unit, metric.higher) for name, metric in METRICS.items()} == {
         "bce": ("BCE", nats, False),
         "bce_projected": ("BCE, projected", nats, False),
+        "bce_best_top": ("BCE, best top", nats, False),
+        "top_density": ("log density of the top", nats, True),
+        "posterior_kl": ("KL(posterior, prior)", nats, False),
         "tod": ("ToD", image, True),
         "mse": ("squared error", image, False),
         "in_use": ("units in use", "%", False),

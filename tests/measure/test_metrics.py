@@ -27,7 +27,7 @@ def test_every_figure_says_value_unit_number_and_error_and_is_plain():
     for name, figure in figures.items():
         assert list(figure)[:2] == ["value", "unit"] and figure["unit"] == METRICS[name].unit
         assert (
-            figure["n"] == {"log_p_annealed": 3, "ndb": n_train, "gaussian_kl": n_train}.get(name, 60)
+            figure["n"] == {"log_p_annealed": 3, "posterior_kl": 3, "ndb": n_train, "gaussian_kl": n_train}.get(name, 60)
             and np.isfinite(figure["value"])
             and (figure["stderr"] > 0 or name.endswith("_pixels") and figure["value"] in (0, 100))
         )

@@ -226,3 +226,20 @@ def test_a_report_that_cannot_be_written_costs_the_run_nothing(finished, tmp_pat
     assert done.returncode == 0 and "warning: report.html could not be written" in done.stdout
     assert not (folder / "report.html").is_file() and not list(folder.rglob("*.tmp"))
     assert results(folder) == results(finished)
+
+
+def test_the_steps_of_the_gap_are_those_of_the_summary(run):
+    assert "Where the nats go" not in page_of(run).texts  # not measured
+    figures = json.loads((run / "summary.json").read_text())["metrics"]
+    figures["test"] |= {
+        "bce_projected": {"value": 7.5, "populations": [5.25, 6.5, 9.0], "final_steps": 3},
+        "bce_best_top": {"value": 2.5},
+        "posterior_kl": {"value": 8.0, "fit": -4.0, "log_p": -12.0},
+    }
+    change_json(run / "summary.json", metrics=figures)
+    run_page.write(run)
+    page = page_of(run)
+    assert "Where the nats go" in page.texts and "not shown" not in page.text
+    rows = page.table("step")
+    assert [float(row[1][1]) for row in rows[1:]] == [figures["test"]["bce"]["value"], 6.5, 9.0, 7.5, 2.5, 4.0, 8.0, 12.0]
+    assert "3 last steps" in rows[4][0][0] and "width:240px" in (run / "report.html").read_text()

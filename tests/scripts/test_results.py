@@ -247,6 +247,7 @@ def test_directions_of_all_metrics():
     lower = {"bce", "bce_projected", "m_mse", "class_err", "class_err_hidden", "label_err", "active", "ndb", "gaussian_kl"}
     lower |= {f"{name}_{of}" for name in ("frechet", "two_sample") for of in ("features", "pixels")}
     lower |= {"fantasy_mse", "tsne_err", "mse", "in_use", "next_frame", "label_err_half", "bce_label", "m_mse_label", "label_image"}
+    lower |= {"bce_best_top", "posterior_kl"}
     assert {name for name, metric in METRICS.items() if not metric.higher} == lower
 
 
