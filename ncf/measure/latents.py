@@ -22,8 +22,8 @@ from ncf.errors import UserError
 from ncf.measure.fitting import fit_prior, quiet_fit
 from ncf.measure.frames import codes, frames_of
 from ncf.measure.likeness import Bins
-from ncf.measure.reading import classes_of, open_reader, percent_wrong
 from ncf.measure.posterior_fit import fit_to_posterior
+from ncf.measure.reading import classes_of, open_reader, percent_wrong
 from ncf.network.mixture import Mixture
 from ncf.network.model import Model
 from ncf.network.top_inference import infer_top
