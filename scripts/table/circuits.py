@@ -19,7 +19,9 @@ from table.cells import read_json, status
 from table.reproduce import run
 from table.text import markdown
 
+from ncf.config.compose import compose_train
 from ncf.measure.metrics import METRICS
+from ncf.runs.existing import changes, stored_config
 from ncf.runs.files import write_whole
 
 DATASETS = {"digits": "digits", "mnist": "MNIST"}
@@ -171,11 +173,14 @@ def say_and_run(words: list[str]) -> None:
 
 
 def collect(output: Path, figures: dict) -> dict:
-    """dataset -> row -> seed -> its command and test figures: of the runs that are complete here, beside what was known."""
+    """dataset -> row -> seed -> its command and test figures: of the runs that are complete here and are what their row says, beside what was known."""
     for folder in sorted(output.glob("*/*/seed*")):
         dataset, name, seed = *folder.parts[-3:-1], folder.name.removeprefix("seed")
         summary = read_json(folder / "summary.json")
         if dataset in DATASETS and name in ROWS and summary.get("status") == "complete":
+            if other := changes(stored_config(folder) or {}, compose_train(*overrides(dataset, name, int(seed)))):
+                print(f"left out, {folder} is another run: {', '.join(other)}")
+                continue
             test = {metric: {part: figure[part] for part in ("value", "stderr", "n")} for metric, figure in summary["metrics"]["test"].items()}
             asked = read_json(folder / "asked" / "samples.json")
             if asked:
