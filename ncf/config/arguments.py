@@ -12,7 +12,20 @@ from hydra.core.override_parser.types import Glob, Override
 from ncf.config.schema import configs_folder
 from ncf.errors import UserError
 
-PATHS = {"config", "checkpoint", "resume", "run_dir", "output", "output_dir", "data_dir", "dataset.path", "hydra.sweep.dir", "hydra.run.dir"}
+PATHS = {
+    "config",
+    "checkpoint",
+    "resume",
+    "run_dir",
+    "output",
+    "output_dir",
+    "data_dir",
+    "dataset.path",
+    "reader",
+    "metrics.reader",
+    "hydra.sweep.dir",
+    "hydra.run.dir",
+}
 SWEPT_NAMES = {"dataset.path", "dataset.folder", "dataset.mirror", "model.name"}  # in a sweep, a comma between them parts two values
 GROUPS = ("model", "dataset", "optimizer", "metrics", "experiment")
 

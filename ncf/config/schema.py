@@ -261,7 +261,11 @@ class MixtureConfig:
     latents: int = key(18000, "it is fitted to the settled top activities of this many training images, the first ones", least=2)
     floor: float = key(1e-6, "added to every variance", above=0)
     shrinkage: float | None = key(0.0, "covariances between units are multiplied by 1 minus this; null: chosen on held-out latents", least=0, most=1)
-    rounds: int = key(0, "rounds in which it is refitted to draws from the posterior of the latents, by Monte Carlo EM on log p(x)", least=0)
+    rounds: int = key(
+        0,
+        "rounds in which it is refitted to draws from the posterior of the latents, by Monte Carlo EM on log p(x); not for samples of a class",
+        least=0,
+    )
     final_steps: int = key(0, "steps by which the top alone fits the image before its activities are taken", least=0)
     final_beta: float = key(0.1, "step size of these", above=0)
 

@@ -28,7 +28,7 @@ def quiet_fit() -> Iterator[None]:
         warnings.simplefilter("ignore")
         try:
             yield
-        except ValueError as error:
+        except (ValueError, torch.linalg.LinAlgError) as error:
             raise CannotFit(f"what the network has learned cannot be fitted: {error}") from error
 
 

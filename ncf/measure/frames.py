@@ -77,6 +77,6 @@ def best_flip(x: Tensor, mu: Tensor) -> float:
 
 def persistence(x: Tensor) -> tuple[float, float]:
     """How often a white pixel of sequences x (N, T, J_0) is white in the next frame too, and how often a black one is."""
-    before, after = x[:, :-1].double(), x[:, 1:].double()
-    white, black = before.sum().clamp(min=1), (1 - before).sum().clamp(min=1)
-    return ((before * after).sum() / white).item(), (((1 - before) * after).sum() / black).item()
+    before, after = x[:, :-1], x[:, 1:]
+    white, white_after, both = (part.sum(dtype=torch.float64).item() for part in (before, after, before * after))
+    return both / max(white, 1), (white_after - both) / max(before.numel() - white, 1)

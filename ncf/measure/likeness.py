@@ -13,6 +13,7 @@ from ncf.measure.fitting import CannotFit, quiet_fit
 
 BINS = 100
 LEVEL = 0.05  # of the test of each bin
+PARTS = 10
 RIDGE = 0.01  # added to every variance: pixels that never change have none
 
 
@@ -71,13 +72,11 @@ def gaussian_kl(data: Tensor, images: Tensor, ridge: float = RIDGE) -> float:
 
 
 def in_parts(measure: Callable[[Tensor], float], images: Tensor) -> dict:
-    """A measure of all images, and its error from that of five parts."""
-    parts = [measure(part) for part in images.chunk(5) if len(part) > 1]
-    return {
-        "value": measure(images),
-        "n": len(images),
-        "stderr": float(np.std(parts, ddof=1)) / sqrt(len(parts)) if len(parts) > 1 else 0.0,
-    }
+    """A measure of all images, and its error by the jackknife: from what it is without each of PARTS parts of them."""
+    parts = images.chunk(PARTS)
+    without = [measure(torch.cat([*parts[:k], *parts[k + 1 :]])) for k in range(len(parts))] if len(images) >= 2 * PARTS else []
+    error = sqrt((len(without) - 1) ** 2 / len(without)) * float(np.std(without, ddof=1)) if without else 0.0
+    return {"value": measure(images), "n": len(images), "stderr": error}
 
 
 def nearest(images: Tensor, among: Tensor, k: int, block: int = 1000) -> tuple[Tensor, Tensor]:

@@ -12,9 +12,10 @@ from ncf.config.schema import MetricsConfig
 from ncf.data.datasets import Dataset
 from ncf.data.streams import stream
 from ncf.measure.annealing import Annealed, Bracket, anneal
-from ncf.measure.clouds import Clouds, class_entropy, frechet_distance
+from ncf.measure.clouds import Clouds, class_entropy, frechet_from, told_apart
 from ncf.measure.completion import least, masked_mse, measured_ways, observed_pixels
 from ncf.measure.density import Estimate, encoder_estimates, likelihood_terms, monte_carlo
+from ncf.measure.fitting import CannotFit
 from ncf.measure.frames import best_flip, flipped, frames_of, persistence, predictions, sequence_bce, settled
 from ncf.measure.latents import TrainingLatents
 from ncf.measure.likeness import in_parts, nearest, neighbour_error
@@ -31,6 +32,7 @@ class Subject:
     def __init__(self, network: Model, data: Dataset, split: str, config: MetricsConfig, training: TrainingLatents):
         n = config.n_images and max(1, config.n_images // data.frames) * data.frames  # whole sequences
         part = data.splits[split].first(n)
+        self.split = split
         self.network, self.data, self.config, self.training = network, data, config, training
         self.x, self.y = part.x, part.y
         if split == "train":  # resampled training images are kept grey: one draw of them, as the other splits are
@@ -52,7 +54,7 @@ class Subject:
             if "mse" in self.config.names:
                 found["mse"] = squared_error(state)
             if "bce_projected" in self.config.names and "settle" in self.network.abilities:
-                found["down"] = torch.stack([bce_of(self.x[rows], self.network.project_from(state, i)) for i in state.free], 1)
+                found["down"] = torch.stack([bce_of(self.x[rows], self.network.project_from(state, i)) for i in self.network.circuit.hidden], 1)
             if "label_err" in self.config.names:
                 found["told"] = self.network.told(state).argmax(1)  # type: ignore[attr-defined]
             parts.append(found)
@@ -71,9 +73,13 @@ class Subject:
 
     @cached_property
     def pixels(self) -> Clouds:
-        """The first training images, samples and images of the split, the same number of each."""
+        """As many training images, samples and images of the split, at random: what is held out may stand in any order. CannotFit for training
+        images themselves, which are not held out."""
+        if self.split == "train":
+            raise CannotFit("training images are compared with held-out ones: measure split=validation or test")
         n = min(self.config.n_compared, len(self.training.images), len(self.x))
-        return Clouds(self.training.images[:n], self.training.drawn[:n], self.x[:n])
+        real, held_out = (images[torch.from_numpy(stream(0, "compared").permutation(len(images))[:n])] for images in (self.training.images, self.x))
+        return Clouds(real, self.training.drawn[:n], held_out)
 
     @cached_property
     def features(self) -> Clouds:
@@ -118,9 +124,9 @@ def beside(figure: dict, held_out: dict) -> dict:
 
 
 def frechet(subject: Subject, of: str) -> dict:
-    """Frechet distance of samples `of` whose pixels or features, and of as many held-out images."""
+    """Frechet distance of the pixels, or the features, of samples and of as many held-out images."""
     clouds = getattr(subject, of)
-    drawn, held_out = (in_parts(partial(frechet_distance, clouds.real), images) for images in (clouds.drawn, clouds.held_out))
+    drawn, held_out = (in_parts(partial(frechet_from, *clouds.gaussian), images) for images in (clouds.drawn, clouds.held_out))
     return beside(drawn, held_out) | read_by(subject, of)
 
 
@@ -132,6 +138,13 @@ def among_neighbours(subject: Subject, of: str, name: str) -> dict:
     return beside(drawn, held_out) | {"n": len(clouds.real)} | read_by(subject, of)
 
 
+def two_sample(subject: Subject, of: str) -> dict:
+    """How far samples, and as many held-out images, are told apart from training images by the nearest neighbour (`ncf.measure.clouds.told_apart`)."""
+    clouds = getattr(subject, of)
+    drawn, held_out = (told_apart(found["two_sample"], len(clouds.real)) for found in clouds.neighbours)
+    return beside(drawn, held_out) | read_by(subject, of)
+
+
 def entropy_of_classes(subject: Subject) -> dict:
     """Entropy of the classes that the reader tells of samples, and of as many held-out images."""
     told = (classes_of(subject.training.reader, images) for images in (subject.pixels.drawn, subject.pixels.held_out))
@@ -140,7 +153,7 @@ def entropy_of_classes(subject: Subject) -> dict:
 
 
 def read_by(subject: Subject, of: str) -> dict:
-    """Of features, how often the classifier whose they are is wrong on test images, in percent."""
+    """Of features, how often the classifier whose features they are is wrong on test images, in percent."""
     return {"reader_wrong": subject.training.reader_wrong} if of == "features" else {}
 
 
@@ -300,22 +313,20 @@ def annealed_log_p(subject: Subject, annealed: tuple[Annealed, Bracket]) -> dict
 def posterior_divergence(subject: Subject) -> dict:
     """KL(posterior || prior) under the fitted mixture; `fit` is E[log p(x | f_L)] over the posterior, so that log p(x) = fit - KL."""
     estimate = subject.annealed[0]
-    means = {"fit": estimate.fit.mean().item(), "log_p": estimate.log_p.mean().item()}
-    return summarize(estimate.divergence) | reliability(estimate) | means | fitted(subject)
+    means = {"fit": estimate.fit.mean().item(), "log_p": estimate.log_p.mean().item(), "log_p_sampling_stderr": estimate.sampling_stderr}
+    return summarize(estimate.divergence) | {"effective_samples": estimate.effective_samples.median().item()} | means | fitted(subject)
 
 
 def prior_density(subject: Subject) -> dict:
     """Mean log density of the images' top activities, after `final_steps`, under the mixture fitted to those of training images; `training`:
-    of these themselves. Far apart, the mixture has learned them by heart."""
-    training = subject.training
+    of these themselves, where no `rounds` have fitted it to others. Far apart, the mixture has learned them by heart."""
+    training, units = subject.training, subject.training.prior.means.shape[1]
     found = training.prior.log_density(training.codes(subject.x))
+    figure = summarize(found) | {"units": units, "per_unit": found.mean().item() / units} | fitted(subject)
+    if subject.config.mixture.rounds:
+        return figure
     known = training.prior.log_density(training.fitted_codes).mean().item()
-    units = training.prior.means.shape[1]
-    return (
-        summarize(found)
-        | {"training": known, "units": units, "per_unit": found.mean().item() / units, "training_per_unit": known / units}
-        | fitted(subject)
-    )
+    return figure | {"training": known, "training_per_unit": known / units}
 
 
 def fitted(subject: Subject) -> dict:

@@ -42,6 +42,7 @@ from ncf.measure.measures import (
     projected_bce,
     sampled_log_p,
     summarize,
+    two_sample,
 )
 from ncf.measure.reading import open_reader
 from ncf.network.likelihoods import LIKELIHOODS
@@ -99,8 +100,8 @@ MEANINGS = {
     "density": "How many training images a sample is as near to as their fifth nearest neighbour is, over five, the mean over samples; 100 % is "
     "expected of real images, and more is possible.",
     "coverage": "The share of training images that have a sample within the distance of their fifth nearest neighbour.",
-    "two_sample": "How often the nearest of all other images, samples and training images mixed, is of the image's own kind. 50 % where samples cannot be "
-    "told from training images, which is best; above it they lie apart, below it they repeat training images.",
+    "two_sample": "How far the nearest neighbour, of samples and training images mixed, tells the kind of an image: 50 % where it is no better than a "
+    "toss-up for either kind, which is best; 100 % where it is right, or wrong, about all. Lower is better.",
     "class_entropy": "Entropy of the classes that the classifier of metrics.reader tells of the samples, in nats. Equally many of C classes have ln C.",
     "next_frame": "Binary cross entropy of the next frame of a sequence, predicted before it is seen, summed over pixels, the mean over its frames from the "
     "second on. Lower is better; copying the last frame shows what comes for free.",
@@ -114,9 +115,9 @@ def compared(of: str) -> dict[str, Metric]:
     """The metrics of samples that compare clouds `of` features or pixels, each named after both."""
     where = {"features": "the uppermost hidden activities of the classifier that metrics.reader names", "pixels": "the pixels"}[of]
     found = {"frechet": Metric(f"Frechet distance ({of})", "squared distance", partial(frechet, of=of), "", "project")}
-    for name in ("precision", "recall", "density", "coverage", "two_sample"):
-        label = f"{name.replace('_', '-')} ({of})"
-        found[name] = Metric(label, "%", partial(among_neighbours, of=of, name=name), "", "project", higher=name != "two_sample")
+    for name in ("precision", "recall", "density", "coverage"):
+        found[name] = Metric(f"{name} ({of})", "%", partial(among_neighbours, of=of, name=name), "", "project", higher=True)
+    found["two_sample"] = Metric(f"two-sample ({of})", "%", partial(two_sample, of=of), "", "project")
     return {f"{name}_{of}": replace(metric, meaning=f"{MEANINGS[name]} In {where}.") for name, metric in found.items()}
 
 

@@ -7,7 +7,8 @@ probable is the mean of their posteriors: d/d theta log p(x) = E[ d/d theta log 
     fit       the mixture is fitted to these: one step of EM, each draw in one component, itself drawn from p(c | f_L).
 
 Wei and Tanner, "A Monte Carlo implementation of the EM algorithm", Journal of the American Statistical Association 85 (1990). The decoder stays as
-it is, and gradients are used: as in annealing this is measurement, not learning.
+it is, and gradients are used: as in annealing this is measurement, not learning. Every fit is shrunk anew by the mixture's `shrinkage`: what images leave open
+becomes independent between units, round by round.
 """
 
 import numpy as np
@@ -47,10 +48,11 @@ def draw_components(prior: Mixture, f: Tensor, rng: np.random.Generator) -> Tens
 
 
 def groups_of(f: Tensor, component: Tensor, n_components: int, floor: float) -> Groups:
-    """The weights, means and covariances of f (N, J_L) by component, `floor` added to every variance. One that has none keeps no weight."""
+    """The weights, means and covariances of f (N, J_L) by component, no variance below `floor` in any direction: added, it would add up from round to
+    round. One that has none keeps no weight."""
     f, member = f.double().cpu(), torch.nn.functional.one_hot(component.cpu(), n_components).double()
     counts = member.sum(0)
     means = member.T @ f / counts.clamp(min=1)[:, None]
     scatter = torch.stack([(apart := f[row > 0] - mean).T @ apart for row, mean in zip(member.T, means)])
-    covariances = scatter / counts.clamp(min=1)[:, None, None] + floor * torch.eye(f.shape[1]).double()
-    return Groups(counts / len(f), means, covariances)
+    variances, axes = torch.linalg.eigh(scatter / counts.clamp(min=1)[:, None, None])
+    return Groups(counts / len(f), means, (axes * variances.clamp(min=floor)[:, None]) @ axes.mT)

@@ -27,7 +27,8 @@ def open_reader(key: str, name: str, data: Dataset, able: set[str]) -> Model:
     if not able & restored.network.abilities:
         lacks = "tells no classes" if "label" in able else "is no classifier"
         raise UserError(f"{key}={name}: {restored.config.model.name} {lacks}; name a run of a classifier, e.g. model=relu_classifier")
-    if about["name"] != data.name or tuple(about["image_shape"]) != data.image_shape or about.get("n_classes") != data.n_classes:
+    own = data.about()
+    if any(about.get(what) != own.get(what) for what in ("name", "image_shape", "n_classes", "labels")):
         raise UserError(f"{key}={name}: it reads other images than {data.name}; name a classifier trained on that")
     return restored.network
 

@@ -362,8 +362,9 @@ class GNCN:
         return self.descend(code, given)[0][0]
 
     def project_from(self, state: State, lowest: int) -> Tensor:
-        """Images mu_0 (B, J_0) from the settled activities of population `lowest` and of those above it; the ones below it are predicted."""
-        held = {i: state.f[i] for i in range(lowest, len(self.sizes))}
+        """Images mu_0 (B, J_0) from the settled activities of population `lowest` and of the hidden ones above it; those below it are predicted, and
+        observed roots are zero."""
+        held = {i: state.f[i] for i in self.circuit.hidden if i >= lowest}
         return self.g[0].value(self.descend(state.code, held=held)[0][0], out=None)
 
     def descend(

@@ -7,14 +7,16 @@ when the file of the function that is called changes, not another's.
 """
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-from ncf.network.compiled import OPTIONS, Compiled
+from ncf.network.compiled import Compiled
 
+OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}  # a product and a sum may become one operation
 IDENTITY, RELU, TANH, SIGMOID, SOFTMAX, THRESHOLD = range(6)
 ACTIVATIONS = {"identity": IDENTITY, "relu": RELU, "tanh": TANH, "sigmoid": SIGMOID, "softmax": SOFTMAX, "threshold": THRESHOLD}
 NO_PRIOR, LAPLACE, GAUSSIAN, CAUCHY = range(4)
@@ -225,7 +227,7 @@ def believe(d, z_i, terms):
             d[j] -= terms.strength * ((z_i[j] + z_i[j]) / (one + z_i[j] * z_i[j]))
 
 
-@Compiled
+@partial(Compiled, **OPTIONS)
 def move(z, v, f, f_in, drive, error, seen, rates, switches, beta, momentum, awake):
     """A. d_s = feedback_s [* phi'(z_s)] - [e_s] - [lateral_s] - [prior_s] - gamma z_s, then z_s += beta d_s (or v_s), f_s = phi(z_s).
 
@@ -237,11 +239,9 @@ def move(z, v, f, f_in, drive, error, seen, rates, switches, beta, momentum, awa
         if not awake[l]:
             continue
         rows, size = z[l].shape
-        seen_l = seen[l]
-        rate, switch = rates[l], switches[l]
+        seen_l, rate, switch = seen[l], rates[l], switches[l]
         term_of = Terms(rate[0], rate[1], rate[2], rate[3], rate[4], switch[0], switch[1], switch[2], switch[3], switch[4], switch[5])
-        d = np.empty(size, z[l].dtype)
-        term = np.empty(size, z[l].dtype)
+        d, term = np.empty(size, z[l].dtype), np.empty(size, z[l].dtype)
         for i in range(rows):
             z_i, f_i = z[l][i], f[l][i]
             read(drive[l][i], d)
@@ -270,7 +270,7 @@ def move(z, v, f, f_in, drive, error, seen, rates, switches, beta, momentum, awa
             hand_over(f_i, f_in[l][i])
 
 
-@Compiled
+@partial(Compiled, **OPTIONS)
 def compare(target, drive, observed, mu, r, r_in, g, threshold, driven, compared, keep):
     """B, C. mu_t = g_t(drive_t), r_t = target_t - mu_t; r_t times `observed` unless that is empty.
 

@@ -126,5 +126,5 @@ def fit_mixture(latents: Tensor, most_components: int, floor: float, seed: int, 
     if shrinkage is None:
         known, held_out = latents.split([len(latents) - len(latents) // 6, len(latents) // 6])
         groups, judges = find_groups(known, most_components, floor, seed), held_out[:MOST_JUDGES].cpu()
-        shrinkage = max(SHRINKAGES, key=lambda s: groups.mixture(s).log_density(judges).mean().item())
+        shrinkage = SHRINKAGES[-1] if not len(judges) else max(SHRINKAGES, key=lambda s: groups.mixture(s).log_density(judges).mean().item())
     return find_groups(latents, most_components, floor, seed).mixture(shrinkage).to(latents.device)

@@ -15,7 +15,7 @@ class Model(Protocol):
 
     project      `project(code)` and `drive(code)`: a decoder, with the `likelihood` of its images
     frames       `settle(x, before=state)` and `foresee(state)`: it reads the state of the frame before, so sequences are settled in order
-    settle       `rest(x)`, `trajectory(state, steps)` and `circuit`: a network that settles step by step
+    settle       `rest(x)`, `trajectory(state, steps)`, `circuit` and, with a decoder, `project_from(state, lowest)`: a network that settles step by step
     fields       `fields`: its synapses into the image, a row per unit
     own_prior    `own_prior`: the prior over codes that it was trained with
     posterior    `posterior(x)`: mean and log variance of an encoder's distribution

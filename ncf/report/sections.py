@@ -191,10 +191,12 @@ def nats(run: Record) -> Html | None:
     steps += [(f"projected from hidden population {l} up", value) for l, value in enumerate(down[1:], start=2)]
     steps += [(f"projected from the top after its {projected['final_steps']} last steps", projected["value"])] if projected.get("final_steps") else []
     steps += [("projected from the best top", figures.get("bce_best_top", {}).get("value"))]
-    if posterior:
+    if posterior and run.value("model", "likelihood") != "gaussian":  # whose nats are no BCE
         steps += [("projected from the posterior, expected", -posterior["fit"]), ("and KL(posterior, prior)", posterior["value"])]
         steps += [("sum of the two: -log p(x)", -posterior["log_p"])]
     rows = [(name, value) for name, value in steps if isinstance(value, (int, float))]
+    if len(rows) < 2:
+        return None
     most = max(value for _, value in rows)
     return section(
         "Where the nats go",
@@ -232,14 +234,18 @@ def images_of_classes(run: Record, network, data, x) -> Html:
     labels = torch.eye(data.n_classes, device=x.device)[: len(classes)]
     training, drawn = TrainingLatents(network, data, metric_settings(run), run.checkpoint), []
     for label in classes:
-        codes = training.prior_of(label, N_CODES).sample(N_DRAWS, stream(0, "report classes", label))
-        drawn.append(network.project(codes, {"label": labels[label].expand(N_DRAWS, -1)}))
+        try:
+            codes = training.prior_of(label, N_CODES).sample(N_DRAWS, stream(0, "report classes", label))
+        except UserError:  # a class of too few images
+            drawn.append(x.new_zeros(N_DRAWS, x.shape[1]))
+        else:
+            drawn.append(network.project(codes, {"label": labels[label].expand(N_DRAWS, -1)}))
     rows = [network.settle({"label": labels}).mu[0], *torch.stack(drawn, dim=1)]
     return section(
         "Images of classes",
         stacks(data.image_shape, [grey(data.shades(row)) for row in rows], "settled on the class", *(f"sample {i} of class" for i in range(N_DRAWS))),
         note=f"A stack per class, {', '.join(str(names[label]) for label in classes)}. On top, what the network settles to on the label alone; below, samples "
-        f"given the label, of top activities drawn from a mixture fitted to at most {N_CODES} training images of the class.",
+        f"given the label, of top activities drawn from a mixture fitted to at most {N_CODES} training images of the class (black where it has too few).",
     )
 
 

@@ -10,7 +10,8 @@ from small import dataset, network
 
 from ncf.baselines.classifier import Classifier
 from ncf.config.schema import ClassifierConfig, MetricsConfig
-from ncf.measure.clouds import NEAR, NEAR_DENSE, class_entropy, entropy, frechet_distance, neighbours
+from ncf.data.streams import stream
+from ncf.measure.clouds import NEAR, NEAR_DENSE, class_entropy, entropy, frechet_distance, neighbours, told_apart
 from ncf.measure.fitting import CannotFit
 from ncf.measure.latents import TrainingLatents
 from ncf.measure.likeness import in_parts
@@ -62,6 +63,9 @@ def test_the_error_of_the_frechet_distance_is_its_spread_over_draws():
     drawn = [in_parts(lambda x: frechet_distance(real, x), gaussian(500, 1.0, 1.5)) for _ in range(60)]
     assert np.sqrt(np.mean([d["stderr"] ** 2 for d in drawn])) == pytest.approx(np.std([d["value"] for d in drawn]), rel=0.35)
     assert drawn[0]["n"] == 500
+    real = gaussian(500, size=8)  # of the same distribution, where what is left is bias: it falls by 1 / n, not by its root
+    drawn = [in_parts(lambda x: frechet_distance(real, x), gaussian(500, size=8)) for _ in range(100)]
+    assert np.sqrt(np.mean([d["stderr"] ** 2 for d in drawn])) == pytest.approx(np.std([d["value"] for d in drawn]), rel=0.35)
 
 
 # --- neighbours -------------------------------------------------------------------------------------------------------
@@ -146,6 +150,19 @@ def test_the_errors_of_neighbours_are_their_spread_over_draws_of_the_images_coun
         assert np.mean(errors) == pytest.approx(np.std([f[name].mean() for f in figures]), rel=0.25), name
 
 
+def test_two_kinds_are_told_apart_where_one_lies_inside_the_other():
+    """The accuracy over both, one half, would hide it: everybody's nearest is of the inner cloud."""
+    wide, narrow = gaussian(400, size=200), gaussian(400, 0, 0.8, size=200)
+    own = neighbours(wide, narrow)["two_sample"]
+    found = told_apart(own, 400)
+    assert own.mean() == pytest.approx(0.5, abs=0.01) and found["value"] > 99 and found["training_images"] < 1 < 99 < found["samples"]
+    copies = told_apart(neighbours(wide, wide.clone())["two_sample"], 400)
+    assert (copies["value"], copies["stderr"]) == (100, 0)
+    half = told_apart(torch.tensor([1.0, 0, 1, 0, 1, 1, 1, 0]), 4)
+    assert half["value"] == 50 + (0 + 25) / 2
+    assert half["stderr"] == pytest.approx(100 * (1 / 3 / 4 + 1 / 4 / 4) ** 0.5 / 2)
+
+
 def test_too_few_images_have_no_neighbours():
     with pytest.raises(CannotFit, match="5 images are too few"):
         neighbours(gaussian(10), gaussian(5))
@@ -172,16 +189,25 @@ def test_samples_are_compared_with_as_many_training_and_held_out_images():
     training = TrainingLatents(net, data, MetricsConfig())
     for most, n in ((5000, 60), (40, 40)):
         figures = measure(net, data, "test", MetricsConfig(names=PIXELS, n_compared=most), training)
-        real, drawn, held_out = training.images[:n], training.drawn[:n], data.splits["test"].x[:n]
+        real, held_out = (x[stream(0, "compared").permutation(len(x))[:n]] for x in (training.images, data.splits["test"].x))
+        drawn = training.drawn[:n]
         assert {figure["n"] for figure in figures.values()} == {n}
         assert figures["frechet_pixels"]["value"] == pytest.approx(frechet_distance(real, drawn))
         assert figures["frechet_pixels"]["held_out"] == pytest.approx(frechet_distance(real, held_out))
-        for name in PIXELS[1:]:
+        own = neighbours(real, drawn)["two_sample"]
+        assert figures["two_sample_pixels"]["value"] == pytest.approx(told_apart(own, n)["value"])
+        for name in PIXELS[1:-1]:
             of_samples, of_held_out = (100 * neighbours(real, images)[name.removesuffix("_pixels")] for images in (drawn, held_out))
             assert figures[name]["value"] == pytest.approx(of_samples.mean().item())
             assert figures[name]["held_out"] == pytest.approx(of_held_out.mean().item())
             assert figures[name]["held_out_stderr"] == pytest.approx(of_held_out.std().item() / len(of_held_out) ** 0.5)
             assert "reader_wrong" not in figures[name]
+
+
+def test_training_images_are_not_held_out():
+    failed: dict[str, str] = {}
+    assert measure(network(), dataset(), "train", MetricsConfig(names=["recall_pixels"]), failed=failed) == {}
+    assert "split=validation or test" in failed["recall_pixels"]
 
 
 def test_features_are_a_classifiers_uppermost_hidden_activities():
@@ -195,7 +221,10 @@ def test_features_are_a_classifiers_uppermost_hidden_activities():
     def seen(x: torch.Tensor) -> torch.Tensor:
         return ((x @ P["W1"] + P["b1"]).clamp(min=0) @ P["W2"] + P["b2"]).clamp(min=0)
 
-    real, drawn, held_out = (seen(x[:60]) for x in (training.images, training.drawn, test.x))
+    rows = stream(0, "compared").permutation(len(test.x))[:60]
+    real, drawn, held_out = (
+        seen(x) for x in (training.images[stream(0, "compared").permutation(len(training.images))[:60]], training.drawn[:60], test.x[rows])
+    )
     assert figures["frechet_features"]["value"] == pytest.approx(frechet_distance(real, drawn), rel=1e-5)
     assert figures["density_features"]["value"] == pytest.approx(100 * neighbours(real, drawn)["density"].mean().item())
     assert figures["recall_features"]["held_out"] == pytest.approx(100 * neighbours(real, held_out)["recall"].mean().item())
@@ -203,7 +232,7 @@ def test_features_are_a_classifiers_uppermost_hidden_activities():
     shares = torch.bincount(told[0], minlength=3) / 60
     assert figures["class_entropy"]["shares"] == pytest.approx(shares.tolist())
     assert figures["class_entropy"]["held_out"] == pytest.approx(entropy(torch.bincount(told[1]).numpy()))
-    wrong = 100 * (told[1] != test.y).double().mean().item()
+    wrong = 100 * (told[1] != test.y[rows]).double().mean().item()
     assert wrong > 0 and [figure["reader_wrong"] for figure in figures.values()] == pytest.approx([wrong] * 7)
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from small import atoms, dataset, exact_over_atoms, images, linear_gaussian, network, tiny_network
 
+from ncf.config.compose import compose_train
 from ncf.config.schema import AnnealingConfig, MetricsConfig, MixtureConfig
 from ncf.measure.annealing import anneal
 from ncf.measure.density import base, likelihood_terms
@@ -15,6 +16,7 @@ from ncf.measure.latents import TrainingLatents
 from ncf.measure.measures import Subject, best_top_bce
 from ncf.measure.metrics import measure
 from ncf.network.discrepancy import bce_of
+from ncf.network.gncn import GNCN
 from ncf.network.mixture import Mixture
 
 # --- BCE on the way up ------------------------------------------------------------------------------------------------
@@ -137,3 +139,10 @@ def test_annealing_serves_both_metrics_once(monkeypatch):
     assert len(calls) == 1 and figures["posterior_kl"]["n"] == 3
     assert figures["posterior_kl"]["fit"] - figures["posterior_kl"]["value"] == pytest.approx(figures["log_p_annealed"]["value"])
     assert figures["log_p_annealed"]["posterior_kl"] == figures["posterior_kl"]["value"]
+
+
+def test_populations_of_a_circuit_with_a_label_on_top_are_its_hidden_ones():
+    layers = [f"model.populations.z{i}={{size:6,columns:0}}" for i in (1, 2, 3)]
+    net = GNCN(compose_train("model=gncn_pdh_label", "model.settle.steps=9", *layers).model, 9, np.random.default_rng(0), n_classes=3)
+    figure = measure(net, dataset(), "test", MetricsConfig(names=["bce_projected"]))["bce_projected"]
+    assert len(figure["populations"]) == 3 and figure["populations"][-1] == pytest.approx(figure["value"], rel=1e-5)

@@ -82,7 +82,9 @@ def test_groups_are_the_moments_of_their_members():
     groups = groups_of(f, component, 3, 0.1)
     assert groups.weights.tolist() == pytest.approx([2 / 3, 0, 1 / 3])
     torch.testing.assert_close(groups.means[2], f[60:].double().mean(0))
-    torch.testing.assert_close(groups.covariances[0], f[:60].double().T.cov(correction=0) + 0.1 * torch.eye(3).double())
+    torch.testing.assert_close(groups.covariances[0], f[:60].double().T.cov(correction=0))
+    flat = f * torch.tensor([1.0, 0.0, 0.0])  # no variance in two directions
+    torch.testing.assert_close(groups_of(flat, component, 3, 0.1).covariances[0].diagonal()[1:], torch.full((2,), 0.1).double())
     assert torch.isfinite(groups.mixture(0.2).log_density(f)).all()  # nobody is in the second
 
 
@@ -107,6 +109,15 @@ def test_the_prior_that_makes_linear_gaussian_images_most_probable():
 
     most = torch.distributions.MultivariateNormal(x.double().mean(0), x.double().T.cov(correction=0)).log_prob(x.double()).mean().item()
     assert log_p(start) < most - 0.05 and most - 0.01 < log_p(found) <= most + 1e-6
+
+
+def test_a_prior_that_no_image_bears_on_stays_as_it_is():
+    """A decoder of zeros: the posterior is the prior, and neither floor nor rounds move it but for the draws."""
+    net = GNCN(GNCNConfig(layers=[2], activation="identity", error_synapses="tied", likelihood="gaussian"), 2, np.random.default_rng(0))
+    net.parameters["W1"].zero_()
+    f = torch.from_numpy((np.random.default_rng(1).normal(size=(4000, 2)) @ np.linalg.cholesky([[1, 0.9], [0.9, 1]]).T).astype(np.float32))
+    found = fit_to_posterior(net, fit_mixture(f, 1, 0.05, 0), f, f, MixtureConfig(components=1, rounds=20, floor=0.05))
+    torch.testing.assert_close((found.factors[0] @ found.factors[0].T).double(), f.double().T.cov() + 0.05 * torch.eye(2).double(), atol=0.25, rtol=0)
 
 
 def test_rounds_are_taken_from_the_config_and_need_a_decoder():
