@@ -287,7 +287,9 @@ class MetricsConfig:
     n_images: int | None = key(None, "first images of the split to measure on; null: all", least=1)
     batch_size: int = key(500, "images settled together when measuring", least=1)
     in_use: float = key(1e-3, "in_use: a unit is, where |f| is above this", least=0)
-    n_compared: int = key(5000, "frechet_pixels and its kin: at most so many samples, and as many training and held-out images", least=6)
+    n_compared: int = key(
+        5000, "metrics that end in _pixels or _features: at most so many samples, and as many training and held-out images", least=6
+    )
     reader: str | None = key(None, "frechet_features and its kin: run or checkpoint of a classifier of the same images; null: these are left out")
     samples: int = key(5000, "log_p: S, draws from the prior", least=2)
     best_steps: int = key(200, "bce_best_top: steps of gradient ascent", least=0)

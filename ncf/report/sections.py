@@ -27,6 +27,7 @@ N_FILMS = 4
 N_CLASSES, N_DRAWS = 10, 5  # whose images are shown, and how many of each
 N_CODES = 500  # training images of a class that their mixture is fitted to: more take too long for a page
 N_TOLD = 1000  # test images whose label is asked for
+MOST_CLASSES = 20  # in their table
 COMPOSED = (1, 3, 10, 30)  # the article composes images of 30 features
 
 
@@ -257,13 +258,19 @@ def labels_told(run: Record, network, data, x) -> Html:
     told = torch.cat([network.told(network.settle(part)).argmax(1) for part in split.x[rows].split(500)])
     counts = torch.zeros(data.n_classes, data.n_classes, dtype=torch.int64)
     counts.index_put_((split.y[rows].cpu(), told.cpu()), torch.ones(len(rows), dtype=torch.int64), accumulate=True)
-    most = (counts - torch.diag(counts.diagonal())).sum(1).topk(min(N_CLASSES, data.n_classes)).indices.sort().values.tolist()
-    lines = [[names[label], *counts[label].tolist()] for label in (range(data.n_classes) if data.n_classes <= 20 else most)]
-    kept = "" if data.n_classes <= 20 else f" The {len(most)} classes with the most mistakes."
+    shown, note = list(range(data.n_classes)), ""
+    if len(shown) > MOST_CLASSES:
+        mistakes = counts.sum(1) - counts.diagonal()
+        shown, note = mistakes.topk(N_CLASSES).indices.sort().values.tolist(), f" The {N_CLASSES} classes with the most mistakes."
+    lines = [[names[label], *counts[label, shown].tolist(), (counts[label].sum() - counts[label, shown].sum()).item()] for label in shown]
+    others = len(shown) < data.n_classes
     return section(
         "Labels",
-        table(["class", *(f"told {name}" for name in names)], lines),
-        note=f"{len(rows)} test images whose label the network did not see: how many of a class (rows) it told to be of which.{kept}",
+        table(
+            ["class", *(f"told {names[label]}" for label in shown), *(["another"] if others else [])],
+            lines if others else [line[:-1] for line in lines],
+        ),
+        note=f"{len(rows)} test images whose label the network did not see: how many of a class (rows) it told to be of which.{note}",
     )
 
 
