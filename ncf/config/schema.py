@@ -290,7 +290,9 @@ class MetricsConfig:
     n_compared: int = key(
         5000, "metrics that end in _pixels or _features: at most so many samples, and as many training and held-out images", least=6
     )
-    reader: str | None = key(None, "frechet_features and its kin: run or checkpoint of a classifier of the same images; null: these are left out")
+    reader: str | None = key(
+        None, "metrics that end in _features, and class_entropy: run or checkpoint of a classifier of the same images; null: these are left out"
+    )
     samples: int = key(5000, "log_p: S, draws from the prior", least=2)
     best_steps: int = key(200, "bce_best_top: steps of gradient ascent", least=0)
     encoder_samples: int = key(200, "log_p_encoder: draws from the encoder per image", least=1)
