@@ -69,7 +69,7 @@ SGD = {"name": "sgd", "lr": 0.1, "beta1": 0.9}
 
 @pytest.mark.parametrize("model", [*NETWORKS, "gncn_pdeh", "two_streams", *BASELINES])
 def test_networks_start_from_sgd_and_baselines_from_adam(model):
-    slow = {"lr": 0.02} if model in ("gncn_t1", "two_streams") else {}  # tied feedback and tanh: they swing at more
+    slow = {"lr": 0.02} if model in ("gncn_t1", "two_streams", "gncn_pdeh") else {}  # they swing, or run away, at more
     usual, other = (ADAM, SGD) if model in BASELINES else (SGD | slow, ADAM)
     require(flatten(science(compose_train(f"model={model}"))), usual, "optimizer.")
     require(flatten(science(compose_train(f"model={model}", f"optimizer={other['name']}"))), other, "optimizer.")
