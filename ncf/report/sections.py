@@ -162,7 +162,7 @@ def film(run: Record, network, data, x) -> Html:
         *(tag("div", picture(png(strip), *strip.shape[::-1], f"film strip {i}"), class_="scroll") for i, strip in enumerate(strips, start=1)),
         moving,
         note=f"Test sequences from their second frame on. Above, the frames; below, what the network predicted of each before it saw it. The last "
-        f"picture shows the {len(films)} sequences as they move, pixels enlarged {scale} times.",
+        f"picture shows the {len(films)} sequences as they move{f', pixels enlarged {scale} times' if scale > 1 else ''}.",
     )
 
 

@@ -106,7 +106,7 @@ ROWS |= {
     for T in (0, 0.01, 0.1, 1)
 }
 FRAMES = ["model=recurrent_t2_l_sigma", "metrics=frames", "batch_size=50", "epochs=3"]
-ALONE = "model.bundles=[z1 -> image, z2 -> z1, z3 -> z2]"
+ALONE = "model.bundles=['z1 -> image','z2 -> z1','z3 -> z2']"
 ROWS |= {
     "recurrent": Row("recurrent GNCN-t2-LΣ", FRAMES, also=dict.fromkeys(DATASETS, []), moving=True),
     "not_recurrent": Row("the same without the frame before", [*FRAMES, ALONE], also=dict.fromkeys(DATASETS, []), moving=True),
@@ -213,7 +213,15 @@ def table(name: str, figures: dict) -> str:
             runs = figures.get(dataset, {}).get(row, {})
             if runs:
                 found = [[run["figures"][metric] for run in runs.values() if metric in run["figures"]] for metric in metrics]
-                lines.append([title, ROWS[row].title, str(len(runs)), *(shown(values) for values in found), f"`{runs[min(runs)]['command']}`"])
+                lines.append(
+                    [
+                        f"{'moving ' if ROWS[row].moving else ''}{title}",
+                        ROWS[row].title,
+                        str(len(runs)),
+                        *(shown(values) for values in found),
+                        f"`{runs[min(runs)]['command']}`",
+                    ]
+                )
     heads = [METRICS[metric].label if metric in METRICS else metric for metric in metrics]
     return markdown(["data", "circuit", "seeds", *heads, "command (first seed)"], lines)
 
