@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from ncf.charsets import print_losslessly
+from ncf.config.parser import Parser
 from ncf.errors import UserError
 from ncf.models import restore
 from ncf.runs import checkpoint
@@ -27,15 +28,10 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser("ncf-export", description=__doc__)
+    parser = Parser("ncf-export", description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="a checkpoint (best.pt), or its run folder")
     parser.add_argument("--format", choices=("safetensors", "onnx"), default="safetensors", help="default: safetensors")
     parser.add_argument("--output", type=Path, help="the file to write; else next to the checkpoint")
-
-    def error(message: str) -> None:
-        raise UserError(f"{message}; ncf-export --help tells the usage")
-
-    parser.error = error
     return parser.parse_args()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from ncf import __version__, plugins
 from ncf.charsets import print_losslessly
 from ncf.config import defaults
+from ncf.config.parser import Parser
 from ncf.data.wording import title
 from ncf.errors import UserError
 from ncf.measure.metrics import METRICS, require_metric
@@ -38,7 +39,7 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser("ncf-runs", description=__doc__)
+    parser = Parser("ncf-runs", description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=Path("outputs"), help="where to look; default: outputs")
     parser.add_argument("--metric", default="bce", help=f"by which metric: {', '.join(METRICS)}; default: bce")
     parser.add_argument("--split", default="validation", choices=("validation", "test"), help="on which images; default: validation")
@@ -47,11 +48,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="one line of JSON for each run, the best first")
     parser.add_argument("--config-dir", type=Path, metavar="FOLDER", help="your own datasets and metrics: a folder with plugin.py")
     parser.add_argument("--version", action="version", version=f"ncf {__version__}")
-
-    def error(message: str) -> None:
-        raise UserError(f"{message}; ncf-runs --help tells the usage")
-
-    parser.error = error
     return parser.parse_args()
 
 

@@ -50,8 +50,8 @@ def metric(name: str, unit: str, meaning: str, label: str | None = None, needs: 
     """Register a metric: a subject (model, images, settings) -> a value per image, or a dict with value, n and stderr."""
 
     def register(function: Callable) -> Callable:
-        from ncf.measure.measures import summarize
         from ncf.measure.metrics import METRICS, Metric
+        from ncf.measure.subject import summarize
 
         def figure(subject) -> dict:
             found = guarded(f"metric {name}", lambda: function(subject))

@@ -48,22 +48,18 @@ def root(C: Tensor) -> Tensor:
     return vectors * values.clamp(min=0).sqrt() @ vectors.T
 
 
-def frechet_distance(real: Tensor, images: Tensor) -> float:
-    """The squared 2-Wasserstein distance between N(m, C) and N(n, D), the Gaussians of real points and of others (n, J).
-
-    |m - n|^2 + tr( C + D - 2 (C D)^(1/2) ), the trace of the root being that of ( C^(1/2) D C^(1/2) )^(1/2) (Heusel et al., NeurIPS 2017: FID).
-    """
-    return frechet_from(*gaussian_of(real), images)
-
-
-def gaussian_of(real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def gaussian_of(points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mean (J,), covariance and its root (J, J) of points."""
-    m, C = moments(real)
+    m, C = moments(points)
     return m, C, root(C)
 
 
-def frechet_from(m: Tensor, C: Tensor, half: Tensor, images: Tensor) -> float:
-    n, D = moments(images)
+def frechet_distance(real: tuple[Tensor, Tensor, Tensor], images: Tensor) -> float:
+    """The squared 2-Wasserstein distance between N(m, C), the `gaussian_of` real points, and N(n, D), the Gaussian of others (n, J).
+
+    |m - n|^2 + tr( C + D - 2 (C D)^(1/2) ), the trace of the root being that of ( C^(1/2) D C^(1/2) )^(1/2) (Heusel et al., NeurIPS 2017: FID).
+    """
+    (m, C, half), (n, D) = real, moments(images)
     common = torch.linalg.eigvalsh(half @ D @ half).clamp(min=0).sqrt().sum()
     return ((m - n).square().sum() + C.trace() + D.trace() - 2 * common).item()
 

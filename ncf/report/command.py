@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ncf import __version__, plugins
 from ncf.config.arguments import at_home
-from ncf.errors import UserError
+from ncf.config.parser import Parser
 
 
 def folder_at_home(path: str) -> Path:
@@ -14,7 +14,7 @@ def folder_at_home(path: str) -> Path:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "ncf-report",
         description="Write the page of a run (RUN/report.html), or the page that compares all runs given or found below a folder "
         "(comparison.html, .csv and .md), from whatever the runs have left so far.",
@@ -28,11 +28,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--title", help="title of the figure; default: the data set")
     parser.add_argument("--config-dir", type=Path, metavar="FOLDER", help="your own datasets and metrics: a folder with plugin.py")
     parser.add_argument("--version", action="version", version=f"ncf {__version__}")
-
-    def error(message: str) -> None:
-        raise UserError(f"{message}; ncf-report --help tells the usage")
-
-    parser.error = error
     return parser.parse_args()
 
 

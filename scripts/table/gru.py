@@ -19,7 +19,7 @@ from ncf.config.compose import compose_train
 from ncf.data import datasets
 from ncf.data.datasets import Dataset
 from ncf.measure.frames import sequence_bce
-from ncf.measure.measures import PER_IMAGE, summarize
+from ncf.measure.subject import PER_IMAGE, summarize
 
 
 class Recurrent(nn.Module):

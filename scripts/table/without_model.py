@@ -21,7 +21,7 @@ from torch import Tensor
 from ncf.config.compose import compose_train
 from ncf.data import datasets
 from ncf.measure.latents import TrainingLatents
-from ncf.measure.measures import PER_IMAGE, summarize
+from ncf.measure.subject import PER_IMAGE, summarize
 from ncf.runs.files import write_whole
 
 BLURS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.3, 1.7)  # pixels

@@ -11,7 +11,7 @@ from small import dataset, network
 from ncf.baselines.classifier import Classifier
 from ncf.config.schema import ClassifierConfig, MetricsConfig
 from ncf.data.streams import stream
-from ncf.measure.clouds import NEAR, NEAR_DENSE, class_entropy, entropy, frechet_distance, neighbours, told_apart
+from ncf.measure.clouds import NEAR, NEAR_DENSE, class_entropy, entropy, frechet_distance, gaussian_of, neighbours, told_apart
 from ncf.measure.fitting import CannotFit
 from ncf.measure.latents import TrainingLatents
 from ncf.measure.likeness import in_parts
@@ -24,6 +24,10 @@ PIXELS = [name for name in METRICS if name.endswith("_pixels")]
 
 def gaussian(n: int, mean: float = 0.0, spread: float = 1.0, size: int = 2) -> torch.Tensor:
     return torch.from_numpy(mean + spread * RNG.standard_normal((n, size)))
+
+
+def distance(real: torch.Tensor, images: torch.Tensor) -> float:
+    return frechet_distance(gaussian_of(real), images)
 
 
 def exactly(mean: np.ndarray, factor: np.ndarray, n: int = 50) -> torch.Tensor:
@@ -40,7 +44,7 @@ def test_the_frechet_distance_of_independent_gaussians_is_that_of_means_and_spre
     """Diagonal covariances: the sum of (m - n)^2 + (r - s)^2."""
     m, n, r, s = np.array([0.0, 1, 5]), np.array([2.0, 1, 4]), np.array([1.0, 2, 0.5]), np.array([3.0, 2, 0.1])
     expected = ((m - n) ** 2 + (r - s) ** 2).sum()
-    assert frechet_distance(exactly(m, np.diag(r)), exactly(n, np.diag(s))) == pytest.approx(expected, rel=1e-9)
+    assert distance(exactly(m, np.diag(r)), exactly(n, np.diag(s))) == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_frechet_distance_of_any_gaussians_takes_the_root_of_the_product():
@@ -48,23 +52,23 @@ def test_the_frechet_distance_of_any_gaussians_takes_the_root_of_the_product():
     C, D = a @ a.T, b @ b.T
     expected = m @ m + np.trace(C + D - 2 * sqrtm(C @ D).real)
     one, other = exactly(m, a), exactly(0 * m, b)
-    assert frechet_distance(one, other) == pytest.approx(expected, rel=1e-6) == pytest.approx(frechet_distance(other, one), rel=1e-6)
+    assert distance(one, other) == pytest.approx(expected, rel=1e-6) == pytest.approx(distance(other, one), rel=1e-6)
 
 
 def test_the_frechet_distance_knows_dead_pixels_and_is_none_of_the_same_points():
     x = gaussian(100, size=6) * torch.tensor([1.0, 2, 0, 0, 1, 1])
-    assert frechet_distance(x, x) == pytest.approx(0, abs=1e-6)
-    assert frechet_distance(x, x + torch.tensor([0.0, 0, 3, 0, 0, 4])) == pytest.approx(25, rel=1e-6)
-    assert frechet_distance(x, 0 * x) == pytest.approx(x.square().sum(1).mean().item(), rel=1e-6)  # to a single point
+    assert distance(x, x) == pytest.approx(0, abs=1e-6)
+    assert distance(x, x + torch.tensor([0.0, 0, 3, 0, 0, 4])) == pytest.approx(25, rel=1e-6)
+    assert distance(x, 0 * x) == pytest.approx(x.square().sum(1).mean().item(), rel=1e-6)  # to a single point
 
 
 def test_the_error_of_the_frechet_distance_is_its_spread_over_draws():
     real = gaussian(2000)
-    drawn = [in_parts(lambda x: frechet_distance(real, x), gaussian(500, 1.0, 1.5)) for _ in range(60)]
+    drawn = [in_parts(lambda x: distance(real, x), gaussian(500, 1.0, 1.5)) for _ in range(60)]
     assert np.sqrt(np.mean([d["stderr"] ** 2 for d in drawn])) == pytest.approx(np.std([d["value"] for d in drawn]), rel=0.35)
     assert drawn[0]["n"] == 500
     real = gaussian(500, size=8)  # of the same distribution, where what is left is bias: it falls by 1 / n, not by its root
-    drawn = [in_parts(lambda x: frechet_distance(real, x), gaussian(500, size=8)) for _ in range(100)]
+    drawn = [in_parts(lambda x: distance(real, x), gaussian(500, size=8)) for _ in range(100)]
     assert np.sqrt(np.mean([d["stderr"] ** 2 for d in drawn])) == pytest.approx(np.std([d["value"] for d in drawn]), rel=0.35)
 
 
@@ -192,8 +196,8 @@ def test_samples_are_compared_with_as_many_training_and_held_out_images():
         real, held_out = (x[stream(0, "compared").permutation(len(x))[:n]] for x in (training.images, data.splits["test"].x))
         drawn = training.drawn[:n]
         assert {figure["n"] for figure in figures.values()} == {n}
-        assert figures["frechet_pixels"]["value"] == pytest.approx(frechet_distance(real, drawn))
-        assert figures["frechet_pixels"]["held_out"] == pytest.approx(frechet_distance(real, held_out))
+        assert figures["frechet_pixels"]["value"] == pytest.approx(distance(real, drawn))
+        assert figures["frechet_pixels"]["held_out"] == pytest.approx(distance(real, held_out))
         own = neighbours(real, drawn)["two_sample"]
         assert figures["two_sample_pixels"]["value"] == pytest.approx(told_apart(own, n)["value"])
         for name in PIXELS[1:-1]:
@@ -225,7 +229,7 @@ def test_features_are_a_classifiers_uppermost_hidden_activities():
     real, drawn, held_out = (
         seen(x) for x in (training.images[stream(0, "compared").permutation(len(training.images))[:60]], training.drawn[:60], test.x[rows])
     )
-    assert figures["frechet_features"]["value"] == pytest.approx(frechet_distance(real, drawn), rel=1e-5)
+    assert figures["frechet_features"]["value"] == pytest.approx(distance(real, drawn), rel=1e-5)
     assert figures["density_features"]["value"] == pytest.approx(100 * neighbours(real, drawn)["density"].mean().item())
     assert figures["recall_features"]["held_out"] == pytest.approx(100 * neighbours(real, held_out)["recall"].mean().item())
     told = [(x @ P["W3"] + P["b3"]).argmax(1) for x in (drawn, held_out)]

@@ -13,8 +13,9 @@ from ncf.config.schema import AnnealingConfig, MetricsConfig, MixtureConfig
 from ncf.measure.annealing import anneal
 from ncf.measure.density import base, likelihood_terms
 from ncf.measure.latents import TrainingLatents
-from ncf.measure.measures import Subject, best_top_bce
+from ncf.measure.measures import best_top_bce
 from ncf.measure.metrics import measure
+from ncf.measure.subject import Subject
 from ncf.network.discrepancy import bce_of
 from ncf.network.gncn import GNCN
 from ncf.network.mixture import Mixture
@@ -129,7 +130,7 @@ def test_chains_count_by_their_weights():
 def test_annealing_serves_both_metrics_once(monkeypatch):
     net, data = network(), dataset()
     calls = []
-    monkeypatch.setattr("ncf.measure.measures.anneal", lambda *arguments: calls.append(1) or anneal(*arguments))
+    monkeypatch.setattr("ncf.measure.subject.anneal", lambda *arguments: calls.append(1) or anneal(*arguments))
     config = MetricsConfig(
         names=["posterior_kl", "log_p_annealed"],
         mixture=MixtureConfig(components=1),

@@ -10,8 +10,8 @@ import torch
 from small import Counting, dataset, network
 
 from ncf.config.schema import AnnealingConfig, MetricsConfig, MixtureConfig
-from ncf.measure.measures import summarize
 from ncf.measure.metrics import METRICS, left_out, measure
+from ncf.measure.subject import summarize
 from ncf.network.state import State
 
 CONFIG = MetricsConfig(names=list(METRICS), mixture=MixtureConfig(components=2), annealing=AnnealingConfig(images=3, chains=2, steps=5), samples=100)
