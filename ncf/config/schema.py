@@ -286,6 +286,9 @@ class MetricsConfig:
     mask_fraction: float = key(0.5, "m_mse: share of unseen pixels", above=0, most=0.99)
     n_images: int | None = key(None, "first images of the split to measure on; null: all", least=1)
     batch_size: int = key(500, "images settled together when measuring", least=1)
+    penalty: float | None = key(
+        None, "class_err: L2 penalty of the regression; null: of 100, 10, 1, 0.1, 0.01 that which validation images choose", above=0
+    )
     in_use: float = key(1e-3, "in_use: a unit is, where |f| is above this", least=0)
     n_compared: int = key(
         5000, "metrics that end in _pixels or _features: at most so many samples, and as many training and held-out images", least=6

@@ -4,6 +4,8 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,3 +55,38 @@ def require_room(units: int, images: int, wanted: MixtureConfig) -> None:
     """UserError where the mixture's covariances over so many units of the top do not fit into memory."""
     most = max(1, min(wanted.components, images // LATENTS_PER_COMPONENT))
     memory.require(4 * 8 * most * units**2, f"the mixture over {units:,} top activities", "lower the last of model.layers")
+
+
+PENALTIES = (100.0, 10.0, 1.0, 0.1, 0.01)
+USUAL_PENALTY = 1.0  # where no validation image has a class
+
+
+@dataclass
+class Regression:
+    """A multinomial logistic regression: the classes (N,) that it tells of features (N, J), and the L2 penalty it was fitted with."""
+
+    model: Any
+    penalty: float
+
+    def tell(self, features: Tensor) -> Tensor:
+        return torch.from_numpy(self.model.predict(features.double().cpu().numpy())).to(features.device)
+
+
+def fit_classifier(known: tuple[Tensor, Tensor], judges: tuple[Tensor, Tensor] | None, penalty: float | None) -> Regression:
+    """The multinomial logistic regression from features (N, J) to classes (N,) that scikit-learn finds: the least
+
+        sum over n of -log p(y_n | features_n) + penalty / 2 |W|^2
+
+    `penalty` None: the one of PENALTIES that is wrong of the fewest `judges`, the largest such; without judges USUAL_PENALTY.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    features, y = known[0].double().cpu().numpy(), known[1].cpu().numpy()
+
+    def fitted(strength: float) -> Regression:
+        return Regression(LogisticRegression(C=1 / strength, max_iter=1000).fit(features, y), strength)
+
+    with quiet_fit():
+        if penalty is not None or judges is None:
+            return fitted(penalty or USUAL_PENALTY)
+        return min(map(fitted, PENALTIES), key=lambda found: (found.tell(judges[0]) != judges[1]).sum().item())

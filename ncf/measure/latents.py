@@ -19,7 +19,7 @@ from ncf.config.schema import MetricsConfig
 from ncf.data.datasets import Dataset
 from ncf.data.streams import stream
 from ncf.errors import UserError
-from ncf.measure.fitting import fit_prior, quiet_fit
+from ncf.measure.fitting import Regression, fit_classifier, fit_prior
 from ncf.measure.frames import codes, frames_of
 from ncf.measure.likeness import Bins
 from ncf.measure.posterior_fit import fit_to_posterior
@@ -52,7 +52,7 @@ class TrainingLatents:
         """Settled top activities f_L of all training images, (N, J_L)."""
 
         def settle() -> dict[str, Tensor]:
-            return {"f_top": codes(self.network, self.images, frames_of(self.network, self.data), self.config.batch_size)}
+            return {"f_top": self.settled_codes(self.images)}
 
         return self.kept("latents", {}, settle)["f_top"]
 
@@ -121,15 +121,19 @@ class TrainingLatents:
         """The k-means bins of the training images."""
         return Bins(self.images)
 
-    def classifier(self, features: Tensor):
-        """Multinomial logistic regression from features of the training images (N, J), those with labels, to their classes (scikit-learn's, L2
-        penalty 1)."""
-        from sklearn.linear_model import LogisticRegression
+    def classifier(self, known: Tensor, features: Callable[[Tensor], Tensor]) -> Regression:
+        """The regression from features of the training images (N, J) to their classes. Its penalty is `metrics.penalty`, or the one that validation
+        images choose, whose `features` are asked for then."""
+        train, validation = self.data.splits["train"], self.data.splits.get("validation")
+        judges = None
+        if self.config.penalty is None and validation is not None and validation.y is not None and len(validation.labelled):
+            rows = validation.labelled
+            judges = (features(validation.x[rows]), validation.y[rows])
+        return fit_classifier((known[train.labelled], train.y[train.labelled]), judges, self.config.penalty)
 
-        model, split = LogisticRegression(max_iter=1000), self.data.splits["train"]
-        rows = split.labelled
-        with quiet_fit():
-            return model.fit(features[rows].double().cpu().numpy(), split.y[rows].cpu().numpy())
+    def settled_codes(self, x: Tensor) -> Tensor:
+        """Settled top activities f_L of images of the set x (N, J_0), (N, J_L)."""
+        return codes(self.network, x, frames_of(self.network, self.data), self.config.batch_size)
 
     # --- next to the checkpoint ---------------------------------------------------------------------------------------
 

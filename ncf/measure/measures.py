@@ -89,18 +89,19 @@ def class_error(subject: Subject) -> dict:
     """%Err: share of images whose class a logistic regression on f_L of the training images gets wrong; a classifier's own error."""
     if "classify" in subject.network.abilities:
         return subject.wrong(subject.settled["code"].argmax(1))
-    return regression_error(subject, subject.training.activities, subject.settled["code"])
+    return regression_error(subject, subject.training.activities, subject.training.settled_codes, subject.settled["code"])
 
 
 def hidden_error(subject: Subject) -> dict:
     """The same from an encoder's uppermost hidden layer, as many units as a network's top has."""
     hidden = subject.network.hidden  # type: ignore[attr-defined]
-    return regression_error(subject, hidden(subject.training.images), hidden(subject.x))
+    return regression_error(subject, hidden(subject.training.images), hidden, hidden(subject.x))
 
 
-def regression_error(subject: Subject, training: Tensor, features: Tensor) -> dict:
-    found = subject.training.classifier(training).predict(features.double().cpu().numpy())
-    return subject.wrong(torch.from_numpy(found).to(subject.y)) | {"training_images": len(subject.data.splits["train"].labelled)}
+def regression_error(subject: Subject, known: Tensor, features: Callable[[Tensor], Tensor], asked: Tensor) -> dict:
+    """How often the regression from features of the training images, `known`, is wrong of those of the subject, `asked`."""
+    found = subject.training.classifier(known, features)
+    return subject.wrong(found.tell(asked)) | {"training_images": len(subject.data.splits["train"].labelled), "penalty": found.penalty}
 
 
 # --- image and label, each given the other ---------------------------------------------------------------------------

@@ -17,10 +17,11 @@ from ncf.config.checks import build
 from ncf.config.defaults import command
 from ncf.config.schema import TrainConfig, science
 
-LATER = {  # what is measured once a run is complete: file -> what is asked for
+LATER = {  # what is measured once a run is complete: file -> what is asked for; a figure measured later takes the place of the run's own
     "density": ["metrics.names=[log_p_annealed,log_p_annealed_own]", "metrics.annealing.images=100", "metrics.annealing.steps=300"],
     "samples": ["metrics=samples"],
     "hidden": ["metrics.names=[class_err_hidden]"],  # of autoencoders
+    "classes": ["metrics.names=[class_err]"],  # of runs whose %Err was measured before validation images chose its penalty
 }
 FEW = 1000  # values of single images that are kept among the rows, at most
 SHARED = ("epochs_trained", "best_epoch", "seconds", "command", "folder", "settle", "versions", "hardware")  # by all figures of a run
@@ -55,6 +56,10 @@ class Cell:
         """Whether completion had all three ways to choose from; runs of before latent inference had two."""
         return all("completed_by" in figure for figure in self.found("m_mse"))
 
+    def chosen(self, metric: str) -> bool:
+        """Whether validation images chose the regression's penalty in every seed."""
+        return all("penalty" in figure for figure in self.found(metric))
+
     def image_error(self, metric: str) -> float:
         """The standard error over the images, of the first seed."""
         return self.found(metric)[0]["stderr"]
@@ -83,7 +88,7 @@ def read_run(folder: Path) -> dict | None:
         return None
     config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
     later = [with_values(folder, group) for group in LATER]
-    new = {name: value for more in later for name, value in more.items() if name not in summary["metrics"]["test"]}
+    new = {name: value for more in later for name, value in more.items()}
     kept = {name: summary[name] for name in ("seed", "epochs_trained", "best_epoch", "seconds", "versions", "hardware")}
     made = {"command": command_of(build(config, TrainConfig)), "folder": config["dataset"]["folder"], "settle": summary.get("settle")}
     return {"figures": summary["metrics"]["test"] | new, **made, **kept}

@@ -8,10 +8,10 @@ from itertools import product
 from pathlib import Path
 from statistics import mean
 
-from table import curve, replication
-from table.cells import LATER, Cell, collect, command_of, lines, read_json
-from table.rows import DATASETS, composed, deciders, deciding, is_for, is_set, row_title, settings
-from table.text import MARKS, image_error, markdown, shown
+from table import curve, replication, sections
+from table.cells import LATER, Cell, collect, lines, read_json
+from table.rows import DATASETS, deciders, deciding, is_set, row_title
+from table.text import markdown, shown
 from table.verdicts import compare, measured
 
 from ncf.measure.metrics import METRICS
@@ -30,7 +30,7 @@ def write(output: Path, page: Path, table: dict[str, dict]) -> None:
     parts = [heading(cells)]
     for dataset, title in DATASETS.items():
         if any(cell.dataset == dataset for cell in full.values()):
-            parts += [f"## {title}", dataset_table(dataset, table, full, yardsticks.get(dataset, {}))]
+            parts += [f"## {title}", *sections.of_dataset(dataset, table, full, yardsticks.get(dataset, {}))]
     parts += [
         "## What holds",
         claims(table, full),
@@ -68,76 +68,6 @@ def heading(cells: list[Cell]) -> str:
         "Where fewer than three seeds stand, or a command limits epochs, machine time was short; the same command with other seeds adds to the page.\n\n"
         f"Hardware: {'; '.join(machines) or 'none yet'}. Versions: {'; '.join(versions) or 'none yet'}."
     )
-
-
-YARDSTICKS = {"log_p": "Remembered training images", "class_err": "Pixels in place of codes"}  # of table.without_model
-
-
-def dataset_table(dataset: str, table: dict[str, dict], full: dict[tuple, Cell], yardsticks: dict) -> str:
-    present = [full[dataset, row] for row in table if (dataset, row) in full]
-    metrics = [name for name in METRICS if any(cell.values(name) for cell in present)]
-    head = ["method", *(METRICS[name].label for name in metrics), "settling", "seeds", "epochs", "minutes"]
-    rows = []
-    for row in table:
-        cell = full.get((dataset, row))
-        if cell is None and not is_for(table[row], dataset):
-            continue
-        if cell is None:
-            rows.append([row_title(row), *["not run"] * len(metrics), "", "0", "", ""])
-            continue
-        budget = " / ".join(sorted({settling(run["settle"]) for run in cell.runs.values()}))
-        epochs = mean(run["best_epoch"] for run in cell.runs.values())
-        minutes = mean(run["seconds"] for run in cell.runs.values()) / 60
-        rows.append([row_title(row), *(shown(cell, name) for name in metrics), budget, str(len(cell.runs)), f"{epochs:.0f}", f"{minutes:.1f}"])
-    shown_yardsticks = {metric: title for metric, title in YARDSTICKS.items() if metric in yardsticks and metric in metrics}
-    for metric, title in shown_yardsticks.items():
-        told = [image_error(yardsticks[metric]) if name == metric else "–" for name in metrics]
-        rows.append([title, *told, "–", "–", "–", "–"])
-    note = (
-        "`epochs`: of the best checkpoint; `minutes`: of training, per seed, whatever else the machine did meanwhile; –: does not apply to the method, or is not measured. "
-        + MARKS
-    )
-    command = f"`python -m table.without_model docs/without_model.json {dataset}`"
-    if "log_p" in shown_yardsticks:
-        memory = yardsticks["log_p"]
-        note += (
-            f" {YARDSTICKS['log_p']}, no model: a mixture of all of them, blurred by {memory['blur']:g} pixels and kept within "
-            f"[{memory['floor']:g}, {1 - memory['floor']:g}], chosen on validation images ({command})."
-        )
-    if "class_err" in shown_yardsticks:
-        note += f" {YARDSTICKS['class_err']}: the regression of %Err on the pixels themselves ({command})."
-    folders = {run["folder"] for cell in present for run in cell.runs.values()} - {None}
-    if folders:
-        note += f" Images from the folder {', '.join(sorted(folders))} in place of the published set."
-    apart = departures([(cell, table[cell.row]) for cell in present])
-    if apart:
-        note += f" Run otherwise than the row says: {'; '.join(apart)}."
-    return f"{markdown(head, rows)}\n\n{note}"
-
-
-def settling(settle: dict | None) -> str:
-    """The budget of a run and what its products were computed in."""
-    if not settle:
-        return "–"
-    return ", ".join(filter(None, [f"K {settle['steps']}", f"β {settle['beta']}", settle.get("solver"), settle.get("products")]))
-
-
-def departures(cells: list[tuple[Cell, dict]]) -> list[str]:
-    """What runs set beside what their row sets now, or lack of it, and which they are: rows change, and runs may be given more."""
-    found: dict[str, list[str]] = {}
-    for cell, row in cells:
-        wanted = words(command_of(composed(cell.dataset, row, settings(row, cell.dataset))))
-        by_seed = {seed: words(run["command"]) for seed, run in sorted(cell.runs.items())}
-        for ran in sorted(set(by_seed.values()) - {wanted}, key=sorted):
-            told = [*(f"`{word}`" for word in sorted(ran - wanted)), *(f"without `{word}`" for word in sorted(wanted - ran))]
-            seeds = [seed for seed, others in by_seed.items() if others == ran]
-            which = "" if len(seeds) == len(by_seed) else f" (seed {', '.join(map(str, seeds))})"
-            found.setdefault(" ".join(told), []).append(row_title(cell.row) + which)
-    return [f"{', '.join(rows)}: {told}" for told, rows in found.items()]
-
-
-def words(command: str | None) -> frozenset[str]:
-    return frozenset(word for word in shlex.split(command or "") if not word.startswith(("seed=", "dataset.folder=")))  # the folder is told anyway
 
 
 def claims(table: dict[str, dict], full: dict[tuple, Cell]) -> str:

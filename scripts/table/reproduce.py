@@ -16,12 +16,14 @@ from pathlib import Path
 from table import cells as results
 from table import page as results_page
 from table.rows import AUTOENCODERS, DATASETS, composed, experiment, is_for, read_table, settings
+from table.sections import applies, model_of
 
 from ncf.config.compose import compose_train
 from ncf.config.defaults import override_text
 from ncf.errors import UserError, nearest
 from ncf.measure.metrics import METRICS
 
+READER = "relu_classifier"
 CURVE_ROWS = ("gncn_pdh", "gvae")
 CURVE_SIZES = (100, 300, 1000, 3000, 10_000, 30_000)
 CURVE_UPDATES = 2000  # at least so many, however few the images
@@ -53,7 +55,7 @@ def read_arguments() -> argparse.Namespace:
         metavar="KEY=VALUE",
         help="further overrides for every run, or DATASET:KEY=VALUE, e.g. kmnist:dataset.folder=kmnist_6k",
     )
-    parser.add_argument("--annealed", action="store_true", help="also annealed importance sampling, for the first seed of every row")
+    parser.add_argument("--annealed", action="store_true", help="also annealed importance sampling, for the first of --seeds of every row")
     parser.add_argument("--samples", action="store_true", help="also how like the training images the samples are, and how sparse the codes")
     parser.add_argument("--hidden", action="store_true", help="also the classification error from the autoencoders' hidden units")
     parser.add_argument("--curve", action="store_true", help="also the learning curve over the number of training images, for the first seed")
@@ -97,21 +99,34 @@ def run(command: list[str]) -> bool:
 
 
 def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[str]]:
-    """The command of every run of the table that is not complete: all rows of a seed before the next, the curve at the end."""
-    jobs = []
-    for dataset, seed in itertools.product(arguments.datasets, arguments.seeds):
-        for name, row in rows.items():
+    """The command of every run of the table that is not complete, of a dataset all rows of a seed before the next; the curve at the end."""
+    jobs: list[list[str]] = []
+
+    def train(dataset: str, name: str, row: dict, seed: int) -> Path:
+        folder = arguments.output / dataset / name / f"seed{seed}"
+        command = train_command(dataset, row, seed, folder, arguments)
+        if results.status(folder) != "complete" and command not in jobs:
+            jobs.append(command)
+        return folder
+
+    for dataset in arguments.datasets:
+        if arguments.samples:
+            train(dataset, READER, read_table()[READER], 0)
+        for seed, (name, row) in itertools.product(arguments.seeds, rows.items()):
             if not is_for(row, dataset):
                 continue
-            folder = arguments.output / dataset / name / f"seed{seed}"
-            if results.status(folder) != "complete":
-                jobs.append(train_command(dataset, row, seed, folder, arguments))
-            if arguments.annealed and seed == arguments.seeds[0] and not (folder / "density.json").exists():
-                jobs.append(eval_command(dataset, folder, "density", arguments))
-            if arguments.samples and not (folder / "samples.json").exists():
-                jobs.append(eval_command(dataset, folder, "samples", arguments))
-            if arguments.hidden and row["model"] in AUTOENCODERS and not (folder / "hidden.json").exists():
-                jobs.append(eval_command(dataset, folder, "hidden", arguments))
+            folder = train(dataset, name, row, seed)
+            model = model_of(dataset, row)
+            asked = {
+                "density": arguments.annealed and seed == arguments.seeds[0] and applies(model, "log_p_annealed"),
+                "samples": arguments.samples and "project" in model.abilities,
+                "hidden": arguments.hidden and row["model"] in AUTOENCODERS,
+            }
+            jobs += [
+                eval_command(dataset, folder, group, arguments)
+                for group, wanted in asked.items()
+                if wanted and not (folder / f"{group}.json").exists()
+            ]
     if arguments.curve:
         for dataset, size, name in itertools.product(arguments.datasets, CURVE_SIZES, CURVE_ROWS):
             folder = arguments.output / dataset / name / f"seed{arguments.seeds[0]}-n{size}"
@@ -148,11 +163,17 @@ def eval_command(dataset: str, folder: Path, metrics: str, arguments: argparse.N
         "ncf-eval",
         f"checkpoint={folder}",
         *results.LATER[metrics],
+        *([f"metrics.reader={reader_of(dataset, arguments)}"] if metrics == "samples" else []),
         "metrics.cache=false",
         "split=test",
         *kept,
         f"output={folder / metrics}.json",
     ]
+
+
+def reader_of(dataset: str, arguments: argparse.Namespace) -> Path:
+    """The run of the classifier whose features samples are compared by."""
+    return arguments.output / dataset / READER / "seed0"
 
 
 def given(dataset: str, arguments: argparse.Namespace) -> list[str]:

@@ -16,9 +16,16 @@ DATASETS = {
     "kmnist": "KMNIST",
     "caltech101_silhouettes": "CalTech-101 Silhouettes",
 }
-
+SIZES = {
+    "digits": (64, 10),
+    "mnist": (784, 10),
+    "fashion_mnist": (784, 10),
+    "kmnist": (784, 10),
+    "caltech101_silhouettes": (784, 101),
+}  # pixels, classes
 
 AUTOENCODERS = ("rae", "gvae", "gvae_cv", "gan_ae")
+REGRESSED = ("gncn", "gmm", *AUTOENCODERS)  # whose classes a regression on their codes tells
 SUFFIXES = {
     "tuned": "tuned",
     "sgd": "default (SGD)",

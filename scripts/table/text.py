@@ -3,9 +3,12 @@
 from statistics import mean
 
 from table.cells import Cell
-from table.rows import AUTOENCODERS
+from table.rows import AUTOENCODERS, REGRESSED
 
-MARKS = "¹: a single seed. ²: measured before ncf completed images by inferring an autoencoder's latents; zero filling or refilling, whichever was better on validation images."
+MARKS = (
+    "¹: a single seed. ²: measured before ncf completed images by inferring an autoencoder's latents; zero filling or refilling, whichever was better on "
+    "validation images. ³: measured before validation images chose the regression's penalty; with a penalty of 1."
+)
 
 
 def shown(cell: Cell, metric: str) -> str:
@@ -13,7 +16,8 @@ def shown(cell: Cell, metric: str) -> str:
     if not values:
         return "–"
     older = metric == "m_mse" and cell.row.startswith(AUTOENCODERS) and not cell.inferred
-    return f"{mean(values):.2f} ± {cell.spread(metric):.2f}" + ("¹" if len(values) == 1 else "") + ("²" if older else "")
+    fixed = metric in ("class_err", "class_err_hidden") and cell.row.startswith(REGRESSED) and not cell.chosen(metric)
+    return f"{mean(values):.2f} ± {cell.spread(metric):.2f}" + "¹" * (len(values) == 1) + "²" * older + "³" * fixed
 
 
 def image_error(figure: dict) -> str:

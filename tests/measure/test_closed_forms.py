@@ -125,7 +125,7 @@ def test_the_classifier_learns_from_all_training_images():
     net = network()
     net.settle = lambda x, *_, **__: State([x, x[:, :3]], [x, x[:, :3]], [x], [0 * x], [0 * x])
     training = TrainingLatents(net, data, MetricsConfig())
-    assert training.classifier(training.activities).classes_.tolist() == [0, 1, 2]
+    assert training.classifier(training.activities, training.settled_codes).model.classes_.tolist() == [0, 1, 2]
     assert measure(net, data, "test", MetricsConfig(names=["class_err"]), training)["class_err"]["value"] == 0
 
 

@@ -151,7 +151,7 @@ def test_what_cannot_be_fitted_is_one_line():
     data.splits["train"].y.zero_()
     with pytest.raises(UserError, match="cannot be fitted"):
         training = TrainingLatents(network(), data, CONFIG)
-        training.classifier(training.activities)
+        training.classifier(training.activities, training.settled_codes)
     net = network()
     net.parameters["W1"] *= float("nan")
     with pytest.raises(UserError, match="not finite"):

@@ -1,0 +1,204 @@
+"""The tables of one dataset on docs/results.md: the article's figures, densities, and samples beside held-out images."""
+
+import shlex
+from functools import cache
+from statistics import mean
+
+import torch
+from table.cells import Cell, command_of
+from table.rows import SIZES, composed, is_for, row_title, settings
+from table.text import MARKS, image_error, markdown, shown
+from table.verdicts import compare, measured
+
+from ncf.data.streams import stream
+from ncf.measure.metrics import METRICS, READ, compared
+from ncf.models import Seen, build_model
+from ncf.network.model import Model
+from ncf.network.settling import multiply_adds
+from ncf.runs.provenance import n_synapses
+
+DENSITIES = ("log_p_own", "elbo", "log_p_encoder", "log_p_annealed", "log_p_annealed_own")
+OF_SAMPLES = {
+    "by the article's measures": ("ndb", "gaussian_kl", "fantasy_mse", "active", "tsne_err"),
+    "among training images, by the pixels": tuple(compared("pixels")),
+    "among training images, by the features of a classifier": READ,
+}
+GENERATIVE = ("gvae_wide", "gvae_tuned", "gvae")  # whose density the others are held against: the first that is measured
+YARDSTICKS = {"log_p": "Remembered training images", "class_err": "Pixels in place of codes"}  # of table.without_model
+Rows = dict[str, dict]
+Cells = dict[tuple[str, str], Cell]
+
+
+def of_dataset(dataset: str, table: Rows, full: Cells, yardsticks: dict) -> list[str]:
+    parts = [dataset_table(dataset, table, full, yardsticks), density_table(dataset, table, full)]
+    return [part for part in (*parts, *(sample_table(dataset, table, full, *group) for group in OF_SAMPLES.items())) if part]
+
+
+def dataset_table(dataset: str, table: Rows, full: Cells, yardsticks: dict) -> str:
+    """The article's figures, and what a method is: its synapses, what reading and completing an image costs, how long it trained."""
+    present = [full[dataset, row] for row in table if (dataset, row) in full]
+    elsewhere = {*DENSITIES, *(name for group in OF_SAMPLES.values() for name in group)}
+    metrics = [name for name in METRICS if name not in elsewhere and any(cell.values(name) for cell in present)]
+    head = ["method", *(METRICS[name].label for name in metrics), "settling", "synapses", "multiply-adds", "seeds", "epochs", "minutes"]
+    rows = []
+    for row in table:
+        cell = full.get((dataset, row))
+        if cell is None and not is_for(table[row], dataset):
+            continue
+        told = [entry(dataset, table[row], cell, name) for name in metrics]
+        if cell is None:
+            rows.append([row_title(row), *told, "", size(dataset, table[row]), cost(dataset, table[row], None), "0", "", ""])
+            continue
+        budget = " / ".join(sorted({settling(run["settle"]) for run in cell.runs.values()}))
+        epochs = mean(run["best_epoch"] for run in cell.runs.values())
+        minutes = mean(run["seconds"] for run in cell.runs.values()) / 60
+        made = [size(dataset, table[row]), cost(dataset, table[row], cell), str(len(cell.runs)), f"{epochs:.0f}", f"{minutes:.1f}"]
+        rows.append([row_title(row), *told, budget, *made])
+    shown_yardsticks = {metric: title for metric, title in YARDSTICKS.items() if metric in yardsticks and metric in metrics}
+    for metric, title in shown_yardsticks.items():
+        told = [image_error(yardsticks[metric]) if name == metric else "–" for name in metrics]
+        rows.append([title, *told, *["–"] * 6])
+    note = (
+        "`multiply-adds`: millions, of reading an image / of completing one; `epochs`: of the best checkpoint; `minutes`: of training, per seed, whatever else the "
+        "machine did meanwhile; –: does not apply to the method. " + MARKS
+    )
+    command = f"`python -m table.without_model docs/without_model.json {dataset}`"
+    if "log_p" in shown_yardsticks:
+        memory = yardsticks["log_p"]
+        note += (
+            f" {YARDSTICKS['log_p']}, no model: a mixture of all of them, blurred by {memory['blur']:g} pixels and kept within "
+            f"[{memory['floor']:g}, {1 - memory['floor']:g}], chosen on validation images ({command})."
+        )
+    if "class_err" in shown_yardsticks:
+        note += f" {YARDSTICKS['class_err']}: the regression of %Err on the pixels themselves ({command})."
+    folders = {run["folder"] for cell in present for run in cell.runs.values()} - {None}
+    if folders:
+        note += f" Images from the folder {', '.join(sorted(folders))} in place of the published set."
+    apart = departures([(cell, table[cell.row]) for cell in present])
+    if apart:
+        note += f" Run otherwise than the row says: {'; '.join(apart)}."
+    return f"{markdown(head, rows)}\n\n{note}"
+
+
+def density_table(dataset: str, table: Rows, full: Cells) -> str:
+    """Densities beside Monte Carlo, annealed ones also as differences from a GVAE's; empty where none is measured."""
+    own = {row: full.get((dataset, row)) for row in table if is_for(table[row], dataset)}
+    metrics = [name for name in DENSITIES if any(cell and cell.values(name) for cell in own.values())]
+    if not metrics:
+        return ""
+    rival = next((own[name] for name in GENERATIVE if measured("log_p_annealed", own.get(name))), None)
+    head = ["method", *(METRICS[name].label for name in metrics), *(["annealed, less the GVAE's"] if rival else [])]
+    rows = []
+    for row, cell in own.items():
+        told = [entry(dataset, table[row], cell, name) for name in metrics]
+        if all(text == "–" for text in told):
+            continue
+        if rival:
+            verdict = compare(cell, rival, "log_p_annealed") if cell and measured("log_p_annealed", cell) else None
+            told.append("–" if cell is rival else f"{verdict}, {verdict.word}" if verdict else "not run")
+        rows.append([row_title(row), *told])
+    note = "**Density.** Annealed figures are of few images, whose values are kept" + (
+        f"; differences from {row_title(rival.row)} under its mixture are image by image where a side has one seed (marked ¹), else by Welch's test over seeds, ± their standard error."
+        if rival
+        else "."
+    )
+    return f"{note}\n\n{markdown(head, rows)}"
+
+
+def sample_table(dataset: str, table: Rows, full: Cells, how: str, group: tuple[str, ...]) -> str:
+    """Figures of samples, and below them those of held-out images, as good as samples can be expected to be; empty where none is measured."""
+    present = {row: full.get((dataset, row)) for row in table if is_for(table[row], dataset)}
+    metrics = [name for name in group if any(cell and cell.values(name) for cell in present.values())]
+    if not metrics:
+        return ""
+    rows = []
+    for row, cell in present.items():
+        told = [entry(dataset, table[row], cell, name) for name in metrics]
+        if any(text != "–" for text in told):
+            rows.append([row_title(row), *told])
+    found = {name: [figure for cell in present.values() if cell for figure in cell.found(name)] for name in metrics}
+    rows.append(["Held-out images", *(held_out(found[name]) for name in metrics)])
+    wrong = {figure["reader_wrong"] for figures in found.values() for figure in figures if figure.get("reader_wrong") is not None}
+    read = f" The classifier is wrong on {', '.join(f'{value:.2f}' for value in sorted(wrong))} % of the test images." if wrong else ""
+    heads = [METRICS[name].label.replace(" (pixels)", "").replace(" (features)", "") for name in metrics]
+    return f"**Samples, {how}.** Held-out images are test images, measured as the samples are.{read}\n\n{markdown(['method', *heads], rows)}"
+
+
+def held_out(figures: list[dict]) -> str:
+    """The figure of held-out images beside samples; the nearest training image beside nearest fantasies. The same for all rows but for the draw of
+    training images they are compared with: the mean."""
+    told = [figure[key] for figure in figures for key in ("held_out", "nearest_training_image") if figure.get(key) is not None]
+    return f"{mean(told):.2f}" if told else "–"
+
+
+# --- a row's model ----------------------------------------------------------------------------------------------------
+
+
+def entry(dataset: str, row: dict, cell: Cell | None, metric: str) -> str:
+    """A figure; – where the metric does not apply to the method, else "not run"."""
+    if cell and cell.values(metric):
+        return shown(cell, metric)
+    return "not run" if applies(model_of(dataset, row), metric) else "–"
+
+
+def applies(model: Model, metric: str) -> bool:
+    needs, classifier = METRICS[metric].needs, "classify" in model.abilities
+    exact = "exact_log_p" in model.abilities and (metric in DENSITIES)
+    able = {"classes": not classifier or metric == "class_err", "image": bool({"project", "frames"} & model.abilities)}
+    return not exact and (needs is None or able.get(needs, needs in model.abilities))
+
+
+def model_of(dataset: str, row: dict) -> Model:
+    """A row's model on a dataset, untrained."""
+    return blank(dataset, row["model"], row.get("experiment", "table"), tuple(settings(row, dataset)))
+
+
+@cache
+def blank(dataset: str, model: str, protocol: str, overrides: tuple[str, ...]) -> Model:
+    n_pixels, n_classes = SIZES[dataset]
+    config = composed(dataset, {"model": model, "experiment": protocol}, list(overrides))
+    return build_model(config, Seen(n_pixels, n_classes, torch.zeros(1, n_pixels)), stream(0, "synapses"), torch.device("cpu"))
+
+
+def size(dataset: str, row: dict) -> str:
+    return f"{n_synapses(model_of(dataset, row)):,}"
+
+
+def cost(dataset: str, row: dict, cell: Cell | None) -> str:
+    """Millions of multiply-adds of reading an image / of completing one by the way that validation chose, where that takes more."""
+    model = model_of(dataset, row)
+    if "settle" in model.abilities:
+        return f"{multiply_adds(model, model.config.settle.steps) / 1e6:.2f}"
+    if not hasattr(model, "completions"):
+        return f"{n_synapses(model) / 1e6:.2f}"
+    completed = [figure["multiply_adds"] for figure in (cell.found("m_mse") if cell else ()) if "multiply_adds" in figure]
+    reading = min(adds for _, adds in model.completions.values())
+    return f"{reading / 1e6:.2f}" + (f" / {completed[0] / 1e6:.2f}" if completed else "")
+
+
+# --- how it was run ---------------------------------------------------------------------------------------------------
+
+
+def settling(settle: dict | None) -> str:
+    """The budget of a run and what its products were computed in."""
+    if not settle:
+        return "–"
+    return ", ".join(filter(None, [f"K {settle['steps']}", f"β {settle['beta']}", settle.get("solver"), settle.get("products")]))
+
+
+def departures(cells: list[tuple[Cell, dict]]) -> list[str]:
+    """What runs set beside what their row sets now, or lack of it, and which they are: rows change, and runs may be given more."""
+    found: dict[str, list[str]] = {}
+    for cell, row in cells:
+        wanted = words(command_of(composed(cell.dataset, row, settings(row, cell.dataset))))
+        by_seed = {seed: words(run["command"]) for seed, run in sorted(cell.runs.items())}
+        for ran in sorted(set(by_seed.values()) - {wanted}, key=sorted):
+            told = [*(f"`{word}`" for word in sorted(ran - wanted)), *(f"without `{word}`" for word in sorted(wanted - ran))]
+            seeds = [seed for seed, others in by_seed.items() if others == ran]
+            which = "" if len(seeds) == len(by_seed) else f" (seed {', '.join(map(str, seeds))})"
+            found.setdefault(" ".join(told), []).append(row_title(cell.row) + which)
+    return [f"{', '.join(rows)}: {told}" for told, rows in found.items()]
+
+
+def words(command: str | None) -> frozenset[str]:
+    return frozenset(word for word in shlex.split(command or "") if not word.startswith(("seed=", "dataset.folder=")))  # the folder is told anyway
