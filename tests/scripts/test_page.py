@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from table import curve, replication, switches
+from table import curve, replication, sections, switches
 from table import page as results_page
 from table.cells import Cell
 
@@ -24,9 +24,10 @@ def test_epochs_minutes_seeds_and_settling_stand_below_their_headings():
     made = cell("gncn_pdh", (50.0, 52.0, 57.0), command=None, folder=None, settle={"steps": 50, "beta": 0.1, "products": "float32"})
     for seed, run in made.runs.items():
         run |= {"seconds": (90.0, 150.0, 300.0)[seed], "best_epoch": (4, 10, 16)[seed]}
-    (row,) = columns(results_page.dataset_table("mnist", {"gncn_pdh": {"model": "gncn_pdh"}}, {("mnist", "gncn_pdh"): made}, {}))
+    (row,) = columns(sections.dataset_table("mnist", {"gncn_pdh": {"model": "gncn_pdh"}}, {("mnist", "gncn_pdh"): made}, {}))
     assert row == {
-        "method": "GNCN-PDH, released", "BCE": "53.00 ± 3.61", "settling": "K 50, β 0.1, float32", "seeds": "3", "epochs": "10", "minutes": "3.0",
+        "method": "GNCN-PDH, released", "BCE": "53.00 ± 3.61", "settling": "K 50, β 0.1, float32", "synapses": "1,753,920", "multiply-adds": "84.49",
+        "seeds": "3", "epochs": "10", "minutes": "3.0",
     }  # fmt: skip
 
 
@@ -35,7 +36,7 @@ def test_yardsticks_stand_below_the_methods_in_the_column_of_their_metric():
     for run in made.runs.values():
         run |= {"seconds": 60.0, "best_epoch": 1}
     told = {"log_p": {"value": -104.5, "stderr": 0.4, "n": 9, "blur": 0.8, "floor": 0.01}, "class_err": {"value": 13.9, "stderr": 0.3, "n": 9}}
-    page = results_page.dataset_table("mnist", {"gncn_pdh": {"model": "gncn_pdh"}}, {("mnist", "gncn_pdh"): made}, told)
+    page = sections.dataset_table("mnist", {"gncn_pdh": {"model": "gncn_pdh"}}, {("mnist", "gncn_pdh"): made}, told)
     rows = columns(page)
     assert [row["method"] for row in rows] == ["GNCN-PDH, released", "Remembered training images"]  # no row here has %Err
     assert rows[1]["log p(x)"] == "-104.50 ± 0.40¹" and rows[1]["seeds"] == "–"

@@ -10,13 +10,14 @@ import pytest
 import torch
 from installed import of_repository, summary
 from installed import rows as epochs_of
+from omegaconf import OmegaConf
 from scipy import stats
 from small import network
-from table import curve, masked, replication
+from table import curve, masked, replication, sections
 from table import page as results_page
 from table import reproduce as reproduction
 from table import rows as table
-from table.cells import Cell, command_of
+from table.cells import Cell, command_of, read_run
 from table.verdicts import compare
 
 from ncf.measure.metrics import METRICS
@@ -35,7 +36,8 @@ def test_the_table_is_run_once_goes_on_and_is_written(tmp_path):
     further = ["--rows", "gvae", "--seeds", "0", "1", "--annealed", "--samples", "--set", *TINY, "kmnist:dataset.folder=elsewhere"]
     first = reproduce(*further, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    assert "[1/5] ncf-train experiment=table_digits model=gvae seed=0" in first.stdout and "elsewhere" not in first.stdout
+    assert "[1/6] ncf-train experiment=table_digits model=relu_classifier seed=0" in first.stdout  # which reads the samples
+    assert "[2/6] ncf-train experiment=table_digits model=gvae seed=0" in first.stdout and "elsewhere" not in first.stdout
     table = tmp_path / "outputs/table/digits/gvae"
     assert {path.name for path in table.iterdir()} == {"seed0", "seed1"} and (table / "seed0/density.json").exists()
     assert not list(table.glob("*/checkpoints/*.npz"))
@@ -44,12 +46,17 @@ def test_the_table_is_run_once_goes_on_and_is_written(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "docs/results.jsonl").read_text().splitlines()]
     by_seed = [summary(table / f"seed{seed}")["metrics"]["test"]["bce"]["value"] for seed in (0, 1)]
     assert f"{sum(by_seed) / 2:.2f} ± {abs(by_seed[0] - by_seed[1]) / 2**0.5:.2f}" in page
+    lines = [line for line in lines if line["row"] == "gvae"]
     assert {line["metric"] for line in lines if line["seed"] == 0} - {line["metric"] for line in lines if line["seed"] == 1} == {
         "log_p_annealed",
         "log_p_annealed_own",
     }
     assert [len(line["values"]) for line in lines if line["metric"] == "log_p_annealed"] == [2]
     assert {line["seed"] for line in lines if line["metric"] == "ndb"} == {0, 1} and "| NDB |" in page
+    assert {line["seed"] for line in lines if line["metric"] == "frechet_features" and line["reader_wrong"] > 0} == {
+        0,
+        1,
+    } and "The classifier is wrong on" in page
     for line in lines:
         assert {"dataset", "row", "seed", "metric", "split", "value", "unit", "n", "stderr", "command", "versions", "hardware", "seconds"} <= set(
             line
@@ -206,7 +213,7 @@ def test_runs_that_are_not_what_their_row_sets_are_named():
     as_set, short = ran("optimizer.lr=0.002", "seed=1"), ran("optimizer.lr=0.002", "epochs=3", products="bf16")
     same, mixed, old = ({0: as_set}, {0: short, 1: as_set}, {0: ran()})
     runs = {"same": same, "mixed": mixed, "old": old}
-    page = results_page.dataset_table(
+    page = sections.dataset_table(
         "digits", dict.fromkeys(runs, row), {("digits", name): Cell("digits", name, None, found) for name, found in runs.items()}, {}
     )
     assert "| K 50, β 0.1 / K 50, β 0.1, bf16 |" in page and "same:" not in page
@@ -353,3 +360,87 @@ def test_the_replication_page_prints_the_article_beside_ours_and_judges_by_tests
         "| opposite | MNIST: GNCN-PDH, default (SGD) 40.10 ± 0.10, GVAE, 1.4 million synapses 30.10 ± 0.10, behind by -10.00 ± 0.08"
         in replication.page(full)
     )
+
+
+# --- the tables of a dataset ------------------------------------------------------------------------------------------
+
+MODELS = {name: {"model": name} for name in ("gncn_pdh", "gvae", "gvae_tuned", "gmm", "relu_classifier")} | {"gvae_tuned": {"model": "gvae"}}
+
+
+def with_figures(row: str, *seeds: dict[str, dict]) -> Cell:
+    shared = {"settle": None, "best_epoch": 1, "seconds": 60.0, "folder": None, "command": None}
+    return Cell("mnist", row, None, {seed: {"figures": figures} | shared for seed, figures in enumerate(seeds)})
+
+
+def lines_of(page: str) -> dict[str, list[str]]:
+    lines = [[text.strip() for text in line.strip("|").split(" | ")] for line in page.splitlines() if line.startswith("| ")]
+    return {line[0]: line[1:] for line in lines}
+
+
+def test_what_was_not_run_is_told_from_what_does_not_apply():
+    figures = {
+        "bce": {"value": 50.0, "stderr": 0.5},
+        "class_err": {"value": 3.0, "stderr": 0.2, "penalty": 1.0},
+        "elbo": {"value": -90.0, "stderr": 0.5},
+    }
+    full = {("mnist", "gvae"): with_figures("gvae", figures)}
+    first, densities = (lines_of(page) for page in (sections.dataset_table("mnist", MODELS, full, {}), sections.density_table("mnist", MODELS, full)))
+    assert first["gncn_pdh" if "gncn_pdh" in first else "GNCN-PDH, released"][:2] == ["not run", "not run"]
+    assert first["ReLU classifier"][:2] == ["–", "not run"]  # makes no images, tells classes
+    assert densities["GVAE"] == ["-90.00 ± 0.50¹"] and "GNCN-PDH, released" not in densities and densities["GVAE, tuned"] == ["not run"]
+
+
+def test_annealed_figures_are_held_against_a_gvae_image_by_image():
+    def annealed(*values: float) -> dict:
+        return {"log_p_annealed": {"value": sum(values) / len(values), "stderr": 9.0, "values": list(values)}}
+
+    full = {
+        ("mnist", "gncn_pdh"): with_figures("gncn_pdh", annealed(-90.0, -61.0, -118.0)),
+        ("mnist", "gvae"): with_figures("gvae", annealed(-80.0, -50.0, -110.0)),
+    }
+    found = lines_of(sections.density_table("mnist", MODELS, full))
+    assert found["GNCN-PDH, released"][-1] == "-9.67 ± 0.88¹, behind" and found["GVAE"][-1] == "–" and found["GVAE, tuned"][-1] == "not run"
+    assert "GMM" not in found  # whose log p(x) is exact
+    full["mnist", "gvae_tuned"] = with_figures("gvae_tuned", annealed(-88.0, -60.0, -115.0))
+    page = sections.density_table("mnist", MODELS, full)
+    assert lines_of(page)["GNCN-PDH, released"][-1] == "-2.00 ± 0.58¹, level" and "from GVAE, tuned under" in page
+
+
+def test_samples_stand_above_the_figures_of_held_out_images():
+    def figure(value: float, **more: float) -> dict:
+        return {"value": value, "stderr": 1.0, **more}
+
+    figures = {
+        "ndb": figure(40.0, held_out=20.0),
+        "fantasy_mse": figure(29.0, nearest_training_image=36.0),
+        "frechet_features": figure(7.0, held_out=0.5, reader_wrong=2.25),
+    }
+    full = {("mnist", "gvae"): with_figures("gvae", figures)}
+    article, _, features = (sections.sample_table("mnist", MODELS, full, *group) for group in sections.OF_SAMPLES.items())
+    assert lines_of(article)["method"] == ["NDB", "nearest fantasy"] and lines_of(article)["GVAE"] == ["40.00 ± 1.00¹", "29.00 ± 1.00¹"]
+    assert lines_of(article)["Held-out images"] == ["20.00", "36.00"] and "The classifier" not in article
+    assert lines_of(features)["Held-out images"] == ["0.50"] and "The classifier is wrong on 2.25 % of the test images." in features
+    assert "ReLU classifier" not in lines_of(features) and lines_of(features)["GMM"] == ["not run"]
+
+
+def test_a_penalty_that_validation_did_not_choose_is_marked():
+    old, new = {"value": 3.0, "stderr": 0.2}, {"value": 2.9, "stderr": 0.2, "penalty": 1.0}
+    shown = {
+        name: lines_of(sections.dataset_table("mnist", MODELS, {("mnist", "gvae"): with_figures("gvae", *({"class_err": f} for f in figures))}, {}))
+        for name, figures in {"old": (old,), "new": (new,), "both": (old, new)}.items()
+    }
+    assert {name: found["GVAE"][0] for name, found in shown.items()} == {"old": "3.00 ± 0.20¹³", "new": "2.90 ± 0.20¹", "both": "2.95 ± 0.07³"}
+    told = lines_of(sections.dataset_table("mnist", MODELS, {("mnist", "relu_classifier"): with_figures("relu_classifier", {"class_err": old})}, {}))
+    assert told["ReLU classifier"][0] == "3.00 ± 0.20¹"  # no regression
+
+
+def test_figures_measured_later_take_the_place_of_the_runs_own(tmp_path):
+    config = table.composed("digits", {"model": "gvae"}, [])
+    OmegaConf.save(OmegaConf.structured(config), tmp_path / "config.yaml")
+    kept = {"seed": 0, "epochs_trained": 1, "best_epoch": 1, "seconds": 1.0, "versions": {}, "hardware": {}}
+    own = {"class_err": {"value": 3.0}, "bce": {"value": 50.0}}
+    (tmp_path / "summary.json").write_text(json.dumps(kept | {"status": "complete", "metrics": {"test": own}}))
+    assert read_run(tmp_path)["figures"] == own
+    again = {"class_err": {"value": 2.9, "penalty": 1.0}}
+    (tmp_path / "classes.json").write_text(json.dumps({"metrics": {"test": again}}))
+    assert read_run(tmp_path)["figures"] == own | again
