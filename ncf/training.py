@@ -179,7 +179,7 @@ def train_step(
     noise = noise_for(network, rng, len(x), rows)
     further = {name: value for name, value in (("before", before), ("noise", noise)) if value is not None}
     state = network.settle(x[rows], y=None if y is None else y[rows], **further)
-    state.batch = len(x)
+    state.batch, state.rows = len(x), rows
     lap("settle")
     guards.require_settled(network, state, where)
     lap("guards")

@@ -93,6 +93,15 @@ IMAGE_LIKELIHOODS = ["bernoulli", "gaussian"]  # a plugin may add to it
 
 
 @dataclass
+class LastPhaseConfig:
+    steps: int = key(
+        0, "learning: after settling the top alone fits the image in so many steps, and synapses learn from these errors too; 0: none", least=0
+    )
+    beta: float = key(0.1, "step size of these", above=0)
+    temperature: float = key(1.0, "T: noise sqrt(2 beta T) at every one of them; 1: draws from what the image leaves open", least=0)
+
+
+@dataclass
 class TermsConfig:
     """The terms of a network's equations (docs/concepts.md), for every population that does not set its own."""
 
@@ -115,6 +124,7 @@ class TermsConfig:
     precision: PrecisionConfig = section(PrecisionConfig, "precision of the hidden populations")
     constraint: ConstraintConfig = section(ConstraintConfig, "norm of the synapses")
     settle: SettleConfig = section(SettleConfig, "settling (inference)")
+    last_phase: LastPhaseConfig = section(LastPhaseConfig, "learning from what the top alone makes of the image")
 
 
 @dataclass

@@ -35,6 +35,7 @@ from ncf.network.precision import move_covariance, prepare_covariance, whitening
 from ncf.network.priors import PRIOR_SLOPES
 from ncf.network.starts import recogniser, recogniser_updates, require_start, starting_states
 from ncf.network.state import State, at_rest
+from ncf.network.top_inference import last_phase_updates, require_last_phase
 
 
 class GNCN:
@@ -60,6 +61,7 @@ class GNCN:
         image = {"fields"} | ({"frames"} if self.circuit.delayed else {"project"}) if self.circuit.predicts_image else set()
         label = {"label"} | ({"conditional"} if "project" in image else set()) if "label" in self.circuit.observed else set()
         self.abilities = frozenset({"settle"} | image | label)
+        require_last_phase(self)
         self.compiled = all(phi.name in kernels.ACTIVATIONS for phi in [*self.phi, *self.g])  # a plugin's are not
         self.real_valued = False  # whether pixels are of any value, and not in [0, 1]
         self.product_dtype: torch.dtype | None = None  # of settling's products; None: that of the images
@@ -290,7 +292,8 @@ class GNCN:
 
     @torch.no_grad()
     def local_updates(self, state: State, y: Tensor | None = None, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
-        """One ascent direction per bundle of synapses, averaged over the batch (section 5); classes and noise play no part.
+        """One ascent direction per bundle of synapses, averaged over the batch (section 5); classes play no part, and `rng` only in a last phase,
+        whose updates are added (`ncf.network.top_inference`).
 
         dW_st = f_s^T e_t / B,  dE_ts = e_t^T f_s / B times `error_rate` (dW_st^T where there is that bundle),  dR_st = f_s[n-1]^T e_t / B,
         dSigma_t = ( e_t^T e_t - Q_t ) / (2B) for whitened precision. For published precision Sigma_t comes with S_t = r_t^T r_t / B,
@@ -298,12 +301,10 @@ class GNCN:
         """
         rows = len(state.z[0])
         batch = state.batch or rows
-        updates = {b.name: (state.f[b.source].T @ state.e[b.target]).div_(batch) for b in self.circuit.bundles}
-        for feedback in self.circuit.feedback:
-            if feedback.name and feedback.bundle:
-                updates[feedback.name] = updates[feedback.bundle.name].T * self.config.error_rate
-            elif feedback.name:
-                updates[feedback.name] = (state.e[feedback.source].T @ state.f[feedback.target]).div_(batch) * self.config.error_rate
+        updates = self.products(dict(enumerate(state.f)), dict(enumerate(state.e)), batch)
+        if self.config.last_phase.steps and rng is not None:
+            for name, update in last_phase_updates(self, state, rng).items():
+                updates[name].add_(update)
         if self.config.settle.start == "recogniser":
             updates |= recogniser_updates(self, state)
         for bundle in self.circuit.delayed:
@@ -314,6 +315,16 @@ class GNCN:
                 updates[f"Sigma{p.label}"] = (state.e[i].T @ state.e[i]).sub_(self.q[i], alpha=rows / batch).div_(2 * batch)
             else:
                 updates[f"Sigma{p.label}"] = (state.r[i].T @ state.r[i]).div_(batch)
+        return updates
+
+    def products(self, f: dict[int, Tensor], e: dict[int, Tensor], batch: int) -> dict[str, Tensor]:
+        """dW_st = f_s^T e_t / B and dE_ts = e_t^T f_s / B times `error_rate`, by name, from activities and errors by population."""
+        updates = {b.name: (f[b.source].T @ e[b.target]).div_(batch) for b in self.circuit.bundles}
+        for feedback in self.circuit.feedback:
+            if feedback.name and feedback.bundle:
+                updates[feedback.name] = updates[feedback.bundle.name].T * self.config.error_rate
+            elif feedback.name:
+                updates[feedback.name] = (e[feedback.source].T @ f[feedback.target]).div_(batch) * self.config.error_rate
         return updates
 
     @torch.no_grad()

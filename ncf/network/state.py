@@ -25,6 +25,7 @@ class State:
     steps: int = 0  # taken; fewer than K where a tolerance was met
     moving: bool = False  # a tolerance was asked for, and not met in all steps
     batch: int | None = None  # B of the local updates, where these rows are one rank's part of a batch; None: they are all of it
+    rows: slice | None = None  # which of the batch these are; None: all
     noise: Noise | None = None  # of settling
     tops: tuple[int, ...] = (-1,)  # the populations whose activities are the code
     free: tuple[int, ...] = ()  # the populations that move

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from ncf.config.schema import CircuitConfig, PopulationConfig, SettleConfig
+from ncf.config.schema import CircuitConfig, LastPhaseConfig, PopulationConfig, SettleConfig
+from ncf.errors import UserError
 from ncf.network.discrepancy import bce_of
 from ncf.network.gncn import GNCN
-from ncf.network.top_inference import infer_top, top_errors
+from ncf.network.langevin import Noise
+from ncf.network.top_inference import carried_up, infer_top, last_phase_updates
 
 CHAIN = ["z1 -> image", "z2 -> z1", "z3 -> z2"]
 SHAPES = {
@@ -33,7 +35,7 @@ def test_with_tied_synapses_the_direction_is_the_gradient_of_log_p(shape, activa
     code = torch.randn(8, net.code_size, generator=torch.Generator().manual_seed(2)).requires_grad_()
     log_p = -bce_of(IMAGES, torch.sigmoid(net.drive(code))).sum()
     (slope,) = torch.autograd.grad(log_p, code)
-    found = top_errors(net, IMAGES, code.detach())
+    _, found = carried_up(net, IMAGES, code.detach())
     torch.testing.assert_close(torch.cat([found[i] for i in net.circuit.tops], 1), slope, atol=1e-4, rtol=1e-3)
 
 
@@ -68,9 +70,9 @@ def test_a_label_that_is_seen_drives_the_projection_too():
     seen, blind = net.settle(IMAGES, y=y), net.settle(IMAGES)
     label = {"label": torch.eye(3)[y]}
     for state, given in ((seen, label), (blind, None)):
-        d = top_errors(net, IMAGES, state.code, given)[net.circuit.tops[0]]
+        d = carried_up(net, IMAGES, state.code, given)[1][net.circuit.tops[0]]
         torch.testing.assert_close(infer_top(net, state, 1, 0.2), torch.tanh(state.z[net.circuit.tops[0]] + 0.2 * d))
-    assert not torch.allclose(*(top_errors(net, IMAGES, seen.code, given)[net.circuit.tops[0]] for given in (label, None)))
+    assert not torch.allclose(*(carried_up(net, IMAGES, seen.code, given)[1][net.circuit.tops[0]] for given in (label, None)))
 
 
 def test_one_step_is_the_equation_written_out():
@@ -83,3 +85,79 @@ def test_one_step_is_the_equation_written_out():
     d2 = ((d0 @ P["E[image->z1]"]) * (z1 > 0) @ P["E[z1->z2]"]) * (z2 > 0)
     expected = (state.z[3] + 0.2 * d2 @ P["E[z2->z3]"]).relu()
     torch.testing.assert_close(code, expected)
+
+
+# --- learning in it ---------------------------------------------------------------------------------------------------
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(3)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_with_tied_synapses_learning_follows_the_gradient_of_log_p(shape, activation):
+    """At the code where the phase ends, beside what settling teaches."""
+    net = circuit(SHAPES[shape], activation=activation, last_phase=LastPhaseConfig(steps=4, beta=0.05, temperature=0.0))
+    state = net.settle(IMAGES)
+    code = infer_top(net, state, 4, 0.05)
+    W = {name: value.clone().requires_grad_() for name, value in net.parameters.items()}
+    net.parameters, held = W, net.parameters
+    log_p = -bce_of(IMAGES, torch.sigmoid(net.drive(code))).sum()
+    net.parameters = held
+    slopes = torch.autograd.grad(log_p, list(W.values()))
+    found, settled = net.local_updates(state, rng=rng()), net.products(dict(enumerate(state.f)), dict(enumerate(state.e)), 8)
+    for name, slope in zip(W, slopes, strict=True):
+        torch.testing.assert_close(found[name] - settled[name], slope / 8, atol=1e-5, rtol=1e-3)
+
+
+def test_learned_error_synapses_learn_as_those_they_mirror():
+    net = circuit(CHAIN, error_synapses="learned", error_rate=0.5, last_phase=LastPhaseConfig(steps=3, beta=0.1))
+    found = last_phase_updates(net, net.settle(IMAGES), rng())
+    for source, target in (("z1", "image"), ("z2", "z1"), ("z3", "z2")):
+        torch.testing.assert_close(found[f"E[{target}->{source}]"], 0.5 * found[f"W[{source}->{target}]"].T)
+        assert found[f"W[{source}->{target}]"].abs().max() > 0
+
+
+def test_a_part_of_a_batch_gives_its_part_of_the_update():
+    net, whole = circuit(CHAIN, last_phase=LastPhaseConfig(steps=3, beta=0.1)), None
+    for rows in (slice(None), slice(0, 5), slice(5, 8)):
+        state = net.settle(IMAGES[rows])
+        state.batch, state.rows = 8, rows
+        found = last_phase_updates(net, state, rng())
+        whole = {name: [*(whole or {}).get(name, []), update] for name, update in found.items()}
+    for together, first, rest in whole.values():
+        torch.testing.assert_close(together, first + rest)
+
+
+def test_at_temperature_one_the_top_is_drawn_from_what_the_image_leaves_open():
+    """x = f W + noise: p(f | x) is N( x W^T A, A ) under a flat prior, A = (W W^T)^-1; the steps' own bias is of the size of beta / A."""
+    populations = {"image": PopulationConfig(observed="image", likelihood="gaussian"), "z1": PopulationConfig(size=2)}
+    net = GNCN(
+        CircuitConfig(populations=populations, bundles=["z1 -> image"], activation="identity", error_synapses="tied"), 4, np.random.default_rng(0)
+    )
+    W = torch.tensor([[1.0, 0.5, 0.0, 0.3], [0.0, 0.4, 1.0, -0.6]])
+    net.parameters["W[z1->image]"].copy_(W)
+    x = torch.tensor([[0.3, -0.8, 1.1, 0.5]])
+    state = net.settle(x.expand(6000, 4).contiguous())
+    drawn = infer_top(net, state, 200, 0.02, Noise(np.arange(6000), 1.0))
+    A = torch.linalg.inv(W @ W.T)
+    torch.testing.assert_close(drawn.mean(0), (x @ W.T @ A)[0], atol=0.05, rtol=0)
+    torch.testing.assert_close(torch.cov(drawn.T), A, atol=0.06, rtol=0.06)
+
+
+def test_what_the_top_alone_projects_to_becomes_more_probable():
+    def projected(steps: int) -> float:
+        net = circuit(CHAIN, error_synapses="learned", activation="relu", last_phase=LastPhaseConfig(steps=steps, beta=0.05, temperature=0.1))
+        noise = np.random.default_rng(0)
+        for _ in range(200):
+            for name, update in net.local_updates(net.settle(IMAGES), rng=noise).items():
+                net.parameters[name].add_(update, alpha=0.1)
+        return bce_of(IMAGES, net.project(infer_top(net, net.settle(IMAGES), 10, 0.05))).mean().item()
+
+    assert projected(10) < projected(0) - 0.5
+
+
+def test_a_network_whose_top_does_not_project_alone_is_told_so():
+    with pytest.raises(UserError, match="last_phase.steps=5: the top alone does not project"):
+        circuit([*CHAIN, "z1 -> z1 delayed"], last_phase=LastPhaseConfig(steps=5))
