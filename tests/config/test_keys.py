@@ -7,7 +7,7 @@ WORDS = {
     "ncf-train": {
         "steps=20": "did you mean 'model.settle.steps'",
         "K=20": "did you mean 'model.settle.steps'",
-        "beta=0.1": "did you mean 'model.settle.beta'?",
+        "beta=0.1": "did you mean 'model.settle.beta' or 'model.last_phase.beta'?",
         "lr=0.01": "did you mean 'optimizer.lr'?",
         "+lr=0.01": "did you mean 'optimizer.lr'?",
         "learning_rate=0.01": "did you mean 'optimizer.lr'?",
