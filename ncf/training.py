@@ -29,7 +29,7 @@ from ncf.runs.display import Display
 from ncf.runs.distributed import Ranks, require_parallel
 from ncf.runs.existing import require_images, require_mine, stored_result
 from ncf.runs.interrupts import Interrupts, how_to_go_on
-from ncf.runs.progress import Progress, checkpoint_content, is_due, restore
+from ncf.runs.progress import Progress, checkpoint_content, is_due, restore, start_from
 from ncf.runs.provenance import choose_device, git_state, n_synapses, packages, versions
 from ncf.runs.run import Follower, Run, speak, tidy
 
@@ -55,6 +55,7 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
     data = data.to(device)
     memory.require_room(config.model, data.image_shape)
     network = build_model(config, seen_of(data), stream(config.seed, "synapses"), device)
+    source = start_from(network, config.start_from, folder) if config.start_from else None
     require_labels(network, data, config)
     n_sequences = len(data.splits["train"]) // frames_of(network, data)
     require_measurable(network, data, config.metrics)
@@ -64,7 +65,7 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
     try:
         with Interrupts(run.folder) as interrupts:
             progress = restore(run, network, optimizer, ranks)
-            introduce(run, data, network)
+            introduce(run, data, network, source)
             compile_settling(run, network, data)
             loss, _ = wording.loss(asdict(config.dataset))
             n_steps = -(-n_sequences // config.batch_size)
@@ -89,13 +90,15 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
         ranks.close()
 
 
-def introduce(run: Run, data: datasets.Dataset, network) -> None:
-    """What is trained on what: for the person, and with what it is made for the log."""
+def introduce(run: Run, data: datasets.Dataset, network, source: str | None) -> None:
+    """What is trained on what, and from which `source`: for the person, and with what it is made for the log."""
     dataset, model = asdict(run.config.dataset), run.config.model.name
     run.say(f"{wording.title(dataset)}: {wording.images(dataset, wording.sizes(data), data.image_shape)}{wording.split_off(data)}")
     for remark in data.remarks:
         run.say(remark)
     run.say(f"{model}: {n_synapses(network):,} synapses")
+    if source:
+        run.say(source)
     made = {**versions(), **packages(), **{f"git of {name}": state for name, state in git_state().items()}}
     run.say(f"made with: {made}", show=False)
 

@@ -16,6 +16,7 @@ PATHS = {
     "config",
     "checkpoint",
     "resume",
+    "start_from",
     "run_dir",
     "output",
     "output_dir",

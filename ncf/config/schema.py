@@ -340,6 +340,7 @@ class CheckpointConfig:
 class TrainConfig:
     model: Any = key(MISSING, "the network: see group model")
     dataset: DatasetConfig = section(DatasetConfig, "the images: see group dataset")
+    start_from: str | None = key(None, "run or checkpoint whose synapses training starts from; null: fresh ones")
     optimizer: OptimizerConfig = section(OptimizerConfig, "how updates are applied: see group optimizer")
     metrics: MetricsConfig = section(MetricsConfig, "what the final report measures: see group metrics", free=True)
     compute: ComputeConfig = section(ComputeConfig, "arithmetic")

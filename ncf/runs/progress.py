@@ -1,9 +1,12 @@
 """Where a run stands: what a checkpoint holds of it, and taking it up again."""
 
+import hashlib
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from ncf.config.schema import TrainConfig, science
 from ncf.errors import UserError
+from ncf.runs import checkpoint
 from ncf.runs.distributed import Ranks
 from ncf.runs.existing import changes
 from ncf.runs.provenance import products, versions
@@ -83,6 +86,19 @@ def restore(run: Run, network, optimizer, ranks: Ranks) -> Progress:
     if content["versions"] != made_with(network):
         run.say(f"warning: begun with {content['versions']}, resuming with {made_with(network)}: results may differ in the last digits")
     return progress
+
+
+def start_from(network, name: str, folder: Path) -> str | None:
+    """Give the network of a run in `folder` that has no checkpoint yet the synapses of the run or checkpoint `name`; says which. UserError where they
+    do not fit."""
+    if any(folder.glob("checkpoints/*.pt")):
+        return None
+    path = Path(name) / "checkpoints" / "best.pt" if Path(name).is_dir() else Path(name)
+    try:
+        network.load_tensors(checkpoint.load(path)["weights"])
+    except (UserError, ValueError) as error:
+        raise UserError(f"start_from={name}: {error}") from error
+    return f"starts from the synapses of {path}, sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
 
 
 def remember_patience(progress: Progress, rows: list[dict], config: TrainConfig) -> None:
