@@ -1,0 +1,30 @@
+"""Training that starts from the synapses of another run."""
+
+import torch
+from installed import TINY, require_one_line, summary, warm
+
+
+def synapses(run, name: str = "last") -> dict:
+    weights = torch.load(run / f"checkpoints/{name}.pt", weights_only=True)["weights"]
+    return {name: value for name, value in weights.items() if name[0] in "WEM"}  # precision moves with every batch
+
+
+def test_training_starts_from_the_best_synapses_of_the_run_and_goes_on_alone(tmp_path):
+    assert warm("ncf-train", *TINY, "epochs=2", "run_dir=first", cwd=tmp_path).returncode == 0
+    still = warm("ncf-train", *TINY, "epochs=1", "start_from=first", "optimizer.lr=1e-12", "run_dir=still", cwd=tmp_path)
+    assert still.returncode == 0 and "starts from the synapses of first/checkpoints/best.pt, sha256" in still.stdout
+    for name, value in synapses(tmp_path / "first", "best").items():
+        torch.testing.assert_close(synapses(tmp_path / "still")[name], value, atol=1e-5, rtol=1e-5)
+    moved = warm("ncf-train", *TINY, "epochs=1", "start_from=first", "run_dir=moved", cwd=tmp_path)
+    assert moved.returncode == 0 and not torch.equal(synapses(tmp_path / "moved")["W1"], synapses(tmp_path / "first", "best")["W1"])
+    (tmp_path / "first").rename(tmp_path / "gone")
+    longer = warm("ncf-train", "resume=moved", "epochs=2", cwd=tmp_path)  # its own checkpoint is all it needs
+    assert longer.returncode == 0 and summary(tmp_path / "moved")["epochs_trained"] == 2
+
+
+def test_synapses_that_do_not_fit_are_refused_before_a_run_begins(tmp_path):
+    assert warm("ncf-train", *TINY, "epochs=1", "run_dir=first", cwd=tmp_path).returncode == 0
+    for source, words in (("first", "W1 has shape"), ("nowhere", "nowhere")):
+        done = warm("ncf-train", *TINY, "epochs=1", f"start_from={source}", "model.layers=[18,24,24]", "run_dir=other", cwd=tmp_path)
+        require_one_line(done, f"start_from={source}: ")
+        assert words in done.stderr and not (tmp_path / "other").exists()
