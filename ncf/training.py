@@ -37,6 +37,8 @@ from ncf.runs.run import Follower, Run, speak, tidy
 def train(config: TrainConfig, folder: Path, named: bool) -> dict:
     """Train (or resume) the run in `folder` to its end; returns its summary. Raises UserError or Stopped."""
     device = choose_device(config.device, config.threads)
+    if config.start_from:
+        config.start_from = str(Path(config.start_from).absolute())
     require_known(config.metrics)
     require_stoppable(config)
     loggers.require(config.logger)
@@ -55,7 +57,7 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
     data = data.to(device)
     memory.require_room(config.model, data.image_shape)
     network = build_model(config, seen_of(data), stream(config.seed, "synapses"), device)
-    source = start_from(network, config.start_from, folder) if config.start_from else None
+    source = start_from(network, config.start_from, folder, about) if config.start_from else None
     require_labels(network, data, config)
     n_sequences = len(data.splits["train"]) // frames_of(network, data)
     require_measurable(network, data, config.metrics)
@@ -90,7 +92,7 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
         ranks.close()
 
 
-def introduce(run: Run, data: datasets.Dataset, network, source: str | None) -> None:
+def introduce(run: Run, data: datasets.Dataset, network, source: tuple[str, list[str]] | None) -> None:
     """What is trained on what, and from which `source`: for the person, and with what it is made for the log."""
     dataset, model = asdict(run.config.dataset), run.config.model.name
     run.say(f"{wording.title(dataset)}: {wording.images(dataset, wording.sizes(data), data.image_shape)}{wording.split_off(data)}")
@@ -98,7 +100,9 @@ def introduce(run: Run, data: datasets.Dataset, network, source: str | None) -> 
         run.say(remark)
     run.say(f"{model}: {n_synapses(network):,} synapses")
     if source:
-        run.say(source)
+        run.say(f"starts from what {source[0]} has learned")
+        for warning in source[1]:
+            run.say(warning)
     made = {**versions(), **packages(), **{f"git of {name}": state for name, state in git_state().items()}}
     run.say(f"made with: {made}", show=False)
 

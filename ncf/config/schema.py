@@ -95,10 +95,12 @@ IMAGE_LIKELIHOODS = ["bernoulli", "gaussian"]  # a plugin may add to it
 @dataclass
 class LastPhaseConfig:
     steps: int = key(
-        0, "learning: after settling the top alone fits the image in so many steps, and synapses learn from these errors too; 0: none", least=0
+        0,
+        "learning: after settling, the top alone fits the image in so many further steps, and synapses learn from the errors that remain, too; 0: none",
+        least=0,
     )
-    beta: float = key(0.1, "step size of these", above=0)
-    temperature: float = key(1.0, "T: noise sqrt(2 beta T) at every one of them; 1: draws from what the image leaves open", least=0)
+    beta: float = key(0.1, "step size of the last phase", above=0)
+    temperature: float = key(1.0, "T: noise sqrt(2 beta T) on the top at every one of them", least=0)
 
 
 @dataclass
@@ -297,7 +299,7 @@ class MetricsConfig:
     n_images: int | None = key(None, "first images of the split to measure on; null: all", least=1)
     batch_size: int = key(500, "images settled together when measuring", least=1)
     penalty: float | None = key(
-        None, "class_err: L2 penalty of the regression; null: of 100, 10, 1, 0.1, 0.01 that which validation images choose", above=0
+        None, "class_err: L2 penalty of the regression; null: chosen on validation images, from 100, 10, 1, 0.1 and 0.01", above=0
     )
     in_use: float = key(1e-3, "in_use: a unit is, where |f| is above this", least=0)
     n_compared: int = key(
@@ -340,7 +342,7 @@ class CheckpointConfig:
 class TrainConfig:
     model: Any = key(MISSING, "the network: see group model")
     dataset: DatasetConfig = section(DatasetConfig, "the images: see group dataset")
-    start_from: str | None = key(None, "run or checkpoint whose synapses training starts from; null: fresh ones")
+    start_from: str | None = key(None, "run or checkpoint from whose synapses (and precision) training starts; null: fresh ones")
     optimizer: OptimizerConfig = section(OptimizerConfig, "how updates are applied: see group optimizer")
     metrics: MetricsConfig = section(MetricsConfig, "what the final report measures: see group metrics", free=True)
     compute: ComputeConfig = section(ComputeConfig, "arithmetic")

@@ -302,7 +302,7 @@ class GNCN:
         rows = len(state.z[0])
         batch = state.batch or rows
         updates = self.products(dict(enumerate(state.f)), dict(enumerate(state.e)), batch)
-        if self.config.last_phase.steps and rng is not None:
+        if self.config.last_phase.steps:
             for name, update in last_phase_updates(self, state, rng).items():
                 updates[name].add_(update)
         if self.config.settle.start == "recogniser":

@@ -72,4 +72,6 @@ def column_norms(parameters: dict[str, Tensor]) -> list[float]:
 
 def keys(network) -> str:
     """What to lower."""
+    if "settle" in network.abilities and network.config.last_phase.steps:
+        return "model.last_phase.beta, model.settle.beta or optimizer.lr"
     return "model.settle.beta, model.settle.steps or optimizer.lr" if "settle" in network.abilities else "optimizer.lr"

@@ -88,17 +88,21 @@ def restore(run: Run, network, optimizer, ranks: Ranks) -> Progress:
     return progress
 
 
-def start_from(network, name: str, folder: Path) -> str | None:
-    """Give the network of a run in `folder` that has no checkpoint yet the synapses of the run or checkpoint `name`; says which. UserError where they
-    do not fit."""
-    if any(folder.glob("checkpoints/*.pt")):
+def start_from(network, name: str, folder: Path, about: dict) -> tuple[str, list[str]] | None:
+    """Give the network of a run in `folder` that has nothing to resume from what the run or checkpoint `name` has learned; its path with a digest, and
+    warnings. None where the run resumes. UserError where it does not fit."""
+    if any((folder / "checkpoints" / kept).exists() for kept in ("last.pt", "previous.pt")):
         return None
     path = Path(name) / "checkpoints" / "best.pt" if Path(name).is_dir() else Path(name)
     try:
-        network.load_tensors(checkpoint.load(path)["weights"])
+        content = checkpoint.load(path)
+        network.load_tensors(content["weights"])
     except (UserError, ValueError) as error:
         raise UserError(f"start_from={name}: {error}") from error
-    return f"starts from the synapses of {path}, sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
+    theirs = content["data"]
+    split = theirs["name"] == about["name"] and theirs["splits"].get("validation") != about["splits"].get("validation")
+    warning = "warning: start_from has another validation split of these images: it may have learned from images that are held out here"
+    return f"{path}, sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}", [warning] * split
 
 
 def remember_patience(progress: Progress, rows: list[dict], config: TrainConfig) -> None:

@@ -96,7 +96,10 @@ def read_run(folder: Path) -> dict | None:
 
 def with_values(folder: Path, group: str) -> dict[str, dict]:
     """Test figures measured later; of few images with the values of each, so that two rows are compared image by image."""
-    figures = read_json(folder / f"{group}.json").get("metrics", {}).get("test", {})
+    found = read_json(folder / f"{group}.json")
+    if found.get("epoch") != read_json(folder / "summary.json").get("best_epoch"):  # of an earlier checkpoint: the run has gone on since
+        return {}
+    figures = found.get("metrics", {}).get("test", {})
     path = folder / f"{group}-per-image.npz"
     values = dict(np.load(path)) if path.exists() else {}
     for name, figure in figures.items():

@@ -58,6 +58,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--annealed", action="store_true", help="also annealed importance sampling, for the first of --seeds of every row")
     parser.add_argument("--samples", action="store_true", help="also how like the training images the samples are, and how sparse the codes")
     parser.add_argument("--hidden", action="store_true", help="also the classification error from the autoencoders' hidden units")
+    parser.add_argument("--classes", action="store_true", help="also %%Err again, of runs that measured it with a penalty of 1")
     parser.add_argument("--curve", action="store_true", help="also the learning curve over the number of training images, for the first seed")
     parser.add_argument("--tune", action="store_true", help="run the grids of the rows (first seed) instead, and print what validation chooses")
     parser.add_argument("--report-only", action="store_true", help="run nothing; write the page from what is there")
@@ -121,6 +122,7 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
                 "density": arguments.annealed and seed == arguments.seeds[0] and applies(model, "log_p_annealed"),
                 "samples": arguments.samples and "project" in model.abilities,
                 "hidden": arguments.hidden and row["model"] in AUTOENCODERS,
+                "classes": arguments.classes and "classify" not in model.abilities,
             }
             jobs += [
                 eval_command(dataset, folder, group, arguments)

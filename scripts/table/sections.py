@@ -23,7 +23,7 @@ OF_SAMPLES = {
     "among training images, by the pixels": tuple(compared("pixels")),
     "among training images, by the features of a classifier": READ,
 }
-GENERATIVE = ("gvae_wide", "gvae_tuned", "gvae")  # whose density the others are held against: the first that is measured
+GENERATIVE = ("gvae", "gvae_tuned", "gvae_wide", "gvae_narrow")  # the densest of which the others are held against
 YARDSTICKS = {"log_p": "Remembered training images", "class_err": "Pixels in place of codes"}  # of table.without_model
 Rows = dict[str, dict]
 Cells = dict[tuple[str, str], Cell]
@@ -56,7 +56,8 @@ def dataset_table(dataset: str, table: Rows, full: Cells, yardsticks: dict) -> s
         rows.append([row_title(row), *told, budget, *made])
     shown_yardsticks = {metric: title for metric, title in YARDSTICKS.items() if metric in yardsticks and metric in metrics}
     for metric, title in shown_yardsticks.items():
-        told = [image_error(yardsticks[metric]) if name == metric else "–" for name in metrics]
+        old = "³" * (metric == "class_err" and "penalty" not in yardsticks[metric])
+        told = [image_error(yardsticks[metric]) + old if name == metric else "–" for name in metrics]
         rows.append([title, *told, *["–"] * 6])
     note = (
         "`multiply-adds`: millions, of reading an image / of completing one; `epochs`: of the best checkpoint; `minutes`: of training, per seed, whatever else the "
@@ -86,8 +87,9 @@ def density_table(dataset: str, table: Rows, full: Cells) -> str:
     metrics = [name for name in DENSITIES if any(cell and cell.values(name) for cell in own.values())]
     if not metrics:
         return ""
-    rival = next((own[name] for name in GENERATIVE if measured("log_p_annealed", own.get(name))), None)
-    head = ["method", *(METRICS[name].label for name in metrics), *(["annealed, less the GVAE's"] if rival else [])]
+    rivals = [cell for name in GENERATIVE if (cell := own.get(name)) and measured("log_p_annealed", cell)]
+    rival = max(rivals, key=lambda cell: mean(cell.values("log_p_annealed")), default=None)
+    head = ["method", *(METRICS[name].label for name in metrics), *([f"annealed, less that of {row_title(rival.row)}"] if rival else [])]
     rows = []
     for row, cell in own.items():
         told = [entry(dataset, table[row], cell, name) for name in metrics]
@@ -95,12 +97,14 @@ def density_table(dataset: str, table: Rows, full: Cells) -> str:
             continue
         if rival:
             verdict = compare(cell, rival, "log_p_annealed") if cell and measured("log_p_annealed", cell) else None
-            told.append("–" if cell is rival else f"{verdict}, {verdict.word}" if verdict else "not run")
+            how = "" if verdict is None or verdict.over_seeds or verdict.paired else ", unpaired"
+            told.append("–" if cell is rival else f"{verdict}, {verdict.word}{how}" if verdict else "not run")
         rows.append([row_title(row), *told])
-    note = "**Density.** Annealed figures are of few images, whose values are kept" + (
-        f"; differences from {row_title(rival.row)} under its mixture are image by image where a side has one seed (marked ¹), else by Welch's test over seeds, ± their standard error."
+    note = "**Density.** Annealed figures are of the first test images, 100 of them or few more or less." + (
+        f" Differences are from the densest GVAE, {row_title(rival.row)}, each under the mixture fitted to its own codes, ± their standard error: image by image where a side has one "
+        "seed (marked ¹) and both have kept the values of the same images; *unpaired* by the two standard errors; of several seeds on both sides by Welch's test over these."
         if rival
-        else "."
+        else ""
     )
     return f"{note}\n\n{markdown(head, rows)}"
 
@@ -117,17 +121,18 @@ def sample_table(dataset: str, table: Rows, full: Cells, how: str, group: tuple[
         if any(text != "–" for text in told):
             rows.append([row_title(row), *told])
     found = {name: [figure for cell in present.values() if cell for figure in cell.found(name)] for name in metrics}
-    rows.append(["Held-out images", *(held_out(found[name]) for name in metrics)])
+    rows.append(["Held-out images", *(beside(found[name], "held_out") for name in metrics)])
+    if "fantasy_mse" in metrics:
+        rows.append(["Training images", *(beside(found[name], "nearest_training_image") for name in metrics)])
     wrong = {figure["reader_wrong"] for figures in found.values() for figure in figures if figure.get("reader_wrong") is not None}
     read = f" The classifier is wrong on {', '.join(f'{value:.2f}' for value in sorted(wrong))} % of the test images." if wrong else ""
     heads = [METRICS[name].label.replace(" (pixels)", "").replace(" (features)", "") for name in metrics]
     return f"**Samples, {how}.** Held-out images are test images, measured as the samples are.{read}\n\n{markdown(['method', *heads], rows)}"
 
 
-def held_out(figures: list[dict]) -> str:
-    """The figure of held-out images beside samples; the nearest training image beside nearest fantasies. The same for all rows but for the draw of
-    training images they are compared with: the mean."""
-    told = [figure[key] for figure in figures for key in ("held_out", "nearest_training_image") if figure.get(key) is not None]
+def beside(figures: list[dict], kind: str) -> str:
+    """What figures of samples tell of images of that kind, the mean over rows and seeds: it hardly varies, with the training images compared with."""
+    told = [figure[kind] for figure in figures if figure.get(kind) is not None]
     return f"{mean(told):.2f}" if told else "–"
 
 
@@ -165,7 +170,7 @@ def size(dataset: str, row: dict) -> str:
 
 
 def cost(dataset: str, row: dict, cell: Cell | None) -> str:
-    """Millions of multiply-adds of reading an image / of completing one by the way that validation chose, where that takes more."""
+    """Millions of multiply-adds of reading an image, as the row is set now, / of completing one by the way that validation chose in its first seed."""
     model = model_of(dataset, row)
     if "settle" in model.abilities:
         return f"{multiply_adds(model, model.config.settle.steps) / 1e6:.2f}"

@@ -20,6 +20,7 @@ class Verdict:
     error: float
     p: float
     over_seeds: bool
+    paired: bool = False  # over images, of which both rows have the values
 
     @property
     def word(self) -> str:
@@ -36,19 +37,21 @@ def compare(one: Cell, other: Cell, metric: str) -> Verdict:
     sign = 1 if METRICS[metric].higher else -1
     lead = (mean(a) - mean(b)) * sign
     over_seeds = len(a) > 1 and len(b) > 1
+    kept = [cell.found(metric)[0].get("values", ()) for cell in (one, other)]
+    paired = not over_seeds and len(kept[0]) == len(kept[1]) > 1
     if over_seeds:
         error = sqrt(variance(a) / len(a) + variance(b) / len(b))
         spread = stdev(a), stdev(b)
         p = stats.ttest_ind_from_stats(mean(a), spread[0], len(a), mean(b), spread[1], len(b), equal_var=False).pvalue if error else None
-    elif len(pairs := list(zip(*(cell.found(metric)[0].get("values", ()) for cell in (one, other))))) > 1:
-        differences = [(x - y) * sign for x, y in pairs]
+    elif paired:
+        differences = [(x - y) * sign for x, y in zip(*kept, strict=True)]
         lead, error = mean(differences), stdev(differences) / sqrt(len(differences))
         p = 2 * stats.t.sf(abs(lead) / error, len(differences) - 1) if error else None
     else:
         error = hypot(one.image_error(metric), other.image_error(metric))
         p = 2 * stats.norm.sf(abs(lead) / error) if error else None
     p = float(lead == 0) if p is None else p  # no spread to test by
-    return Verdict(lead, error, float(p), over_seeds)
+    return Verdict(lead, error, float(p), over_seeds, paired)
 
 
 def measured(metric: str, *cells: Cell | None) -> bool:

@@ -158,6 +158,47 @@ def test_what_the_top_alone_projects_to_becomes_more_probable():
     assert projected(10) < projected(0) - 0.5
 
 
-def test_a_network_whose_top_does_not_project_alone_is_told_so():
-    with pytest.raises(UserError, match="last_phase.steps=5: the top alone does not project"):
-        circuit([*CHAIN, "z1 -> z1 delayed"], last_phase=LastPhaseConfig(steps=5))
+def with_label(*bundles: str, **changes) -> GNCN:
+    hidden = {"z1": PopulationConfig(size=5), "z2": PopulationConfig(size=6)}
+    populations = {"image": PopulationConfig(observed="image"), "label": PopulationConfig(observed="label"), **hidden}
+    settings = dict(activation="tanh", error_synapses="tied", init_sd=0.5, settle=SettleConfig(steps=20, beta=0.1)) | changes
+    return GNCN(CircuitConfig(populations=populations, bundles=list(bundles), **settings), 9, np.random.default_rng(0), n_classes=3)
+
+
+def test_labels_that_are_known_take_part_row_by_row():
+    """With one class unknown the others are shown all the same, and a part of the batch gives its part."""
+    net = with_label("z1 -> image", "z2 -> z1", "label -> z1", last_phase=LastPhaseConfig(steps=3, beta=0.1, temperature=0.0))
+    y = torch.tensor([-1, 0, 1, 2, 0, 1, 2, 0])
+
+    def updates(rows: slice) -> dict:
+        state = net.settle(IMAGES[rows], y=y[rows])
+        state.batch, state.rows = 8, rows
+        return last_phase_updates(net, state, None)
+
+    whole, first, rest = updates(slice(None)), updates(slice(0, 1)), updates(slice(1, 8))
+    for name, update in whole.items():
+        torch.testing.assert_close(update, first[name] + rest[name])
+    assert rest["W[label->z1]"].abs().max() > 0 and not first["W[label->z1]"].any()
+    blind = net.settle(IMAGES)
+    blind.batch = 8
+    assert not torch.allclose(last_phase_updates(net, blind, None)["W[z1->image]"], whole["W[z1->image]"])
+
+
+def test_noise_moves_the_top_and_needs_a_stream():
+    net = circuit(CHAIN, last_phase=LastPhaseConfig(steps=3, beta=0.1, temperature=0.5))
+    state = net.settle(IMAGES)
+    one, same, other = (last_phase_updates(net, state, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    name = "W[z1->image]"
+    assert torch.equal(one[name], same[name]) and not torch.allclose(one[name], other[name])
+    with pytest.raises(ValueError, match="random stream"):
+        net.local_updates(state)
+
+
+@pytest.mark.parametrize("make, why", [
+    (lambda phase: circuit([*CHAIN, "z1 -> z1 delayed"], last_phase=phase), "from the one before"),
+    (lambda phase: with_label("z1 -> image", "z2 -> z1", "z2 -> label", last_phase=phase), "the label is predicted"),
+    (lambda phase: with_label("z1 -> label", "image -> z1", "z2 -> z1", last_phase=phase), "no image is predicted"),
+])  # fmt: skip
+def test_networks_whose_top_does_not_project_to_the_image_alone_are_refused(make, why):
+    with pytest.raises(UserError, match=f"last_phase.steps=5: .*{why}"):
+        make(LastPhaseConfig(steps=5))

@@ -12,7 +12,7 @@ def synapses(run, name: str = "last") -> dict:
 def test_training_starts_from_the_best_synapses_of_the_run_and_goes_on_alone(tmp_path):
     assert warm("ncf-train", *TINY, "epochs=2", "run_dir=first", cwd=tmp_path).returncode == 0
     still = warm("ncf-train", *TINY, "epochs=1", "start_from=first", "optimizer.lr=1e-12", "run_dir=still", cwd=tmp_path)
-    assert still.returncode == 0 and "starts from the synapses of first/checkpoints/best.pt, sha256" in still.stdout
+    assert still.returncode == 0 and "first/checkpoints/best.pt, sha256" in still.stdout
     for name, value in synapses(tmp_path / "first", "best").items():
         torch.testing.assert_close(synapses(tmp_path / "still")[name], value, atol=1e-5, rtol=1e-5)
     moved = warm("ncf-train", *TINY, "epochs=1", "start_from=first", "run_dir=moved", cwd=tmp_path)
@@ -22,9 +22,34 @@ def test_training_starts_from_the_best_synapses_of_the_run_and_goes_on_alone(tmp
     assert longer.returncode == 0 and summary(tmp_path / "moved")["epochs_trained"] == 2
 
 
+def test_a_run_that_was_ended_before_it_had_anything_to_resume_from_starts_again_from_them(tmp_path):
+    assert warm("ncf-train", *TINY, "epochs=1", "run_dir=first", cwd=tmp_path).returncode == 0
+    given = [*TINY, "epochs=1", "start_from=first", "optimizer.lr=1e-12", "run_dir=cut"]
+    assert warm("ncf-train", *given, cwd=tmp_path).returncode == 0
+    for name in ("checkpoints/last.pt", "summary.json"):  # ended between best.pt and the first last.pt
+        (tmp_path / "cut" / name).unlink()
+    assert warm("ncf-train", *given, cwd=tmp_path).returncode == 0
+    torch.testing.assert_close(synapses(tmp_path / "cut")["W1"], synapses(tmp_path / "first", "best")["W1"], atol=1e-5, rtol=1e-5)
+
+
+def test_another_split_of_the_same_images_is_warned_of(tmp_path):
+    assert warm("ncf-train", *TINY, "epochs=1", "run_dir=first", cwd=tmp_path).returncode == 0
+    runs = {seed: warm("ncf-train", *TINY, "epochs=1", "start_from=first", f"dataset.split_seed={seed}", cwd=tmp_path) for seed in (0, 7)}
+    assert [("another validation split" in done.stdout) for done in runs.values()] == [False, True]
+
+
+def test_a_last_phase_is_part_of_training(tmp_path):
+    """On, off, and under another noise: three different networks."""
+    told = {"off": [], "on": ["model.last_phase.steps=3"], "still": ["model.last_phase.steps=3", "model.last_phase.temperature=0"]}
+    for name, given in told.items():
+        assert warm("ncf-train", *TINY, "epochs=1", "optimizer.lr=0.001", *given, f"run_dir={name}", cwd=tmp_path).returncode == 0
+    found = [synapses(tmp_path / name)["W1"] for name in told]
+    assert all(not torch.equal(one, other) for one, other in zip(found, found[1:] + found[:1]))
+
+
 def test_synapses_that_do_not_fit_are_refused_before_a_run_begins(tmp_path):
     assert warm("ncf-train", *TINY, "epochs=1", "run_dir=first", cwd=tmp_path).returncode == 0
     for source, words in (("first", "W1 has shape"), ("nowhere", "nowhere")):
         done = warm("ncf-train", *TINY, "epochs=1", f"start_from={source}", "model.layers=[18,24,24]", "run_dir=other", cwd=tmp_path)
-        require_one_line(done, f"start_from={source}: ")
+        require_one_line(done, f"start_from={tmp_path / source}: ")
         assert words in done.stderr and not (tmp_path / "other").exists()
