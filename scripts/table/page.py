@@ -95,7 +95,8 @@ def claims(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
     lead = (
         "The claim is that the network is competitive with the variational autoencoder or better: reproduced where it is ahead or level, opposite where it is\n"
         "behind. Ahead and behind are significant at 5 % by Welch's test over seeds or, where a row has one seed (marked ¹), over images (paired where the values of both are\n"
-        "kept), which says nothing about other seeds; ± is the standard error of the difference, which is positive where the network is better. What chose the\n"
+        "kept), which says nothing about other seeds; ± is the standard error of the difference, which is positive where the network is better. %Err is by a regression whose\n"
+        "penalty validation images chose, except in rows marked ³ in the tables above, where it is 1. What chose the\n"
         f"autoencoders: {'; '.join(f'{row_title(rival)}: {deciding(table[rival])}' for rival in rivals)}. How often, over the datasets and the figures below:"
     )
     spelt = "One by one, for the network of the claim, by ncf's defaults, at the released settings and tuned, and for the tuned network that reconstructs best:"

@@ -100,8 +100,8 @@ def density_table(dataset: str, table: Rows, full: Cells) -> str:
             how = "" if verdict is None or verdict.over_seeds or verdict.paired else ", unpaired"
             told.append("–" if cell is rival else f"{verdict}, {verdict.word}{how}" if verdict else "not run")
         rows.append([row_title(row), *told])
-    note = "**Density.** Annealed figures are of the first test images, 100 of them or few more or less." + (
-        f" Differences are from the densest GVAE, {row_title(rival.row)}, each under the mixture fitted to its own codes, ± their standard error: image by image where a side has one "
+    note = "**Density.** Annealed figures are of the first test images, mostly 100." + (
+        f" Differences are from the densest of the GVAEs (here: {row_title(rival.row)}), each under the mixture fitted to its own codes, ± their standard error: image by image where a side has one "
         "seed (marked ¹) and both have kept the values of the same images; *unpaired* by the two standard errors; of several seeds on both sides by Welch's test over these."
         if rival
         else ""
@@ -127,7 +127,7 @@ def sample_table(dataset: str, table: Rows, full: Cells, how: str, group: tuple[
     wrong = {figure["reader_wrong"] for figures in found.values() for figure in figures if figure.get("reader_wrong") is not None}
     read = f" The classifier is wrong on {', '.join(f'{value:.2f}' for value in sorted(wrong))} % of the test images." if wrong else ""
     heads = [METRICS[name].label.replace(" (pixels)", "").replace(" (features)", "") for name in metrics]
-    return f"**Samples, {how}.** Held-out images are test images, measured as the samples are.{read}\n\n{markdown(['method', *heads], rows)}"
+    return f"**Samples, {how}.** Held-out images are test images in place of the samples.{read}\n\n{markdown(['method', *heads], rows)}"
 
 
 def beside(figures: list[dict], kind: str) -> str:
