@@ -334,9 +334,9 @@ def test_classes_are_read_from_the_encoders_uppermost_hidden_layer_too():
     model = Autoencoder(AutoencoderConfig(layers=[8, 7, 2]), 9, np.random.default_rng(0))
     encoder = as_layers(model, "E", "c", [(1, 1), (2, 2), (3, 3)])[:4]  # h_2, after its relu
     hidden = {split: encoder(data.splits[split].x).detach().double().numpy() for split in ("train", "test")}
-    reader = LogisticRegression(max_iter=1000).fit(hidden["train"], data.splits["train"].y.numpy())
-    wrong = 100 * (reader.predict(hidden["test"]) != data.splits["test"].y.numpy()).mean()
     found = measure(model, data, "test", MetricsConfig(names=["class_err", "class_err_hidden"]))
+    reader = LogisticRegression(C=1 / found["class_err_hidden"]["penalty"], max_iter=1000).fit(hidden["train"], data.splits["train"].y.numpy())
+    wrong = 100 * (reader.predict(hidden["test"]) != data.splits["test"].y.numpy()).mean()
     assert found["class_err_hidden"]["value"] == pytest.approx(wrong) and found["class_err"]["value"] != found["class_err_hidden"]["value"]
     assert "class_err_hidden" in left_out(classifier(), data, ["class_err_hidden"])
     data.splits["train"].y[:] = 0
