@@ -37,7 +37,7 @@ def arguments() -> argparse.Namespace:
 
 def export(given: argparse.Namespace) -> Path:
     place = Path(str(given.checkpoint).removeprefix("checkpoint="))  # as the other commands have it
-    path = place / "checkpoints" / "best.pt" if place.is_dir() else place
+    path = checkpoint.locate(place)
     content = checkpoint.load(path)
     try:
         data = safetensors_of(content) if given.format == "safetensors" else onnx_of(path)

@@ -85,8 +85,7 @@ def restore(path: Path, device: str = "auto", threads: int | None = None, adjust
 
     Raises UserError, naming the file, if it holds none.
     """
-    if path.is_dir():
-        path = path / "checkpoints" / "best.pt"
+    path = checkpoint.locate(path)
     content = checkpoint.load(path)
     try:
         config: TrainConfig = build(without_place(content["config"]), TrainConfig)  # a stranger's addresses are not asked

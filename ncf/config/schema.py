@@ -100,7 +100,7 @@ class LastPhaseConfig:
         least=0,
     )
     beta: float = key(0.1, "step size of the last phase", above=0)
-    temperature: float = key(1.0, "T: noise sqrt(2 beta T) on the top at every one of them", least=0)
+    temperature: float = key(1.0, "T: noise sqrt(2 beta T) on the top at every step of the last phase", least=0)
 
 
 @dataclass

@@ -128,7 +128,7 @@ class TrainingLatents:
         judges = None
         if self.config.penalty is None and validation is not None and validation.y is not None and len(validation.labelled):
             rows = validation.labelled
-            judges = (features(validation.x[rows]), validation.y[rows])
+            judges = (features(validation.x)[rows], validation.y[rows])  # all of them settle: of sequences no frame is left out
         return fit_classifier((known[train.labelled], train.y[train.labelled]), judges, self.config.penalty)
 
     def settled_codes(self, x: Tensor) -> Tensor:

@@ -74,6 +74,11 @@ def keep_previous(path: Path, previous: Path) -> None:
         second.unlink(missing_ok=True)
 
 
+def locate(path: Path) -> Path:
+    """The checkpoint that a path means: of a run folder its best one."""
+    return path / "checkpoints" / "best.pt" if path.is_dir() else path
+
+
 def load(path: Path) -> dict:
     """The content of a checkpoint, on the CPU. Raises UserError, naming the file, for anything that is not one, whole and known."""
     raw = read(path)

@@ -93,7 +93,7 @@ def start_from(network, name: str, folder: Path, about: dict) -> tuple[str, list
     warnings. None where the run resumes. UserError where it does not fit."""
     if any((folder / "checkpoints" / kept).exists() for kept in ("last.pt", "previous.pt")):
         return None
-    path = Path(name) / "checkpoints" / "best.pt" if Path(name).is_dir() else Path(name)
+    path = checkpoint.locate(Path(name))
     try:
         content = checkpoint.load(path)
         network.load_tensors(content["weights"])
