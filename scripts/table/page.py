@@ -48,7 +48,7 @@ def write(output: Path, page: Path, table: dict[str, dict]) -> None:
     files.write_whole(rows, "".join(json.dumps(line) + "\n" for line in lines(cells)).encode())
     beside = page.with_name("replication.md")
     masked, switches = (read_json(page.with_name(name)) or None for name in ("masked.json", "switches.json"))
-    files.write_whole(beside, replication.page(full, masked, switches).encode())
+    files.write_whole(beside, replication.page(full, curve.fewer_images(cells), masked, switches).encode())
     print(f"written: {page}, {beside}, {rows}")
 
 

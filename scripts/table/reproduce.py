@@ -24,8 +24,8 @@ from ncf.errors import UserError, nearest
 from ncf.measure.metrics import METRICS
 
 READER = "relu_classifier"
-CURVE_ROWS = ("gncn_pdh", "gvae")
-CURVE_SIZES = (100, 300, 1000, 3000, 10_000, 30_000)
+CURVE_ROWS = ("gncn_pdh_sgd", "gvae", "rae")
+CURVE_SHARES = (0.02, 0.1, 0.2, 0.5, 0.75)  # of the training images, the article's
 CURVE_UPDATES = 2000  # at least so many, however few the images
 
 
@@ -59,7 +59,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--samples", action="store_true", help="also how like the training images the samples are, and how sparse the codes")
     parser.add_argument("--hidden", action="store_true", help="also the classification error from the autoencoders' hidden units")
     parser.add_argument("--classes", action="store_true", help="also %%Err again, of runs that measured it with a penalty of 1")
-    parser.add_argument("--curve", action="store_true", help="also the learning curve over the number of training images, for the first seed")
+    parser.add_argument("--curve", action="store_true", help="also the learning curve over shares of the training images, for the first seed")
     parser.add_argument("--tune", action="store_true", help="run the grids of the rows (first seed) instead, and print what validation chooses")
     parser.add_argument("--report-only", action="store_true", help="run nothing; write the page from what is there")
     parser.add_argument("--output", type=Path, default=Path("outputs/table"), help="where the runs go")
@@ -130,9 +130,10 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
                 if wanted and not (folder / f"{group}.json").exists()
             ]
     if arguments.curve:
-        for dataset, size, name in itertools.product(arguments.datasets, CURVE_SIZES, CURVE_ROWS):
+        for dataset, share, name in itertools.product(arguments.datasets, CURVE_SHARES, CURVE_ROWS):
+            size = round(share * training_images(dataset, arguments))
             folder = arguments.output / dataset / name / f"seed{arguments.seeds[0]}-n{size}"
-            if name in rows and size < training_images(dataset, arguments) and results.status(folder) != "complete":
+            if name in rows and results.status(folder) != "complete":
                 jobs.append(train_command(dataset, rows[name], arguments.seeds[0], folder, arguments, size))
     return jobs
 

@@ -232,11 +232,29 @@ def test_the_learning_curve_tells_who_is_ahead_at_each_size(tmp_path):
         "| figure | method | 100 | 300 | all |",
         "| BCE | GNCN-PDH, released | 7.00 ± 0.30¹ | 6.00 ± 0.30¹ | not run |",
         "| BCE | GVAE | 9.00 ± 0.30¹ | not run | 5.00 ± 0.30¹ |",
-        "|  | GNCN-PDH, released ahead by | +2.00 ± 0.42¹ | – | – |",
-        "|  | GNCN-PDH, released ahead by | -1.00 ± 0.42¹ | – | – |",
+        "|  | GNCN-PDH, released ahead of GVAE by | +2.00 ± 0.42¹ | – | – |",
+        "|  | GNCN-PDH, released ahead of GVAE by | -1.00 ± 0.42¹ | – | – |",
     ):
         assert line in page
+    other = [at("gncn_pdh_sgd", 25, 7.0, -20.0), at("rae", 25, 9.0, -20.0), at("gvae", 25, 9.5, -20.0)]
+    both = curve.section([*cells, *other], tmp_path / "curve.png")
+    assert "| figure | method | 25 | all |" in both and "| figure | method | 100 | 300 | all |" in both  # each network by its own sizes
+    assert "|  | GNCN-PDH, default (SGD) ahead of RAE by | +2.00 ± 0.42¹ | – |" in both and "GNCN-PDH, released ahead of RAE" not in both
     assert curve.section(cells[3:], tmp_path / "none.png") == "Not run yet." and not (tmp_path / "none.png").exists()
+
+
+@pytest.mark.parametrize(
+    "bce, verdict",
+    [((7.0, 6.0), "reproduced"), ((7.0, 8.0), "opposite at some sizes"), ((9.0, 8.0), "opposite"), ((7.0, 6.95), "not reproduced")],
+)
+def test_the_claim_on_fewer_images_asks_for_a_lead_over_the_best_autoencoder_at_every_share(bce, verdict):
+    def at(row: str, n_train: int | None, value: float) -> Cell:
+        return Cell("digits", row, n_train, {0: {"figures": {"bce": {"value": value, "stderr": 0.1}}}})
+
+    rivals = [at("rae", 25, 8.0), at("gvae", 25, 8.5), at("rae", 125, 9.0), at("gvae", 125, 7.0), at("rae", None, 2.0)]
+    found = curve.fewer_images([at("gncn_pdh_sgd", 25, bce[0]), at("gncn_pdh_sgd", 125, bce[1]), at("gncn_pdh_sgd", None, 3.0), *rivals])
+    assert found[0] == verdict and found[1].count("<br>") == 1 and "25 images" in found[1] and "RAE 8.00" in found[1] and "GVAE 7.00" in found[1]
+    assert curve.fewer_images(rivals) == ["not measured", ""]
 
 
 def test_few_images_get_more_epochs_and_many_the_usual(tmp_path):
