@@ -19,6 +19,16 @@ from ncf.config.schema import TrainConfig, science
 
 LATER = {  # what is measured once a run is complete: file -> what is asked for; a figure measured later takes the place of the run's own
     "density": ["metrics.names=[log_p_annealed,log_p_annealed_own]", "metrics.annealing.images=100", "metrics.annealing.steps=300"],
+    "refit": [  # under the mixture that makes training images most probable
+        "metrics.names=[log_p_annealed,posterior_kl]",
+        "metrics.annealing.images=100",
+        "metrics.annealing.steps=300",
+        "metrics.annealing.check_images=5",
+        "metrics.mixture.components=20",
+        "metrics.mixture.latents=12000",
+        "metrics.mixture.shrinkage=0.2",
+        "metrics.mixture.rounds=12",
+    ],
     "samples": ["metrics=samples"],
     "hidden": ["metrics.names=[class_err_hidden]"],  # of autoencoders
     "classes": ["metrics.names=[class_err]"],  # of runs whose %Err was measured before validation images chose its penalty
@@ -50,6 +60,14 @@ class Cell:
         if len(values) > 1:
             return stdev(values)
         return self.image_error(metric)
+
+    @property
+    def refit(self) -> "Cell":
+        """The same runs by their figures under a refitted prior, and beside these by those that ask for no prior."""
+        keep = {"bce", "m_mse", "class_err", "log_p_annealed_refit", "posterior_kl_refit"}
+        figures = {s: {name.removesuffix("_refit"): f for name, f in run["figures"].items() if name in keep} for s, run in self.runs.items()}
+        runs = {seed: {**self.runs[seed], "figures": found} for seed, found in figures.items() if "log_p_annealed" in found}
+        return Cell(self.dataset, self.row, self.n_train, runs)
 
     @property
     def inferred(self) -> bool:
@@ -90,6 +108,8 @@ def read_run(folder: Path) -> dict | None:
     later = [with_values(folder, group) for group in LATER]
     new = {name: value for more in later for name, value in more.items()}
     kept = {name: summary[name] for name in ("seed", "epochs_trained", "best_epoch", "seconds", "versions", "hardware")}
+    if config.get("start_from"):  # of the run that it took up its place in the table, wherever the table lies
+        config["start_from"] = "/".join(("outputs/table", *Path(config["start_from"]).parts[-3:]))
     made = {"command": command_of(build(config, TrainConfig)), "folder": config["dataset"]["folder"], "settle": summary.get("settle")}
     return {"figures": summary["metrics"]["test"] | new, **made, **kept}
 
@@ -105,7 +125,7 @@ def with_values(folder: Path, group: str) -> dict[str, dict]:
     for name, figure in figures.items():
         if 0 < len(single := values.get(f"test_{name}", ())) <= FEW:
             figure["values"] = [round(float(value), 3) for value in single]
-    return figures
+    return {f"{name}_refit": figure for name, figure in figures.items()} if group == "refit" else figures
 
 
 def command_of(config: TrainConfig) -> str | None:

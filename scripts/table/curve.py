@@ -62,10 +62,20 @@ def fewer_images(cells: list[Cell], network: str = "gncn_pdh_sgd") -> list[str]:
                 best = min(rivals, key=lambda cell: mean(cell.values("bce")))
                 verdict = compare(at[network, n], best, "bce")
                 words.add(verdict.word)
-                told.append(f"{title}, {n:,} images: BCE {shown(at[network, n], 'bce')}, {row_title(best.row)} {shown(best, 'bce')}, {verdict.word} by {verdict}")
+                told.append(
+                    f"{title}, {n:,} images: BCE {shown(at[network, n], 'bce')}, {row_title(best.row)} {shown(best, 'bce')}, {verdict.word} by {verdict}"
+                )
     if not told:
         return ["not measured", ""]
-    verdict = "reproduced" if words == {"ahead"} else "opposite" if words == {"behind"} else "opposite at some sizes" if "behind" in words else "not reproduced"
+    verdict = (
+        "reproduced"
+        if words == {"ahead"}
+        else "opposite"
+        if words == {"behind"}
+        else "opposite at some sizes"
+        if "behind" in words
+        else "not reproduced"
+    )
     return [verdict, "<br>".join(told)]
 
 

@@ -56,6 +56,7 @@ def read_arguments() -> argparse.Namespace:
         help="further overrides for every run, or DATASET:KEY=VALUE, e.g. kmnist:dataset.folder=kmnist_6k",
     )
     parser.add_argument("--annealed", action="store_true", help="also annealed importance sampling, for the first of --seeds of every row")
+    parser.add_argument("--refit", action="store_true", help="also the same, for all of --seeds, under a prior refitted to what images leave open")
     parser.add_argument("--samples", action="store_true", help="also how like the training images the samples are, and how sparse the codes")
     parser.add_argument("--hidden", action="store_true", help="also the classification error from the autoencoders' hidden units")
     parser.add_argument("--classes", action="store_true", help="also %%Err again, of runs that measured it with a penalty of 1")
@@ -105,7 +106,8 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
 
     def train(dataset: str, name: str, row: dict, seed: int) -> Path:
         folder = arguments.output / dataset / name / f"seed{seed}"
-        command = train_command(dataset, row, seed, folder, arguments)
+        before = [f"start_from={train(dataset, row['after'], read_table()[row['after']], seed)}"] if "after" in row else []
+        command = [*train_command(dataset, row, seed, folder, arguments), *before]
         if results.status(folder) != "complete" and command not in jobs:
             jobs.append(command)
         return folder
@@ -120,12 +122,13 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
             model = model_of(dataset, row)
             asked = {
                 "density": arguments.annealed and seed == arguments.seeds[0] and applies(model, "log_p_annealed"),
+                "refit": arguments.refit and applies(model, "log_p_annealed"),
                 "samples": arguments.samples and "project" in model.abilities,
                 "hidden": arguments.hidden and row["model"] in AUTOENCODERS,
                 "classes": arguments.classes and "classify" not in model.abilities,
             }
             jobs += [
-                eval_command(dataset, folder, group, arguments)
+                eval_command(dataset, folder, group, arguments, "settle" in model.abilities)
                 for group, wanted in asked.items()
                 if wanted and not (folder / f"{group}.json").exists()
             ]
@@ -160,12 +163,13 @@ def train_command(dataset: str, row: dict, seed: int, folder: Path, arguments: a
     ]
 
 
-def eval_command(dataset: str, folder: Path, metrics: str, arguments: argparse.Namespace) -> list[str]:
+def eval_command(dataset: str, folder: Path, metrics: str, arguments: argparse.Namespace, settles: bool) -> list[str]:
     kept = [s for s in given(dataset, arguments) if s.split("=")[0] in ("threads", "device", "data_dir") or s.startswith("metrics.")]
     return [
         "ncf-eval",
         f"checkpoint={folder}",
         *results.LATER[metrics],
+        *(["metrics.mixture.final_steps=30"] if metrics == "refit" and settles else []),
         *([f"metrics.reader={reader_of(dataset, arguments)}"] if metrics == "samples" else []),
         "metrics.cache=false",
         "split=test",

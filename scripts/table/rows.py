@@ -29,6 +29,7 @@ REGRESSED = ("gncn", "gmm", *AUTOENCODERS)  # whose classes a regression on thei
 SUFFIXES = {
     "tuned": "tuned",
     "sgd": "default (SGD)",
+    "last": "with learning in the last phase",
     "published": "published protocol",
     "wide": "1.4 million synapses",
     "narrow": "few latents",
@@ -37,7 +38,7 @@ SUFFIXES = {
 
 
 def read_table() -> dict[str, dict]:
-    """Row name -> model, experiment (table without it), fixed, sets, sets_for, only (datasets; all without it), grid, choose_by, aim, targets, remark."""
+    """Row name -> model, experiment (table without it), after (the row whose run it takes up), fixed, sets, sets_for, only (datasets; all without it), grid, choose_by, aim, targets, remark."""
     return yaml.safe_load(Path(__file__).with_name("rows.yaml").read_text())["rows"]
 
 

@@ -76,6 +76,42 @@ def test_the_table_is_run_once_goes_on_and_is_written(tmp_path):
     assert [(tmp_path / "docs" / name).read_text() for name in ("results.md", "results.jsonl")] == whole
 
 
+def test_a_row_takes_up_the_run_of_another_and_is_compared_under_refitted_priors(tmp_path):
+    settings = [s for s in TINY if not s.startswith("model.")] + ["model.settle.steps=5", "metrics.mixture.rounds=1", "metrics.mixture.latents=60"]
+    asked = ["--datasets", "mnist", "--epochs", "1", "--rows", "gncn_pdh_last", "--seeds", "0", "--refit", "--set", *settings]
+    done = of_repository("table.reproduce", *asked, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "[1/3] ncf-train experiment=table_mnist model=gncn_pdh seed=0" in done.stdout  # which it takes up, and no row that was asked for
+    assert "start_from=outputs/table/mnist/gncn_pdh_sgd/seed0" in done.stdout and "metrics.mixture.final_steps=30" in done.stdout
+    figures = read_run(tmp_path / "outputs/table/mnist/gncn_pdh_last/seed0")["figures"]
+    assert len(figures["log_p_annealed_refit"]["values"]) == 2 and "posterior_kl_refit" in figures and "log_p_annealed" not in figures
+    text = (tmp_path / "docs/results.jsonl").read_text()
+    assert "start_from=outputs/table/mnist/gncn_pdh_sgd/seed0" in text and str(tmp_path) not in text
+    page = (tmp_path / "docs/results.md").read_text()
+    line = next(line for line in page.partition("**Density under refitted priors.**")[2].splitlines() if line.startswith("| GNCN-PDH, with learning"))
+    assert f"| {figures['log_p_annealed_refit']['value']:.2f} ± " in line and f"| {figures['bce']['value']:.2f} ± " in line
+    again = of_repository("table.reproduce", *asked, cwd=tmp_path)
+    assert again.returncode == 0 and "ncf-train" not in again.stdout
+
+
+def test_refitted_densities_are_paired_with_those_of_the_gvae():
+    def figures(*values: float) -> dict:
+        return {
+            "log_p_annealed_refit": {"value": sum(values) / len(values), "stderr": 9.0, "values": list(values)},
+            "log_p_annealed": {"value": -1.0},
+        }
+
+    full = {
+        ("mnist", "gncn_pdh"): with_figures("gncn_pdh", figures(-90.0, -61.0, -118.0)),
+        ("mnist", "gvae"): with_figures("gvae", figures(-80.0, -50.0, -110.0)),
+        ("mnist", "gvae_tuned"): with_figures("gvae_tuned", {"log_p_annealed": {"value": -1.0}}),
+    }
+    found = lines_of(sections.refit_table("mnist", MODELS, full))
+    assert found["GNCN-PDH, released"][0] == "-89.67 ± 9.00¹" and found["GNCN-PDH, released"][-1] == "-9.67 ± 0.88¹, behind"
+    assert "GVAE, tuned" not in found
+    assert sections.refit_table("mnist", MODELS, {}) == ""
+
+
 def test_a_failed_run_does_not_stop_the_others(tmp_path):
     done = reproduce("--rows", "gvae", "rae", "--seeds", "0", "--set", *TINY, "dataset.n_train=1000000", cwd=tmp_path)
     assert done.returncode == 1 and done.stderr.count("n_train=1000000") == 2 and (tmp_path / "docs/results.md").exists()
