@@ -1,6 +1,6 @@
-"""The cells of the comparison: what the runs that scripts/reproduce made have measured, and the rows (.jsonl) that keep it.
+"""The cells of the comparison: what the runs that scripts/reproduce made have measured, and the lines (.jsonl) that keep it.
 
-The rows hold all that the page says, so that runs which lie here are added to those that were measured before or elsewhere.
+The lines hold all that the page says, so that runs which lie here are added to those that were measured before or elsewhere.
 """
 
 import json
@@ -34,7 +34,7 @@ LATER = {  # what is measured once a run is complete: file -> what is asked for;
     "classes": ["metrics.names=[class_err]"],  # of runs whose %Err was measured before validation images chose its penalty
 }
 FEW = 1000  # values of single images that are kept among the rows, at most
-SHARED = ("epochs_trained", "best_epoch", "seconds", "command", "folder", "settle", "versions", "hardware")  # by all figures of a run
+RUN = ("seed", "figures", "epochs_trained", "best_epoch", "seconds", "command", "folder", "settle", "versions", "hardware")  # what is told of one
 
 
 @dataclass
@@ -149,32 +149,16 @@ def stored(rows: Path) -> dict[tuple, Cell]:
     """The cells of a .jsonl that `lines` made."""
     cells: dict[tuple, Cell] = {}
     for text in rows.read_text().splitlines() if rows.exists() else []:
-        line = json.loads(text)
-        key = (line.pop("dataset"), line.pop("row"), line.pop("n_train"))
-        runs = cells.setdefault(key, Cell(*key, {})).runs
-        run = {name: line.pop(name) for name in SHARED}
-        seed, metric = line.pop("seed"), line.pop("metric")
-        line.pop("split")
-        runs.setdefault(seed, {"figures": {}, "seed": seed, **run})["figures"][metric] = line
+        run = json.loads(text)
+        key = (run.pop("dataset"), run.pop("row"), run.pop("n_train"))
+        cells.setdefault(key, Cell(*key, {})).runs[run["seed"]] = run
     return cells
 
 
 def lines(cells: list[Cell]) -> list[dict]:
-    found = []
-    for cell in cells:
-        for seed, run in sorted(cell.runs.items()):
-            shared = {name: run[name] for name in SHARED}
-            for metric, measured in run["figures"].items():
-                found.append(
-                    {
-                        "dataset": cell.dataset,
-                        "row": cell.row,
-                        "n_train": cell.n_train,
-                        "seed": seed,
-                        "metric": metric,
-                        "split": "test",
-                        **measured,
-                        **shared,
-                    }
-                )
-    return found
+    """One per run: where it stands in the table, what made it, and its figures of test images."""
+    return [
+        {"dataset": cell.dataset, "row": cell.row, "n_train": cell.n_train, **{name: run[name] for name in RUN}}
+        for cell in cells
+        for _, run in sorted(cell.runs.items())
+    ]

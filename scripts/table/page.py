@@ -22,7 +22,7 @@ CLAIMED = ("bce", "m_mse", "class_err", "log_p", "log_p_annealed")
 
 
 def write(output: Path, page: Path, table: dict[str, dict]) -> None:
-    """The page, and beside it its rows: one JSON line per dataset, row, seed and metric."""
+    """The page, and beside it its runs, one JSON line each."""
     rows = page.with_suffix(".jsonl")
     cells = collect(output, rows)
     full = {(cell.dataset, cell.row): cell for cell in cells if cell.n_train is None}
@@ -62,7 +62,7 @@ def heading(cells: list[Cell]) -> str:
     )
     versions = sorted({", ".join(f"{name} {v}" for name, v in run["versions"].items()) for cell in cells for run in cell.runs.values()})
     return (
-        "# Results\n\nWritten by `scripts/reproduce`; the rows behind every figure are in `results.jsonl` beside this page. Figures are of test images,\n"
+        "# Results\n\nWritten by `scripts/reproduce`; the runs behind every figure are in `results.jsonl` beside this page, one per line. Figures are of test images,\n"
         "of the checkpoint with the best validation BCE (the classifier's: cross-entropy): mean ± standard deviation over seeds, or, of a single seed (marked ¹), the value ± its\n"
         'standard error over images. log p(x) is by Monte Carlo from the fitted mixture unless it says otherwise; "annealed" is on few images.\n'
         "Where fewer than three seeds stand, or a command limits epochs, machine time was short; the same command with other seeds adds to the page.\n\n"
