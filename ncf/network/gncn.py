@@ -30,12 +30,14 @@ from ncf.network.circuit import Bundle, Circuit, Feedback
 from ncf.network.discrepancy import bce, cross_entropy, squared_error, tod
 from ncf.network.expand import circuit_of
 from ncf.network.langevin import Noise, require_steps
+from ncf.network.last_phase import last_phase_updates, require_last_phase
 from ncf.network.likelihoods import LIKELIHOODS
+from ncf.network.mixture import Mixture
 from ncf.network.precision import move_covariance, prepare_covariance, whitening
 from ncf.network.priors import PRIOR_SLOPES
 from ncf.network.starts import recogniser, recogniser_updates, require_start, starting_states
 from ncf.network.state import State, at_rest
-from ncf.network.top_inference import last_phase_updates, require_last_phase
+from ncf.network.top_prior import TopPrior
 
 
 class GNCN:
@@ -60,7 +62,8 @@ class GNCN:
         self.g = [activation(name, config.threshold) for name in predictions]
         image = {"fields"} | ({"frames"} if self.circuit.delayed else {"project"}) if self.circuit.predicts_image else set()
         label = {"label"} | ({"conditional"} if "project" in image else set()) if "label" in self.circuit.observed else set()
-        self.abilities = frozenset({"settle"} | image | label)
+        own = {"own_prior"} if config.last_phase.prior else set()
+        self.abilities = frozenset({"settle"} | image | label | own)
         require_last_phase(self)
         self.compiled = all(phi.name in kernels.ACTIVATIONS for phi in [*self.phi, *self.g])  # a plugin's are not
         self.real_valued = False  # whether pixels are of any value, and not in [0, 1]
@@ -73,6 +76,8 @@ class GNCN:
         self.sigma: dict[int, Tensor] = {}
         self.q: dict[int, Tensor] = {}
         self.draw_synapses(rng, torch.device(device))
+        wanted = config.last_phase.prior
+        self.prior = TopPrior(wanted, self.code_size, torch.device(device)) if wanted else None
         self.adapt_precision()
         self.adapt_precision()  # once at construction and once with the first norm limit (released)
         self.limit_norms()
@@ -304,7 +309,7 @@ class GNCN:
         updates = self.products(dict(enumerate(state.f)), dict(enumerate(state.e)), batch)
         if self.config.last_phase.steps:
             for name, update in last_phase_updates(self, state, rng).items():
-                updates[name].add_(update)
+                updates[name] = updates[name].add_(update) if name in updates else update
         if self.config.settle.start == "recogniser":
             updates |= recogniser_updates(self, state)
         for bundle in self.circuit.delayed:
@@ -329,7 +334,7 @@ class GNCN:
 
     @torch.no_grad()
     def adapt_precision(self, updates: dict[str, Tensor] | None = None) -> None:
-        """New Q_t for the next batch; for published precision Sigma_t learns here, from the S_t among the batch's updates."""
+        """New Q_t for the next batch; for published precision Sigma_t learns here, from the S_t among the batch's updates, and so does a prior of the top."""
         rule = self.config.precision
         for i, sigma in self.sigma.items():
             p = self.circuit.populations[i]
@@ -340,6 +345,8 @@ class GNCN:
             factor = torch.linalg.cholesky(sigma)
             q = whitening(factor) if p.precision == "whitened" else torch.cholesky_inverse(factor)
             self.q[i] = self.q[i].copy_(q) if i in self.q else q  # in its place: recordings of settling read it there
+        if self.prior is not None and updates is not None:
+            self.prior.learn(updates)
 
     @torch.no_grad()
     def limit_norms(self) -> None:
@@ -450,6 +457,11 @@ class GNCN:
         return sum(self.sizes[i] for i in self.circuit.tops)
 
     @property
+    def own_prior(self) -> Mixture:
+        """The prior over the top that has learned with the synapses (`ncf.network.top_prior`)."""
+        return self.prior.mixture  # type: ignore[union-attr]
+
+    @property
     def likelihood(self) -> str | None:
         return self.circuit.populations[0].likelihood
 
@@ -461,10 +473,11 @@ class GNCN:
     # --- what a checkpoint holds --------------------------------------------------------------------------------------
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything learned, by name: synapses, Sigma and Q (Q is older than Sigma's last norm limit, so both count)."""
+        """Everything learned, by name: synapses, Sigma and Q (Q is older than Sigma's last norm limit, so both count), and a prior of the top."""
         label = {i: self.circuit.populations[i].label for i in self.sigma}
         covariances = {f"Sigma{label[i]}": sigma for i, sigma in self.sigma.items()}
-        return {**self.parameters, **covariances, **{f"Q{label[i]}": q for i, q in self.q.items()}}
+        prior = self.prior.tensors() if self.prior else {}
+        return {**self.parameters, **covariances, **{f"Q{label[i]}": q for i, q in self.q.items()}, **prior}
 
     @torch.no_grad()
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:

@@ -30,13 +30,21 @@ class Noise:
         """That of some of the images, from the first step on."""
         return Noise(self.seeds[rows], self.temperature)
 
+    def normal(self, size: int) -> Tensor:
+        """Standard normal draws, (B, size)."""
+        draws = np.empty((len(self.generators), size), np.float32)
+        for row, generator in zip(draws, self.generators):
+            generator.standard_normal(out=row, dtype=np.float32)
+        return torch.from_numpy(draws)
+
+    def uniform(self) -> Tensor:
+        """Draws from [0, 1), (B, 1) float64."""
+        return torch.tensor([[generator.random()] for generator in self.generators], dtype=torch.float64)
+
     def stir(self, z: dict[int, Tensor], beta: float, seen: dict[int, Tensor]) -> None:
         """Add sqrt(2 beta T) xi to the states z, (B, J_s) each by population, in place; what is `seen` of one (1) is clamped."""
         sizes = [state.shape[1] for state in z.values()]
-        draws = np.empty((len(self.generators), sum(sizes)), np.float32)
-        for row, generator in zip(draws, self.generators):
-            generator.standard_normal(out=row, dtype=np.float32)
-        for (i, state), xi in zip(z.items(), torch.from_numpy(draws).split(sizes, dim=1)):
+        for (i, state), xi in zip(z.items(), self.normal(sum(sizes)).split(sizes, dim=1)):
             free = xi.to(state) if i not in seen else xi.to(state) * (1 - seen[i])
             state.add_(free, alpha=sqrt(2 * beta * self.temperature))
 

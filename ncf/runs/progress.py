@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ncf.config.schema import TrainConfig, science
 from ncf.errors import UserError
+from ncf.network.top_prior import PREFIX
 from ncf.runs import checkpoint
 from ncf.runs.distributed import Ranks
 from ncf.runs.existing import changes
@@ -96,13 +97,20 @@ def start_from(network, name: str, folder: Path, about: dict) -> tuple[str, list
     path = checkpoint.locate(Path(name))
     try:
         content = checkpoint.load(path)
-        network.load_tensors(content["weights"])
+        network.load_tensors(with_own_prior(network, content["weights"]))
     except (UserError, ValueError) as error:
         raise UserError(f"start_from={name}: {error}") from error
     theirs = content["data"]
     split = theirs["name"] == about["name"] and theirs["splits"].get("validation") != about["splits"].get("validation")
     warning = "warning: start_from has another validation split of these images: it may have learned from images that are held out here"
     return f"{path}, sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}", [warning] * split
+
+
+def with_own_prior(network, tensors: dict) -> dict:
+    """What another network has learned, but for a prior of the top: that one is kept where both have it, dropped where this network has none, and fresh
+    where the other had none."""
+    prior = {name: tensor for name, tensor in network.tensors().items() if name.startswith(PREFIX)}
+    return prior | {name: tensor for name, tensor in tensors.items() if name in prior or not name.startswith(PREFIX)}
 
 
 def remember_patience(progress: Progress, rows: list[dict], config: TrainConfig) -> None:

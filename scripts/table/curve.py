@@ -95,6 +95,7 @@ def draw(axes: dict[str, dict[str, list[Cell]]], picture: Path) -> None:
     for row, (title, methods) in zip(grid, axes.items(), strict=True):
         sizes = {cell.n_train for cells in methods.values() for cell in cells}
         largest = max(n or 0 for n in sizes)
+        decades = [n for n in (10, 100, 1000, 10_000, 100_000) if min(filter(None, sizes)) <= n <= largest]
         for axis, metric in zip(row, METRICS_DRAWN, strict=True):
             for colour, (name, cells) in zip(COLOURS, methods.items()):
                 places = [cell.n_train or 2 * largest for cell in cells]
@@ -102,7 +103,7 @@ def draw(axes: dict[str, dict[str, list[Cell]]], picture: Path) -> None:
                 points = [(place, mean(cell.values(metric)), cell.spread(metric)) for place, cell in alike]
                 axis.errorbar(*zip(*points) if points else ((), (), ()), marker="o", markersize=3, label=row_title(name), color=colour)
             axis.set_xscale("log")
-            axis.set_xticks([n or 2 * largest for n in sizes], [f"{n:,}" if n else "all" for n in sizes], rotation=45, fontsize=7)
+            axis.set_xticks([*decades, 2 * largest], [*(f"{n:,}" for n in decades), "all"], fontsize=7)
             axis.minorticks_off()
             axis.set_title(f"{title}: {METRICS[metric].label}", fontsize=9)
             axis.set_ylabel(METRICS[metric].unit, fontsize=8)

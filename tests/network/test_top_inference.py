@@ -9,7 +9,8 @@ from ncf.errors import UserError
 from ncf.network.discrepancy import bce_of
 from ncf.network.gncn import GNCN
 from ncf.network.langevin import Noise
-from ncf.network.top_inference import carried_up, infer_top, last_phase_updates
+from ncf.network.last_phase import last_phase_updates
+from ncf.network.top_inference import carried_up, infer_top
 
 CHAIN = ["z1 -> image", "z2 -> z1", "z3 -> z2"]
 SHAPES = {

@@ -1,0 +1,56 @@
+"""Learning in a last phase (`model.last_phase`), in which the top alone explains the image (`ncf.network.top_inference`).
+
+To the updates of settling are added those of the phase's last state, products of the activity at the two ends of a synapse:
+
+    dW_st = f_s^T d_t / B,   dE_ts = d_t^T f_s / B times `error_rate`
+
+Where d is carried over tied or transposed synapses, dW is the gradient of log p(x | f_top) with respect to W, so that what the top projects to alone, as it
+does for a draw from the prior, becomes more probable. Without a prior the top moves under noise of `temperature`. With one (`ncf.network.top_prior`) it is drawn
+from the posterior under it, and this is the M-step of Monte Carlo EM (Wei and Tanner, Journal of the American Statistical Association 85, 1990).
+"""
+
+import numpy as np
+from torch import Tensor
+
+from ncf.config.schema import LastPhaseConfig
+from ncf.errors import UserError
+from ncf.network.langevin import Noise
+from ncf.network.state import State
+from ncf.network.top_inference import carried_up, infer_top, shown_roots
+from ncf.network.top_prior import draw_top
+
+
+def last_phase_updates(network, state: State, rng: np.random.Generator | None) -> dict[str, Tensor]:
+    """The local updates of the last phase that `model.last_phase` asks for, and what a prior of the top learns from; `rng` is the batch's."""
+    wanted: LastPhaseConfig = network.config.last_phase
+    batch = state.batch or len(state.z[0])
+    x, given, prior = state.z[0], shown_roots(network, state), network.prior
+    if prior is None and not wanted.temperature:
+        return network.products(*carried_up(network, x, infer_top(network, state, wanted.steps, wanted.beta), given), batch)
+    if rng is None:
+        raise ValueError("a last phase under noise needs the batch's random stream: give rng, or model.last_phase.temperature=0 and no prior")
+    noise = Noise(rng.integers(2**63, size=batch)[state.rows or slice(None)], wanted.temperature)
+    if prior is None:
+        return network.products(*carried_up(network, x, infer_top(network, state, wanted.steps, wanted.beta, noise), given), batch)
+    best = infer_top(network, state, wanted.steps, wanted.beta, transposed=True)
+    code, component, taken = draw_top(network, prior, x, best, given, wanted.moves, noise)
+    averages = prior.averages(code, component, taken, batch)
+    if not prior.warm:
+        return averages
+    return network.products(*carried_up(network, x, code, given, transposed=True), batch) | averages
+
+
+def require_last_phase(network) -> None:
+    """UserError where a network cannot learn in a last phase."""
+    wanted: LastPhaseConfig = network.config.last_phase
+    if wanted.prior and not wanted.steps:
+        raise UserError(f"model.last_phase.prior={wanted.prior}: it learns in a last phase; give it model.last_phase.steps too, such as 30")
+    if not wanted.steps:
+        return
+    why = None
+    if "project" not in network.abilities:
+        why = "a frame is predicted from the one before too" if network.circuit.delayed else "no image is predicted"
+    elif any(p.observed == "label" for p in network.circuit.populations[: network.circuit.n_predicted]):
+        why = "the label is predicted too"
+    if why:
+        raise UserError(f"model.last_phase.steps={wanted.steps}: in a last phase the top alone predicts the image, and here {why}; leave it at 0")

@@ -1,0 +1,173 @@
+"""A prior that learns with the synapses: autograd and closed forms as a second opinion on its draws, known mixtures on what it learns."""
+
+import numpy as np
+import pytest
+import torch
+from test_top_inference import CHAIN, IMAGES, SHAPES, circuit
+
+from ncf.config.schema import CircuitConfig, LastPhaseConfig, PopulationConfig
+from ncf.errors import UserError
+from ncf.measure.density import likelihood_terms
+from ncf.network.gncn import GNCN
+from ncf.network.langevin import Noise
+from ncf.network.last_phase import last_phase_updates
+from ncf.network.mixture import Mixture
+from ncf.network.top_inference import carried_up
+from ncf.network.top_prior import REFIT, SHRINKAGE, WARM, TopPrior, draw_top, fit_and_slope
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(3)
+
+
+def warmed(prior: TopPrior, weights, means, factors, step: float = 0.1) -> TopPrior:
+    """The prior as if it had learned this mixture."""
+    prior.learned.fill_(WARM)
+    prior.step.fill_(step)
+    prior.mixture = Mixture(*(torch.as_tensor(value, dtype=torch.float32) for value in (weights, means, factors)))
+    return prior
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("synapses", ["tied", "learned"])
+def test_carried_over_transposed_synapses_the_error_is_the_slope_whatever_feedback_there_is(shape, synapses):
+    feedback = ["image -> z1", "z1 -> z2", "z2 -> z3"] if shape == "skips" else None  # as in GNCN-PDH, whose skips bring no errors back
+    net = circuit(SHAPES[shape], error_synapses=synapses, activation="relu", feedback=feedback)
+    code = torch.randn(8, net.code_size, generator=torch.Generator().manual_seed(2)).requires_grad_()
+    a, b = likelihood_terms(net, code)
+    (slope,) = torch.autograd.grad(((IMAGES * a).sum(1) + b).sum(), code)
+    _, d = carried_up(net, IMAGES, code.detach(), transposed=True)
+    torch.testing.assert_close(torch.cat([d[i] for i in net.circuit.tops], 1), slope, atol=1e-5, rtol=1e-4)
+    factors = torch.randn(2, net.code_size, net.code_size, generator=torch.Generator().manual_seed(3)).tril() * 0.3
+    component, u = torch.tensor([0, 1] * 4), torch.randn(8, net.code_size).requires_grad_()
+    mixture = Mixture(torch.tensor([0.5, 0.5]), torch.randn(2, net.code_size), factors)
+    placed = mixture.means[component] + torch.einsum("nj,nij->ni", u, factors[component])
+    a, b = likelihood_terms(net, placed)
+    (wanted,) = torch.autograd.grad(((IMAGES * a).sum(1) + b).sum(), u)
+    fit, found = fit_and_slope(net, IMAGES, mixture, component, u.detach(), {})
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(fit, (IMAGES * a).sum(1) + b, atol=1e-4, rtol=1e-4)
+
+
+def test_draws_are_those_of_a_linear_gaussian_posterior():
+    """x = f W + noise, f ~ N(m, A A^T): p(f | x) = N( (x W^T + P m) S, S ), P = (A A^T)^-1, S = (W W^T + P)^-1."""
+    populations = {"image": PopulationConfig(observed="image", likelihood="gaussian"), "z1": PopulationConfig(size=2)}
+    phase = LastPhaseConfig(steps=1, prior=1)
+    net = GNCN(
+        CircuitConfig(populations=populations, bundles=["z1 -> image"], activation="identity", error_synapses="tied", last_phase=phase), 4, rng()
+    )
+    W = torch.tensor([[1.0, 0.5, 0.0, 0.3], [0.0, 0.4, 1.0, -0.6]])
+    net.parameters["W[z1->image]"].copy_(W)
+    m, A = torch.tensor([0.5, -1.0]), torch.tensor([[0.8, 0.0], [0.5, 0.4]])
+    warmed(net.prior, [1.0], m[None], A[None], step=0.3)
+    x = torch.tensor([[0.3, -0.8, 1.1, 0.5]])
+    drawn, _, taken = draw_top(net, net.prior, x.expand(8000, 4).contiguous(), torch.zeros(8000, 2), {}, 15, Noise(np.arange(8000), 0.0))
+    P = torch.linalg.inv(A @ A.T)
+    S = torch.linalg.inv(W @ W.T + P)
+    torch.testing.assert_close(drawn.mean(0), ((x @ W.T + m @ P) @ S)[0], atol=0.03, rtol=0)
+    torch.testing.assert_close(torch.cov(drawn.T), S, atol=0.02, rtol=0.05)
+    assert 0.7 < taken.mean() <= 1
+
+
+def test_steps_too_large_to_follow_the_slope_are_not_taken():
+    net = circuit(CHAIN, last_phase=LastPhaseConfig(steps=1, prior=1))
+    warmed(net.prior, [1.0], torch.zeros(1, 8), torch.eye(8)[None], step=50.0)
+    start = torch.randn(8, 8)
+    drawn, _, taken = draw_top(net, net.prior, IMAGES, start, {}, 3, Noise(np.arange(8), 0.0))
+    torch.testing.assert_close(drawn, start)
+    assert taken.max() == 0
+
+
+def test_components_are_drawn_by_what_they_say_of_the_top():
+    prior = warmed(TopPrior(2, 1, torch.device("cpu")), [0.25, 0.75], [[0.0], [1.0]], [[[1.0]], [[1.0]]])
+    f = torch.full((20_000, 1), 0.5)  # as far from both
+    drawn = prior.components(f, Noise(np.arange(20_000), 0.0))
+    assert drawn.float().mean().item() == pytest.approx(0.75, abs=0.01)
+
+
+def test_it_learns_the_mixture_that_tops_are_drawn_from():
+    """From tops alone: two components, their weights, means and covariances (what is between units shrunk, as fitted)."""
+    truth = Mixture(
+        torch.tensor([0.3, 0.7]), torch.tensor([[-3.0, 0.0], [2.0, 1.0]]), torch.tensor([[[0.5, 0.0], [0.4, 0.6]], [[0.8, 0.0], [-0.3, 0.5]]])
+    )
+    prior, noise = TopPrior(2, 2, torch.device("cpu")), rng()
+    for _ in range(WARM + 40 * REFIT):
+        f = truth.sample(300, noise)
+        component = prior.components(f, Noise(noise.integers(2**63, size=300), 0.0))
+        prior.learn(prior.averages(f, component, torch.full((300,), 0.65), 300))
+    order = prior.mixture.means[:, 0].argsort()
+    torch.testing.assert_close(prior.mixture.weights[order], truth.weights, atol=0.03, rtol=0)
+    torch.testing.assert_close(prior.mixture.means[order], truth.means, atol=0.12, rtol=0)
+    wanted = (truth.factors @ truth.factors.mT) * (1 - SHRINKAGE * (1 - torch.eye(2)))
+    torch.testing.assert_close((prior.mixture.factors @ prior.mixture.factors.mT)[order], wanted, atol=0.1, rtol=0.1)
+
+
+def test_the_step_size_seeks_its_share_of_moves_taken():
+    prior = warmed(TopPrior(1, 2, torch.device("cpu")), [1.0], torch.zeros(1, 2), torch.eye(2)[None])
+    for share, larger in ((0.9, True), (0.3, False)):
+        before = prior.step.item()
+        prior.learn(prior.averages(torch.randn(10, 2), torch.zeros(10, dtype=torch.long), torch.full((10,), share), 10))
+        assert (prior.step.item() > before) == larger
+
+
+def test_a_component_without_mass_keeps_what_it_was():
+    prior = warmed(TopPrior(2, 2, torch.device("cpu")), [0.5, 0.5], [[0.0, 0.0], [9.0, 9.0]], torch.eye(2).repeat(2, 1, 1))
+    prior.mass.copy_(torch.tensor([1.0, 0.0]))
+    prior.refit()
+    assert prior.mixture.weights.tolist() == [1.0, 0.0] and prior.mixture.means[1].tolist() == [9.0, 9.0]
+    assert torch.isfinite(prior.mixture.factors).all()
+
+
+def test_synapses_learn_by_products_at_what_was_drawn_once_the_prior_is_warm():
+    net = circuit(CHAIN, error_synapses="learned", last_phase=LastPhaseConfig(steps=3, prior=2))
+    cold = last_phase_updates(net, net.settle(IMAGES), rng())
+    assert all(name.startswith("Prior.") for name in cold)
+    warmed(net.prior, [0.5, 0.5], torch.zeros(2, 8), torch.eye(8).repeat(2, 1, 1))
+    found = last_phase_updates(net, net.settle(IMAGES), rng())
+    W = [name for name in net.parameters if name.startswith("W")]
+    for name in W:
+        net.parameters[name].requires_grad_()
+    drawn = (found["Prior.first"].sum(0) * 8)[None]  # the sum over images: the gradient is taken image by image below, on the same draws
+    assert drawn.shape == (1, 8) and found["Prior.mass"].sum().item() == pytest.approx(1.0)
+    state = net.settle(IMAGES)
+    from ncf.network.top_inference import infer_top
+
+    with torch.no_grad():
+        best = infer_top(net, state, 3, 0.1, transposed=True)
+        code, _, _ = draw_top(net, net.prior, IMAGES, best, {}, 3, Noise(rng().integers(2**63, size=8), 0.0))
+    a, b = likelihood_terms(net, code)
+    slopes = torch.autograd.grad(((IMAGES * a).sum(1) + b).sum(), [net.parameters[name] for name in W])
+    for name, slope in zip(W, slopes, strict=True):
+        torch.testing.assert_close(found[name], slope / 8, atol=1e-4, rtol=1e-3)
+        source, target = name[2:-1].split("->")
+        torch.testing.assert_close(found[f"E[{target}->{source}]"], found[name].T)
+
+
+def test_a_part_of_a_batch_gives_its_part():
+    net, whole = circuit(CHAIN, last_phase=LastPhaseConfig(steps=3, prior=2)), {}
+    warmed(net.prior, [0.5, 0.5], torch.randn(2, 8), torch.eye(8).repeat(2, 1, 1))
+    for rows in (slice(None), slice(0, 5), slice(5, 8)):
+        state = net.settle(IMAGES[rows])
+        state.batch, state.rows = 8, rows
+        for name, update in last_phase_updates(net, state, rng()).items():
+            whole.setdefault(name, []).append(update)
+    for together, first, rest in whole.values():
+        torch.testing.assert_close(together, first + rest, atol=1e-5, rtol=1e-4)
+
+
+def test_what_it_has_learned_is_kept_with_the_synapses():
+    one, other = (circuit(CHAIN, last_phase=LastPhaseConfig(steps=3, prior=2)) for _ in range(2))
+    noise = rng()
+    for _ in range(WARM + 2 * REFIT):
+        one.adapt_precision(one.local_updates(one.settle(IMAGES), rng=noise))
+    other.load_tensors(one.tensors())
+    assert other.prior.warm and not torch.equal(other.own_prior.means, torch.zeros(2, 8))
+    noise = np.random.default_rng(9)
+    found = [net.local_updates(net.settle(IMAGES), rng=np.random.default_rng(9)) for net in (one, other)]
+    assert all(torch.equal(a, found[1][name]) for name, a in found[0].items())
+    assert "own_prior" in one.abilities and "own_prior" not in circuit(CHAIN).abilities
+
+
+def test_a_prior_without_a_last_phase_is_refused():
+    with pytest.raises(UserError, match="model.last_phase.prior=2: .*model.last_phase.steps"):
+        circuit(CHAIN, last_phase=LastPhaseConfig(prior=2))
