@@ -62,7 +62,7 @@ class GNCN:
         self.g = [activation(name, config.threshold) for name in predictions]
         image = {"fields"} | ({"frames"} if self.circuit.delayed else {"project"}) if self.circuit.predicts_image else set()
         label = {"label"} | ({"conditional"} if "project" in image else set()) if "label" in self.circuit.observed else set()
-        own = {"own_prior"} if config.last_phase.prior else set()
+        own = {"own_prior"} if config.last_phase.components else set()
         self.abilities = frozenset({"settle"} | image | label | own)
         require_last_phase(self)
         self.compiled = all(phi.name in kernels.ACTIVATIONS for phi in [*self.phi, *self.g])  # a plugin's are not
@@ -76,7 +76,7 @@ class GNCN:
         self.sigma: dict[int, Tensor] = {}
         self.q: dict[int, Tensor] = {}
         self.draw_synapses(rng, torch.device(device))
-        wanted = config.last_phase.prior
+        wanted = config.last_phase.components
         self.prior = TopPrior(wanted, self.code_size, torch.device(device)) if wanted else None
         self.adapt_precision()
         self.adapt_precision()  # once at construction and once with the first norm limit (released)

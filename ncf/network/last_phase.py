@@ -43,8 +43,8 @@ def last_phase_updates(network, state: State, rng: np.random.Generator | None) -
 def require_last_phase(network) -> None:
     """UserError where a network cannot learn in a last phase."""
     wanted: LastPhaseConfig = network.config.last_phase
-    if wanted.prior and not wanted.steps:
-        raise UserError(f"model.last_phase.prior={wanted.prior}: it learns in a last phase; give it model.last_phase.steps too, such as 30")
+    if wanted.components and not wanted.steps:
+        raise UserError(f"model.last_phase.components={wanted.components}: it learns in a last phase; give it model.last_phase.steps too, such as 30")
     if not wanted.steps:
         return
     why = None

@@ -1,6 +1,6 @@
 """A prior over the top that learns together with the synapses: Monte Carlo EM, online.
 
-The prior is a mixture p(f) = sum over c of w_c N(f; m_c, A_c A_c^T) over the top's activities f (`model.last_phase.prior` components). In the last phase
+The prior is a mixture p(f) = sum over c of w_c N(f; m_c, A_c A_c^T) over the top's activities f (`model.last_phase.components` components). In the last phase
 of every batch (`ncf.network.top_inference`) the top of every image is drawn from its posterior p(f | x) ~ p(f) p(x | f), all populations below it at their
 predictions. Hamiltonian moves do that: with a component c drawn from p(c | f), noise u, f = m_c + u A_c^T, and momentum v ~ N(0, I),
 

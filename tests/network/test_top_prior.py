@@ -52,7 +52,7 @@ def test_carried_over_transposed_synapses_the_error_is_the_slope_whatever_feedba
 def test_draws_are_those_of_a_linear_gaussian_posterior():
     """x = f W + noise, f ~ N(m, A A^T): p(f | x) = N( (x W^T + P m) S, S ), P = (A A^T)^-1, S = (W W^T + P)^-1."""
     populations = {"image": PopulationConfig(observed="image", likelihood="gaussian"), "z1": PopulationConfig(size=2)}
-    phase = LastPhaseConfig(steps=1, prior=1)
+    phase = LastPhaseConfig(steps=1, components=1)
     net = GNCN(
         CircuitConfig(populations=populations, bundles=["z1 -> image"], activation="identity", error_synapses="tied", last_phase=phase), 4, rng()
     )
@@ -70,7 +70,7 @@ def test_draws_are_those_of_a_linear_gaussian_posterior():
 
 
 def test_steps_too_large_to_follow_the_slope_are_not_taken():
-    net = circuit(CHAIN, last_phase=LastPhaseConfig(steps=1, prior=1))
+    net = circuit(CHAIN, last_phase=LastPhaseConfig(steps=1, components=1))
     warmed(net.prior, [1.0], torch.zeros(1, 8), torch.eye(8)[None], step=50.0)
     start = torch.randn(8, 8)
     drawn, _, taken = draw_top(net, net.prior, IMAGES, start, {}, 3, Noise(np.arange(8), 0.0))
@@ -119,7 +119,7 @@ def test_a_component_without_mass_keeps_what_it_was():
 
 
 def test_synapses_learn_by_products_at_what_was_drawn_once_the_prior_is_warm():
-    net = circuit(CHAIN, error_synapses="learned", last_phase=LastPhaseConfig(steps=3, prior=2))
+    net = circuit(CHAIN, error_synapses="learned", last_phase=LastPhaseConfig(steps=3, components=2))
     cold = last_phase_updates(net, net.settle(IMAGES), rng())
     assert all(name.startswith("Prior.") for name in cold)
     warmed(net.prior, [0.5, 0.5], torch.zeros(2, 8), torch.eye(8).repeat(2, 1, 1))
@@ -144,7 +144,7 @@ def test_synapses_learn_by_products_at_what_was_drawn_once_the_prior_is_warm():
 
 
 def test_a_part_of_a_batch_gives_its_part():
-    net, whole = circuit(CHAIN, last_phase=LastPhaseConfig(steps=3, prior=2)), {}
+    net, whole = circuit(CHAIN, last_phase=LastPhaseConfig(steps=3, components=2)), {}
     warmed(net.prior, [0.5, 0.5], torch.randn(2, 8), torch.eye(8).repeat(2, 1, 1))
     for rows in (slice(None), slice(0, 5), slice(5, 8)):
         state = net.settle(IMAGES[rows])
@@ -156,7 +156,7 @@ def test_a_part_of_a_batch_gives_its_part():
 
 
 def test_what_it_has_learned_is_kept_with_the_synapses():
-    one, other = (circuit(CHAIN, last_phase=LastPhaseConfig(steps=3, prior=2)) for _ in range(2))
+    one, other = (circuit(CHAIN, last_phase=LastPhaseConfig(steps=3, components=2)) for _ in range(2))
     noise = rng()
     for _ in range(WARM + 2 * REFIT):
         one.adapt_precision(one.local_updates(one.settle(IMAGES), rng=noise))
@@ -169,5 +169,5 @@ def test_what_it_has_learned_is_kept_with_the_synapses():
 
 
 def test_a_prior_without_a_last_phase_is_refused():
-    with pytest.raises(UserError, match="model.last_phase.prior=2: .*model.last_phase.steps"):
-        circuit(CHAIN, last_phase=LastPhaseConfig(prior=2))
+    with pytest.raises(UserError, match="model.last_phase.components=2: .*model.last_phase.steps"):
+        circuit(CHAIN, last_phase=LastPhaseConfig(components=2))
