@@ -53,3 +53,41 @@ def test_synapses_that_do_not_fit_are_refused_before_a_run_begins(tmp_path):
         done = warm("ncf-train", *TINY, "epochs=1", f"start_from={source}", "model.layers=[18,24,24]", "run_dir=other", cwd=tmp_path)
         require_one_line(done, f"start_from={tmp_path / source}: ")
         assert words in done.stderr and not (tmp_path / "other").exists()
+
+
+PRIOR = ["model.last_phase.steps=3", "model.last_phase.components=2", "optimizer.lr=0.001", "batch_size=4"]  # long enough to warm up
+
+
+def everything(run) -> dict:
+    return torch.load(run / "checkpoints/last.pt", weights_only=True)["weights"]
+
+
+def test_a_prior_that_learns_with_the_synapses_goes_on_where_the_run_was_stopped(tmp_path):
+    for name, epochs in (("whole", 2), ("cut", 1)):
+        assert warm("ncf-train", *TINY, *PRIOR, f"epochs={epochs}", f"run_dir={name}", cwd=tmp_path).returncode == 0
+    assert warm("ncf-train", "resume=cut", "epochs=2", cwd=tmp_path).returncode == 0
+    whole, cut = everything(tmp_path / "whole"), everything(tmp_path / "cut")
+    assert set(whole) == set(cut) and all(torch.equal(value, cut[name]) for name, value in whole.items())
+    assert whole["Prior.learned"].item() > 0 and whole["Prior.means"].any()
+
+
+def test_a_prior_is_fresh_kept_or_dropped_as_the_new_run_has_it(tmp_path):
+    still = [*TINY, "epochs=1", "optimizer.lr=1e-12", "batch_size=4"]
+    assert warm("ncf-train", *still, "run_dir=without", cwd=tmp_path).returncode == 0
+    runs = {"fresh": ("without", PRIOR[:2]), "kept": ("fresh", PRIOR[:2]), "dropped": ("kept", [])}
+    for name, (source, given) in runs.items():
+        done = warm("ncf-train", *still, *given, f"start_from={source}", f"run_dir={name}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    learned = {name: everything(tmp_path / name).get("Prior.learned") for name in runs}
+    assert learned["kept"] == 2 * learned["fresh"] and learned["dropped"] is None
+    figures = warm(
+        "ncf-eval",
+        "checkpoint=kept",
+        "metrics=density",
+        "split=test",
+        "metrics.annealing.images=2",
+        "metrics.annealing.steps=3",
+        "metrics.samples=20",
+        cwd=tmp_path,
+    )
+    assert figures.returncode == 0 and "log p(x), annealed, own prior" in figures.stdout
