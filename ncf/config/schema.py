@@ -105,6 +105,7 @@ class LastPhaseConfig:
         0, "components of a mixture over the top that learns in the last phase too, the top then drawn from its posterior; 0: no prior", least=0
     )
     moves: int = key(3, "Hamiltonian moves by which it is drawn, after the steps", least=1)
+    alone: bool = key(False, "synapses learn in the last phase alone, not from settled states too")
 
 
 @dataclass

@@ -298,7 +298,7 @@ class GNCN:
     @torch.no_grad()
     def local_updates(self, state: State, y: Tensor | None = None, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
         """One ascent direction per bundle of synapses, averaged over the batch (section 5); classes play no part, and `rng` only in a last phase,
-        whose updates are added (`ncf.network.top_inference`).
+        whose updates are added (`ncf.network.last_phase`).
 
         dW_st = f_s^T e_t / B,  dE_ts = e_t^T f_s / B times `error_rate` (dW_st^T where there is that bundle),  dR_st = f_s[n-1]^T e_t / B,
         dSigma_t = ( e_t^T e_t - Q_t ) / (2B) for whitened precision. For published precision Sigma_t comes with S_t = r_t^T r_t / B,
@@ -307,9 +307,6 @@ class GNCN:
         rows = len(state.z[0])
         batch = state.batch or rows
         updates = self.products(dict(enumerate(state.f)), dict(enumerate(state.e)), batch)
-        if self.config.last_phase.steps:
-            for name, update in last_phase_updates(self, state, rng).items():
-                updates[name] = updates[name].add_(update) if name in updates else update
         if self.config.settle.start == "recogniser":
             updates |= recogniser_updates(self, state)
         for bundle in self.circuit.delayed:
@@ -320,6 +317,12 @@ class GNCN:
                 updates[f"Sigma{p.label}"] = (state.e[i].T @ state.e[i]).sub_(self.q[i], alpha=rows / batch).div_(2 * batch)
             else:
                 updates[f"Sigma{p.label}"] = (state.r[i].T @ state.r[i]).div_(batch)
+        last = self.config.last_phase
+        if last.steps:
+            for name in self.parameters if last.alone else ():
+                updates[name] = torch.zeros_like(updates[name])
+            for name, update in last_phase_updates(self, state, rng).items():
+                updates[name] = updates[name].add_(update) if name in updates else update
         return updates
 
     def products(self, f: dict[int, Tensor], e: dict[int, Tensor], batch: int) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """Learning in a last phase (`model.last_phase`), in which the top alone explains the image (`ncf.network.top_inference`).
 
-To the updates of settling are added those of the phase's last state, products of the activity at the two ends of a synapse:
+To the updates of settling (none of these if it learns `alone`) are added those of the phase's last state, products of the activity at the two ends of a synapse:
 
     dW_st = f_s^T d_t / B,   dE_ts = d_t^T f_s / B times `error_rate`
 

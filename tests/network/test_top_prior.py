@@ -5,7 +5,7 @@ import pytest
 import torch
 from test_top_inference import CHAIN, IMAGES, SHAPES, circuit
 
-from ncf.config.schema import CircuitConfig, LastPhaseConfig, PopulationConfig
+from ncf.config.schema import CircuitConfig, LastPhaseConfig, PopulationConfig, PrecisionConfig
 from ncf.errors import UserError
 from ncf.measure.density import likelihood_terms
 from ncf.network.gncn import GNCN
@@ -171,3 +171,14 @@ def test_what_it_has_learned_is_kept_with_the_synapses():
 def test_a_prior_without_a_last_phase_is_refused():
     with pytest.raises(UserError, match="model.last_phase.components=2: .*model.last_phase.steps"):
         circuit(CHAIN, last_phase=LastPhaseConfig(components=2))
+
+
+def test_alone_synapses_learn_from_the_last_phase_and_nothing_else():
+    changes = dict(error_synapses="learned", precision=PrecisionConfig(kind="whitened"))
+    both, alone = (circuit(CHAIN, **changes, last_phase=LastPhaseConfig(steps=3, temperature=0.0, alone=alone)) for alone in (False, True))
+    state = alone.settle(IMAGES)
+    found, phase = alone.local_updates(state), last_phase_updates(alone, state, None)
+    assert set(found) == set(alone.parameters) and all(
+        torch.equal(found[name], phase.get(name, torch.zeros(1)).expand_as(found[name])) for name in found
+    )
+    assert not torch.allclose(both.local_updates(both.settle(IMAGES))["W[z1->image]"], found["W[z1->image]"])
