@@ -76,12 +76,12 @@ def test_a_row_takes_up_the_run_of_another_and_is_compared_under_refitted_priors
     asked = ["--datasets", "mnist", "--epochs", "1", "--rows", "gncn_pdh_prior", "--seeds", "0", "--refit", "--set", *settings]
     done = of_repository("table.reproduce", *asked, f"data_dir={os.environ['NCF_DATA']}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "[1/3] ncf-train experiment=table_mnist model=gncn_pdh seed=0" in done.stdout  # which it takes up, and no row that was asked for
-    assert "start_from=outputs/table/mnist/gncn_pdh_sgd/seed0" in done.stdout and "metrics.mixture.final_steps=30" in done.stdout
+    assert "[1/4] ncf-train experiment=table_mnist model=gncn_pdh seed=0" in done.stdout  # which it takes up, and no row that was asked for
+    assert "start_from=outputs/table/mnist/gncn_pdh_last/seed0" in done.stdout and "metrics.mixture.final_steps=30" in done.stdout
     figures = read_run(tmp_path / "outputs/table/mnist/gncn_pdh_prior/seed0")["figures"]
     assert len(figures["log_p_annealed_refit"]["values"]) == 2 and "posterior_kl_refit" in figures and "log_p_annealed" not in figures
     text = (tmp_path / "docs/results.jsonl").read_text()
-    assert "start_from=outputs/table/mnist/gncn_pdh_sgd/seed0" in text and str(tmp_path) not in text
+    assert "start_from=outputs/table/mnist/gncn_pdh_last/seed0" in text and str(tmp_path) not in text
     page = (tmp_path / "docs/results.md").read_text()
     line = next(line for line in page.partition("**Density under refitted priors.**")[2].splitlines() if line.startswith("| GNCN-PDH, with a prior"))
     assert f"| {figures['log_p_annealed_refit']['value']:.2f} ± " in line and f"| {figures['bce']['value']:.2f} ± " in line
