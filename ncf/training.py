@@ -21,6 +21,7 @@ from ncf.network.langevin import noise_for
 from ncf.network.model import Model
 from ncf.network.optimizer import Optimizer
 from ncf.network.state import State
+from ncf.network.top_prior import WARM
 from ncf.report import loggers
 from ncf.report.html import count
 from ncf.report.tables import metric_table
@@ -76,6 +77,11 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
             chosen = choose(run, data, about, network, optimizer, progress, ranks)
             if ranks.rank:
                 return {"validation_bce": chosen.best_bce}
+            prior = getattr(network, "prior", None)
+            if prior is not None and not prior.warm:
+                run.say(
+                    f"warning: the prior has learned from {prior.learned.item():.0f} batches, and synapses learn in the last phase after {WARM}; train longer"
+                )
             return final_report(run, data, network, asdict(chosen))
     except OSError as error:
         what = f"{error.strerror or error} ({error.filename or 'while writing'})"

@@ -102,9 +102,12 @@ class LastPhaseConfig:
     beta: float = key(0.1, "step size of the last phase", above=0)
     temperature: float = key(1.0, "T: noise sqrt(2 beta T) on the top at every step of the last phase; with a prior there is none", least=0)
     components: int = key(
-        0, "components of a mixture over the top that learns in the last phase too, the top then drawn from its posterior; 0: no prior", least=0
+        0,
+        "components of a mixture over the top that learns in the last phase too, the top then drawn towards its posterior; 0: no prior",
+        least=0,
+        most=500,
     )
-    moves: int = key(3, "Hamiltonian moves by which it is drawn, after the steps", least=1)
+    moves: int = key(3, "with a prior: Hamiltonian moves by which the top is drawn, after the steps", least=1)
     alone: bool = key(False, "synapses learn in the last phase alone, not from settled states too")
 
 

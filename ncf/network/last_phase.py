@@ -6,10 +6,12 @@ To the updates of settling (none of these if it learns `alone`) are added those 
 
 Where d is carried over tied or transposed synapses, dW is the gradient of log p(x | f_top) with respect to W, so that what the top projects to alone, as it
 does for a draw from the prior, becomes more probable. Without a prior the top moves under noise of `temperature`. With one (`ncf.network.top_prior`) it is drawn
-from the posterior under it, and this is the M-step of Monte Carlo EM (Wei and Tanner, Journal of the American Statistical Association 85, 1990).
+towards the posterior under it, and this is the M-step of Monte Carlo EM (Wei and Tanner, Journal of the American Statistical Association 85, 1990). What
+predicts the top itself, such as a label above it, learns from settled states alone.
 """
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ncf.config.schema import LastPhaseConfig
@@ -26,18 +28,24 @@ def last_phase_updates(network, state: State, rng: np.random.Generator | None) -
     batch = state.batch or len(state.z[0])
     x, given, prior = state.z[0], shown_roots(network, state), network.prior
     if prior is None and not wanted.temperature:
-        return network.products(*carried_up(network, x, infer_top(network, state, wanted.steps, wanted.beta), given), batch)
+        return products(network, x, infer_top(network, state, wanted.steps, wanted.beta), given, batch)
     if rng is None:
         raise ValueError("a last phase under noise needs the batch's random stream: give rng, or model.last_phase.temperature=0 and no prior")
     noise = Noise(rng.integers(2**63, size=batch)[state.rows or slice(None)], wanted.temperature)
     if prior is None:
-        return network.products(*carried_up(network, x, infer_top(network, state, wanted.steps, wanted.beta, noise), given), batch)
+        return products(network, x, infer_top(network, state, wanted.steps, wanted.beta, noise), given, batch)
     best = infer_top(network, state, wanted.steps, wanted.beta, transposed=True)
     code, component, taken = draw_top(network, prior, x, best, given, wanted.moves, noise)
     averages = prior.averages(code, component, taken, batch)
     if not prior.warm:
         return averages
-    return network.products(*carried_up(network, x, code, given, transposed=True), batch) | averages
+    return products(network, x, code, given, batch, transposed=True) | averages
+
+
+def products(network, x: Tensor, code: Tensor, given: dict[str, Tensor], batch: int, transposed: bool = False) -> dict[str, Tensor]:
+    """dW and dE of the projection of `code`, on which what predicts the top has no part: its error counts as zero."""
+    f, d = carried_up(network, x, code, given, transposed)
+    return network.products(f, d | {i: torch.zeros_like(d[i]) for i in network.circuit.tops}, batch)
 
 
 def require_last_phase(network) -> None:

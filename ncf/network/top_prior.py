@@ -1,13 +1,15 @@
 """A prior over the top that learns together with the synapses: Monte Carlo EM, online.
 
 The prior is a mixture p(f) = sum over c of w_c N(f; m_c, A_c A_c^T) over the top's activities f (`model.last_phase.components` components). In the last phase
-of every batch (`ncf.network.top_inference`) the top of every image is drawn from its posterior p(f | x) ~ p(f) p(x | f), all populations below it at their
-predictions. Hamiltonian moves do that: with a component c drawn from p(c | f), noise u, f = m_c + u A_c^T, and momentum v ~ N(0, I),
+of every batch (`ncf.network.last_phase`) the top of every image goes from where it fits best towards a draw from its posterior p(f | x) ~ p(f) p(x | f), all
+populations below it at their predictions. Hamiltonian moves keep that posterior: with a component c drawn from p(c | f), noise u, f = m_c + u A_c^T, and
+momentum v ~ N(0, I),
 
-    v <- v + h/2 ( d_top A_c - u ),   u <- u + h v,   v <- v + h/2 ( d_top A_c - u ),      five times a move,
+    v <- v + h/2 ( d_top A_c - u ),   u <- u + h v,   v <- v + h/2 ( d_top A_c - u ),      five times a move, h from 0.8 to 1.2 of the step size,
 
 which is then taken or left by its energy |u|^2 / 2 + |v|^2 / 2 - log p(x | f). d_top is the image's error carried up, here over the transposed generative
-synapses, and so the slope of log p(x | f). From what is drawn the synapses learn by products of the activity and the error at their two ends, and the prior by
+synapses, and so the slope of log p(x | f). A few moves leave a bias towards the best fit: what an image says little of spreads less than it should, and the less so the more
+`moves`. From what is drawn the synapses learn by products of the activity and the error at their two ends, and the prior by
 moving averages of c, f and f f^T within its components:
 
     S <- S + rho ( S_batch - S ),   rho = (n + 2)^-0.6,     w_c = S_c,   m_c = S_cf / S_c,   A_c A_c^T = S_cff / S_c - m_c m_c^T, shrunk.
@@ -27,7 +29,7 @@ from ncf.network.top_inference import carried_up
 
 LEAPFROGS = 5
 ACCEPTANCE = 0.65  # which the step size seeks
-WARM = 50  # batches in which only the prior learns, from the tops that fit best
+WARM = 50  # batches before draws begin and synapses learn in the last phase; the prior learns from the tops that fit best
 REFIT = 10  # batches from one mixture to the next
 SHRINKAGE = 0.2  # of covariances between units
 FLOOR = 1e-4  # of every variance
@@ -74,7 +76,7 @@ class TopPrior:
         if self.warm:
             self.step.mul_(1.02 if updates[PREFIX + "accepted"].item() > ACCEPTANCE else 0.98)
         self.learned.add_(1)
-        if self.learned.item() % REFIT == 0:
+        if self.learned.item() % REFIT == 0 or not self.warm:
             self.refit()
 
     def refit(self) -> None:
@@ -98,17 +100,18 @@ class TopPrior:
 
 
 def draw_top(network, prior: TopPrior, x: Tensor, f: Tensor, given: dict[str, Tensor], moves: int, noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
-    """Tops (B, J) after Hamiltonian moves that keep p(f | x), from tops f (B, J); their components (B,); and how many of its moves an image took (B,)."""
-    component = prior.components(f, noise)
+    """Tops (B, J) after Hamiltonian moves that keep p(f | x), from tops f (B, J); their components (B,); and which share of its moves an image took (B,)."""
     taken = torch.zeros(len(f), device=f.device)
+    component = prior.components(f, noise)
     if not prior.warm:
         return f, component, taken
-    mixture, h = prior.mixture, prior.step.item()
-    u = mixture.noise(component, f)
-    fit, slope = fit_and_slope(network, x, mixture, component, u, given)
-    for _ in range(moves):
-        v = noise.normal(u.shape[1]).to(u)
-        place, drift, likely = u.clone(), slope, fit
+    mixture = prior.mixture
+    for move in range(moves):
+        component = prior.components(f, noise) if move else component
+        u, v = mixture.noise(component, f), noise.normal(f.shape[1]).to(f)
+        h = prior.step * (0.8 + 0.4 * noise.uniform().to(f))  # no trajectory comes round to its start for every image
+        fit, drift = fit_and_slope(network, x, mixture, component, u, given)
+        place, likely = u.clone(), fit
         before = (u.square().sum(1) + v.square().sum(1)) / 2 - fit
         v += h / 2 * (drift - place)
         for i in range(1, LEAPFROGS + 1):
@@ -117,10 +120,9 @@ def draw_top(network, prior: TopPrior, x: Tensor, f: Tensor, given: dict[str, Te
             v += (h if i < LEAPFROGS else h / 2) * (drift - place)
         gain = before - ((place.square().sum(1) + v.square().sum(1)) / 2 - likely)
         accepted = noise.uniform().to(gain)[:, 0].log() < gain
-        u, slope = (torch.where(accepted[:, None], new, old) for new, old in ((place, u), (drift, slope)))
-        fit = torch.where(accepted, likely, fit)
+        f = torch.where(accepted[:, None], mixture.place(component, place), f)
         taken += accepted
-    return mixture.place(component, u), component, taken / moves
+    return f, component, taken / moves
 
 
 def fit_and_slope(network, x: Tensor, mixture: Mixture, component: Tensor, u: Tensor, given: dict[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -110,6 +110,9 @@ def with_own_prior(network, tensors: dict) -> dict:
     """What another network has learned, but for a prior of the top: that one is kept where both have it, dropped where this network has none, and fresh
     where the other had none."""
     prior = {name: tensor for name, tensor in network.tensors().items() if name.startswith(PREFIX)}
+    mass = PREFIX + "mass"
+    if mass in prior and mass in tensors and len(prior[mass]) != len(tensors[mass]):
+        raise ValueError(f"its prior has {len(tensors[mass])} components, not model.last_phase.components={len(prior[mass])}")
     return prior | {name: tensor for name, tensor in tensors.items() if name in prior or not name.startswith(PREFIX)}
 
 

@@ -16,6 +16,7 @@ from table.rows import DATASETS
 from ncf.config.checks import build
 from ncf.config.defaults import command
 from ncf.config.schema import TrainConfig, science
+from ncf.errors import UserError
 
 LATER = {  # what is measured once a run is complete: file -> what is asked for; a figure measured later takes the place of the run's own
     "density": ["metrics.names=[log_p_annealed,log_p_annealed_own]", "metrics.annealing.images=100", "metrics.annealing.steps=300"],
@@ -108,7 +109,7 @@ def read_run(folder: Path) -> dict | None:
     later = [with_values(folder, group) for group in LATER]
     new = {name: value for more in later for name, value in more.items()}
     kept = {name: summary[name] for name in ("seed", "epochs_trained", "best_epoch", "seconds", "versions", "hardware")}
-    if config.get("start_from"):  # of the run that it took up its place in the table, wherever the table lies
+    if config.get("start_from") and Path(config["start_from"]).parts[-3] in DATASETS:  # another run of the table, wherever the table lies
         config["start_from"] = "/".join(("outputs/table", *Path(config["start_from"]).parts[-3:]))
     made = {"command": command_of(build(config, TrainConfig)), "folder": config["dataset"]["folder"], "settle": summary.get("settle")}
     return {"figures": summary["metrics"]["test"] | new, **made, **kept}
@@ -150,6 +151,8 @@ def stored(rows: Path) -> dict[tuple, Cell]:
     cells: dict[tuple, Cell] = {}
     for text in rows.read_text().splitlines() if rows.exists() else []:
         run = json.loads(text)
+        if "figures" not in run:
+            raise UserError(f"{rows}: lines of an earlier layout, a figure each; take the file of this version, or write another with --page")
         key = (run.pop("dataset"), run.pop("row"), run.pop("n_train"))
         cells.setdefault(key, Cell(*key, {})).runs[run["seed"]] = run
     return cells

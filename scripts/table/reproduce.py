@@ -15,6 +15,7 @@ from pathlib import Path
 
 from table import cells as results
 from table import page as results_page
+from table.curve import SHARES
 from table.rows import AUTOENCODERS, DATASETS, composed, experiment, is_for, read_table, settings
 from table.sections import applies, model_of
 
@@ -25,7 +26,6 @@ from ncf.measure.metrics import METRICS
 
 READER = "relu_classifier"
 CURVE_ROWS = ("gncn_pdh_sgd", "gvae", "rae")
-CURVE_SHARES = (0.02, 0.1, 0.2, 0.5, 0.75)  # of the training images, the article's
 CURVE_UPDATES = 2000  # at least so many, however few the images
 
 
@@ -70,6 +70,8 @@ def read_arguments() -> argparse.Namespace:
     for name in arguments.rows or []:
         if name not in table:
             raise UserError(f"--rows {name}: unknown; {nearest(name, table)}")
+    if arguments.curve and arguments.rows and not set(arguments.rows) & set(CURVE_ROWS):
+        raise UserError(f"--curve: none of --rows is on the learning curve, which has {', '.join(CURVE_ROWS)}")
     for name in arguments.datasets:
         if name not in DATASETS:
             raise UserError(f"--datasets {name}: unknown; {nearest(name, DATASETS)}")
@@ -133,7 +135,7 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
                 if wanted and not (folder / f"{group}.json").exists()
             ]
     if arguments.curve:
-        for dataset, share, name in itertools.product(arguments.datasets, CURVE_SHARES, CURVE_ROWS):
+        for dataset, share, name in itertools.product(arguments.datasets, SHARES, CURVE_ROWS):
             size = round(share * training_images(dataset, arguments))
             folder = arguments.output / dataset / name / f"seed{arguments.seeds[0]}-n{size}"
             if name in rows and results.status(folder) != "complete":

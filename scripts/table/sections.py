@@ -5,7 +5,7 @@ from functools import cache
 from statistics import mean
 
 import torch
-from table.cells import Cell, command_of
+from table.cells import LATER, Cell, command_of
 from table.rows import SIZES, composed, is_for, row_title, settings
 from table.text import MARKS, image_error, markdown, shown
 from table.verdicts import compare, measured
@@ -122,11 +122,13 @@ def refit_table(dataset: str, table: Rows, full: Cells) -> str:
         told = [shown(cell, name) if cell.values(name) else "–" for name in metrics]
         if rival:
             verdict = compare(cell, rival, "log_p_annealed")
-            told.append("–" if cell is rival else f"{verdict}, {verdict.word}")
+            how = "" if verdict.over_seeds or verdict.paired else ", unpaired"
+            told.append("–" if cell is rival else f"{verdict}, {verdict.word}{how}")
         rows.append([row_title(cell.row), *told])
     note = (
-        "**Density under refitted priors.** Every mixture is fitted to 12,000 training images and refitted in 12 rounds to what they leave open ([how](guides/density.md#a-prior-that-fits)); "
-        "100 test images. The other figures are of the same runs. Differences as above."
+        "**Density under refitted priors.** Every mixture is refitted to what training images leave open ([how](guides/density.md#a-prior-that-fits)): "
+        f"`ncf-eval checkpoint=... split=test {shlex.join(LATER['refit'])}`, of a network with `metrics.mixture.final_steps=30`. The other figures are of the same runs. Differences "
+        "± their standard error: image by image where a side has one seed (marked ¹), *unpaired* by the two standard errors, of several seeds on both sides by Welch's test over these."
     )
     head = ["method", *(METRICS[name].label for name in metrics), *([f"annealed, less that of {row_title(rival.row)}"] if rival else [])]
     return f"{note}\n\n{markdown(head, rows)}"

@@ -64,8 +64,11 @@ def everything(run) -> dict:
 
 def test_a_prior_that_learns_with_the_synapses_goes_on_where_the_run_was_stopped(tmp_path):
     for name, epochs in (("whole", 2), ("cut", 1)):
-        assert warm("ncf-train", *TINY, *PRIOR, f"epochs={epochs}", f"run_dir={name}", cwd=tmp_path).returncode == 0
+        done = warm("ncf-train", *TINY, *PRIOR, f"epochs={epochs}", f"run_dir={name}", cwd=tmp_path)
+        assert done.returncode == 0 and ("warning: the prior" in done.stdout) is False
     assert warm("ncf-train", "resume=cut", "epochs=2", cwd=tmp_path).returncode == 0
+    cold = warm("ncf-train", *TINY, *PRIOR, "epochs=1", "batch_size=100", "run_dir=cold", cwd=tmp_path)
+    assert "warning: the prior has learned from 2 batches, and synapses learn in the last phase after 50; train longer" in cold.stdout
     whole, cut = everything(tmp_path / "whole"), everything(tmp_path / "cut")
     assert set(whole) == set(cut) and all(torch.equal(value, cut[name]) for name, value in whole.items())
     assert whole["Prior.learned"].item() > 0 and whole["Prior.means"].any()
