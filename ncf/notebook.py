@@ -131,7 +131,8 @@ class Network:
         return self._as_images(self.model.project(prior.sample(n, stream(seed, "samples"))))  # type: ignore[attr-defined]
 
     def synapses(self) -> dict[str, np.ndarray]:
-        """All that is learned, by name: W1 .. (generative), E1 .. (error), M2 .. (skips), Sigma1, Q1 .. (precision) of a chain; W[z1->image] .. of a circuit."""
+        """All that is learned, by name: W1 .. (generative), E1 .. (error), M2 .. (skips), Sigma1, Q1 .. (precision) of a chain; W[z1->image] .. of a circuit;
+        Prior.means .. of a prior that learned with them."""
         return {name: tensor.cpu().numpy() for name, tensor in self.model.tensors().items()}
 
     def fields(self, n: int | None = None) -> np.ndarray:

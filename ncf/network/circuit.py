@@ -4,7 +4,7 @@
     feedback  target -> source    d_s  = sum over feedback into s of e_t E_ts [phi'] - [e_s if s is predicted] - ...
     delayed   source -> target    mu_t[frame n] = g_t( ... + sum over delayed bundles into t of f_s[n-1] R_st ), without feedback: the past does not move
 
-A population that nothing predicts is a root: a latent root's prior is fitted after training, an observed root (a label on top) is given.
+A population that nothing predicts is a root: a latent root's prior is fitted after training or learned in it, an observed root (a label on top) is given.
 Populations are numbered with predicted ones first, each before whatever predicts it, and roots last, so that the lists of a `State` end
 with its roots. A chain is numbered as the paper numbers its layers: 0 is the image. Delayed bundles may form circles; a population that they
 alone predict has errors and precision as every predicted one.

@@ -302,7 +302,7 @@ class GNCN:
 
         dW_st = f_s^T e_t / B,  dE_ts = e_t^T f_s / B times `error_rate` (dW_st^T where there is that bundle),  dR_st = f_s[n-1]^T e_t / B,
         dSigma_t = ( e_t^T e_t - Q_t ) / (2B) for whitened precision. For published precision Sigma_t comes with S_t = r_t^T r_t / B,
-        which no optimizer adds: `adapt_precision` takes it.
+        which no optimizer adds: `adapt_precision` takes it, and so it does what a prior of the top learns from (Prior.mass ..).
         """
         rows = len(state.z[0])
         batch = state.batch or rows

@@ -1,4 +1,4 @@
-"""The Gaussian mixture over top activities f_L: the prior of a network's root, fitted after training."""
+"""The Gaussian mixture over top activities f_L: the prior of a network's root, fitted after training or learned in it (`ncf.network.top_prior`)."""
 
 from dataclasses import dataclass, field
 from math import log, pi
