@@ -95,16 +95,20 @@ def draw(axes: dict[str, dict[str, list[Cell]]], picture: Path) -> None:
     figure = Figure(figsize=(3.2 * len(METRICS_DRAWN), 2.6 * len(axes)), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(axes), len(METRICS_DRAWN), squeeze=False)
+    colours = dict(zip(dict.fromkeys(name for methods in axes.values() for name in methods), COLOURS))
+    drawn = {}
     for row, (title, methods) in zip(grid, axes.items(), strict=True):
         sizes = {cell.n_train for cells in methods.values() for cell in cells}
         largest = max(n or 0 for n in sizes)
         decades = [n for n in (10, 100, 1000, 10_000, 100_000) if min(filter(None, sizes)) <= n <= largest]
         for axis, metric in zip(row, METRICS_DRAWN, strict=True):
-            for colour, (name, cells) in zip(COLOURS, methods.items()):
+            for name, cells in methods.items():
                 places = [cell.n_train or 2 * largest for cell in cells]
                 alike = [(place, cell) for place, cell in zip(places, cells) if measured(metric, cell) and fair(metric, cell)]
                 points = [(place, mean(cell.values(metric)), cell.spread(metric)) for place, cell in alike]
-                axis.errorbar(*zip(*points) if points else ((), (), ()), marker="o", markersize=3, label=row_title(name), color=colour)
+                drawn[name] = axis.errorbar(
+                    *zip(*points) if points else ((), (), ()), marker="o", markersize=3, label=row_title(name), color=colours[name]
+                )
             axis.set_xscale("log")
             axis.set_xticks([*decades, 2 * largest], [*(f"{n:,}" for n in decades), "all"], fontsize=7)
             axis.minorticks_off()
@@ -112,6 +116,6 @@ def draw(axes: dict[str, dict[str, list[Cell]]], picture: Path) -> None:
             axis.set_ylabel(METRICS[metric].unit, fontsize=8)
             axis.set_xlabel("training images", fontsize=8)
             axis.tick_params(axis="y", labelsize=7)
-    grid[0][0].legend(fontsize=7, frameon=False)
+    figure.legend(list(drawn.values()), [row_title(name) for name in drawn], loc="outside upper center", ncols=len(drawn), fontsize=8, frameon=False)
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, dpi=110)
