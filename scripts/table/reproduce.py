@@ -135,8 +135,8 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
                 if wanted and not (folder / f"{group}.json").exists()
             ]
     if arguments.curve:
-        for dataset, share, name in itertools.product(arguments.datasets, SHARES, CURVE_ROWS):
-            size = round(share * training_images(dataset, arguments))
+        sizes = [(dataset, round(share * n)) for dataset in arguments.datasets for n in [training_images(dataset, arguments)] for share in SHARES]
+        for (dataset, size), name in itertools.product(sizes, CURVE_ROWS):
             folder = arguments.output / dataset / name / f"seed{arguments.seeds[0]}-n{size}"
             if name in rows and results.status(folder) != "complete":
                 jobs.append(train_command(dataset, rows[name], arguments.seeds[0], folder, arguments, size))

@@ -97,8 +97,7 @@ def density_table(dataset: str, table: Rows, full: Cells) -> str:
             continue
         if rival:
             verdict = compare(cell, rival, "log_p_annealed") if cell and measured("log_p_annealed", cell) else None
-            how = "" if verdict is None or verdict.over_seeds or verdict.paired else ", unpaired"
-            told.append("–" if cell is rival else f"{verdict}, {verdict.word}{how}" if verdict else "not run")
+            told.append("–" if cell is rival else verdict.told if verdict else "not run")
         rows.append([row_title(row), *told])
     note = "**Density.** Annealed figures are of the first test images, mostly 100." + (
         f" Differences are from the densest of the GVAEs (here: {row_title(rival.row)}), each under the mixture fitted to its own codes, ± their standard error: image by image where a side has one "
@@ -121,9 +120,7 @@ def refit_table(dataset: str, table: Rows, full: Cells) -> str:
     for cell in cells:
         told = [shown(cell, name) if cell.values(name) else "–" for name in metrics]
         if rival:
-            verdict = compare(cell, rival, "log_p_annealed")
-            how = "" if verdict.over_seeds or verdict.paired else ", unpaired"
-            told.append("–" if cell is rival else f"{verdict}, {verdict.word}{how}")
+            told.append("–" if cell is rival else compare(cell, rival, "log_p_annealed").told)
         rows.append([row_title(cell.row), *told])
     note = (
         "**Density under refitted priors.** Every mixture is refitted to what training images leave open ([how](guides/density.md#a-prior-that-fits)): "

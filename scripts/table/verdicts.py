@@ -26,6 +26,11 @@ class Verdict:
     def word(self) -> str:
         return "level" if self.p >= LEVEL else "ahead" if self.lead > 0 else "behind"
 
+    @property
+    def told(self) -> str:
+        """The lead, the word, and whether images were compared unpaired."""
+        return f"{self}, {self.word}" + ("" if self.over_seeds or self.paired else ", unpaired")
+
     def __str__(self) -> str:
         return f"{self.lead:+.2f} ± {self.error:.2f}" + ("" if self.over_seeds else "¹")
 
