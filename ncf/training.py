@@ -18,6 +18,7 @@ from ncf.measure.frames import frames_of
 from ncf.measure.metrics import measure, require_known, require_measurable
 from ncf.models import build_model, seen_of
 from ncf.network.langevin import noise_for
+from ncf.network.last_phase import explained, remember_tops
 from ncf.network.model import Model
 from ncf.network.optimizer import Optimizer
 from ncf.network.state import State
@@ -60,6 +61,7 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
     network = build_model(config, seen_of(data), stream(config.seed, "synapses"), device)
     source = start_from(network, config.start_from, folder, about) if config.start_from else None
     require_labels(network, data, config)
+    remember_tops(network, len(data.splits["train"]))
     n_sequences = len(data.splits["train"]) // frames_of(network, data)
     require_measurable(network, data, config.metrics)
     optimizer = Optimizer(config.optimizer, network.parameters)
@@ -122,16 +124,17 @@ def learn(
     warned = False
     saved_at = time.monotonic()
 
-    def content() -> dict:
-        return checkpoint_content(config, about, network, optimizer, progress)
+    def content(tops: bool = True) -> dict:
+        return checkpoint_content(config, about, network, optimizer, progress, tops)
 
     while progress.epoch < config.epochs and not progress.exhausts(config.patience):
         epoch = progress.epoch + 1
         started = time.monotonic() - progress.seconds
+        images = datasets.order(data, config.seed, epoch, frames).split(config.batch_size)
         for step, sequences, labels in datasets.batches(data, config.batch_size, config.seed, epoch, start=progress.step, frames=frames):
             where, rng, state = f"epoch {epoch}, batch {step + 1}", stream(config.seed, "noise", epoch, step), None
             for x, y in datasets.in_order(sequences, labels, frames):
-                state = train_step(network, optimizer, x, y, rng, where, ranks, before=state)
+                state = train_step(network, optimizer, x, y, rng, where, ranks, before=state, images=images[step])
                 if state.moving and not warned:
                     run.say(f"warning: model.settle.tolerance was not met in all {state.steps} steps ({where}); more steps, or a larger tolerance")
                     warned = True
@@ -155,7 +158,7 @@ def learn(
         speed = {"seconds": progress.seconds, "images_per_second": progress.images / progress.seconds}
         row, better = close_epoch(network, data, config, progress, ranks)
         if better:
-            run.save_best(content())
+            run.save_best(content(tops=False))
         run.add_row(row | speed)
         events.epoch(row | speed, network, data.splits["validation"].x, data.image_shape)
         run.save_last(content())
@@ -182,17 +185,20 @@ def train_step(
     ranks: Ranks | None = None,
     lap: Callable[[str], None] = lambda part: None,
     before: State | None = None,
+    images: Tensor | None = None,
 ) -> State:
     """One batch: settle; all local updates from that one state; add them; precision; norm limit.
 
     Images x (B, J_0), classes y (B,); each of the `ranks` settles its own rows. `lap` is told what was just done; `before` is the state that
-    the frame before left, where there was one. Raises UserError, before anything of it reaches a checkpoint, where settling or learning diverges.
+    the frame before left, where there was one; `images` (B,) says which training images they are: of those a last phase may remember
+    what stands in for settling (`ncf.network.last_phase`). Raises UserError, before anything of it reaches a checkpoint, where settling or learning diverges.
     """
     rows = ranks.rows(len(x)) if ranks else slice(None)
     noise = noise_for(network, rng, len(x), rows)
     further = {name: value for name, value in (("before", before), ("noise", noise)) if value is not None}
-    state = network.settle(x[rows], y=None if y is None else y[rows], **further)
-    state.batch, state.rows = len(x), rows
+    shown, classes, which = x[rows], None if y is None else y[rows], None if images is None else images[rows]
+    state = explained(network, shown, classes, which) or network.settle(shown, y=classes, **further)
+    state.batch, state.rows, state.images = len(x), rows, which
     lap("settle")
     guards.require_settled(network, state, where)
     lap("guards")
@@ -241,7 +247,7 @@ def choose(run: Run, data: datasets.Dataset, about: dict, network, optimizer: Op
         )
     if progress.best_bce is None:
         bce = validate(network, data, config, progress.epoch, ranks)["validation_bce"]
-        run.save_best(checkpoint_content(config, about, network, optimizer, progress))
+        run.save_best(checkpoint_content(config, about, network, optimizer, progress, tops=False))
         return replace(progress, best_bce=bce, best_epoch=progress.epoch)
     if not is_due(config, progress.epoch):
         seen = progress.epoch - progress.epoch % config.validate_every

@@ -109,6 +109,7 @@ class LastPhaseConfig:
     )
     moves: int = key(3, "with a prior: Hamiltonian moves by which the top is drawn, after the steps", least=1)
     alone: bool = key(False, "synapses learn in the last phase alone, not from settled states too")
+    skips: bool = key(True, "synapses past a population (skips) learn in the last phase too")
 
 
 @dataclass

@@ -158,15 +158,19 @@ def batches(
     Order is a function of (seed, epoch), Bernoulli noise of (seed, epoch, step): what went before does not matter.
     """
     train = data.splits["train"]
-    n = len(train) // frames
-    order = torch.from_numpy(stream(seed, "order", epoch).permutation(n)).to(train.x.device)
-    for step in range(start, -(-n // batch_size)):
-        rows = rows_of(order[step * batch_size : (step + 1) * batch_size], frames)
+    for step, sequences in enumerate(order(data, seed, epoch, frames).split(batch_size)[start:], start=start):
+        rows = rows_of(sequences, frames)
         x = train.x[rows]
         if data.resample:
             noise = stream(seed, "binarize", epoch, step).random(tuple(x.shape), dtype=np.float32)
             x = (torch.from_numpy(noise).to(x.device) < x).to(x.dtype)
         yield step, x, None if train.y is None else train.y[rows]
+
+
+def order(data: Dataset, seed: int, epoch: int, frames: int = 1) -> torch.Tensor:
+    """The training images of one epoch, or sequences of so many `frames`, in the order of its batches, (N,)."""
+    train = data.splits["train"]
+    return torch.from_numpy(stream(seed, "order", epoch).permutation(len(train) // frames)).to(train.x.device)
 
 
 def rows_of(sequences: torch.Tensor, frames: int) -> torch.Tensor:

@@ -91,6 +91,14 @@ class Circuit:
     def predicts_image(self) -> bool:
         return self.observed.get("image") == 0 and self.n_predicted > 0
 
+    @cached_property
+    def skips(self) -> list[Bundle]:
+        """Bundles past a population: another way leads from their source to their target, through it."""
+        below: dict[int, set[int]] = {}
+        for i in range(len(self.populations)):  # targets come first
+            below[i] = set().union(*({b.target} | below[b.target] for b in self.bundles if b.source == i))
+        return [b for b in self.bundles if any(b.target in below[other.target] for other in self.bundles if other.source == b.source)]
+
     def into(self, target: int) -> list[Bundle]:
         return [b for b in self.bundles if b.target == target]
 

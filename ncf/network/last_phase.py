@@ -7,7 +7,8 @@ To the updates of settling (none of these if it learns `alone`) are added those 
 Where d is carried over tied or transposed synapses, dW is the gradient of log p(x | f_top) with respect to W, so that what the top projects to alone, as it
 does for a draw from the prior, becomes more probable. Without a prior the top moves under noise of `temperature`. With one (`ncf.network.top_prior`) it is drawn
 towards the posterior under it, and this is the M-step of Monte Carlo EM (Wei and Tanner, Journal of the American Statistical Association 85, 1990). What
-predicts the top itself, such as a label above it, learns from settled states alone.
+predicts the top itself, such as a label above it, learns from settled states alone. Synapses that learn `alone` in draws need no settled states: an image of
+which the prior remembers the top has the state in which that top explains it (`explained`), and its draw goes on from there.
 """
 
 import numpy as np
@@ -34,18 +35,47 @@ def last_phase_updates(network, state: State, rng: np.random.Generator | None) -
     noise = Noise(rng.integers(2**63, size=batch)[state.rows or slice(None)], wanted.temperature)
     if prior is None:
         return products(network, x, infer_top(network, state, wanted.steps, wanted.beta, noise), given, batch)
-    best = infer_top(network, state, wanted.steps, wanted.beta, transposed=True)
-    code, component, taken = draw_top(network, prior, x, best, given, wanted.moves, noise)
-    averages = prior.averages(code, component, taken, batch)
+    start = infer_top(network, state, wanted.steps, wanted.beta, transposed=True) if state.drawn is None else state.drawn
+    code, component, taken = draw_top(network, prior, x, start, given, wanted.moves, noise)
+    averages = prior.averages(code, component, taken, batch) | prior.remembered(code, state.images, batch, state.rows)
     if not prior.warm:
         return averages
     return products(network, x, code, given, batch, transposed=True) | averages
 
 
+def remember_tops(network, n: int) -> None:
+    """Where synapses learn from draws of the top alone, let the prior remember those of n training images."""
+    prior = getattr(network, "prior", None)
+    if prior and network.config.last_phase.alone:
+        prior.remember(n)
+
+
+@torch.no_grad()
+def explained(network, x: Tensor, y: Tensor | None, images: Tensor | None) -> State | None:
+    """The state of training images x (B, J_0), so numbered, in which the top that the prior remembers explains them: all populations below it at their
+    predictions, no error but the image's. None where none is remembered of one of them."""
+    prior = getattr(network, "prior", None)
+    code = prior.recalled(images) if prior else None
+    if code is None:
+        return None
+    state = network.rest(x, y=y)
+    _, activities = network.descend(code, shown_roots(network, state))
+    for i, f in activities.items():
+        state.f[i] = f if i else x
+    network.predict(state)
+    state.r[0].copy_(x - state.mu[0])
+    state.e[0] = state.r[0] @ network.q[0] if 0 in network.q else state.r[0]
+    state.drawn = code
+    return state
+
+
 def products(network, x: Tensor, code: Tensor, given: dict[str, Tensor], batch: int, transposed: bool = False) -> dict[str, Tensor]:
-    """dW and dE of the projection of `code`, on which what predicts the top has no part: its error counts as zero."""
+    """dW and dE of the projection of `code`, on which what predicts the top has no part: its error counts as zero. Skips learn if they are to."""
     f, d = carried_up(network, x, code, given, transposed)
-    return network.products(f, d | {i: torch.zeros_like(d[i]) for i in network.circuit.tops}, batch)
+    updates = network.products(f, d | {i: torch.zeros_like(d[i]) for i in network.circuit.tops}, batch)
+    for bundle in () if network.config.last_phase.skips else network.circuit.skips:
+        updates[bundle.name].zero_()
+    return updates
 
 
 def require_last_phase(network) -> None:

@@ -27,6 +27,8 @@ class State:
     batch: int | None = None  # B of the local updates, where these rows are one rank's part of a batch; None: they are all of it
     rows: slice | None = None  # which of the batch these are; None: all
     noise: Noise | None = None  # of settling
+    images: Tensor | None = None  # which training images these are, (B,); None: not told
+    drawn: Tensor | None = None  # (B, J_top): where draws of the top go on that a last phase made before (`ncf.network.last_phase`)
     tops: tuple[int, ...] = (-1,)  # the populations whose activities are the code
     free: tuple[int, ...] = ()  # the populations that move
     past: dict[int, Tensor] = field(default_factory=dict)  # f_s[n-1], (B, J_s), of the sources of delayed bundles

@@ -14,6 +14,9 @@ moving averages of c, f and f f^T within its components:
 
     S <- S + rho ( S_batch - S ),   rho = (n + 2)^-0.6,     w_c = S_c,   m_c = S_cf / S_c,   A_c A_c^T = S_cff / S_c - m_c m_c^T, shrunk.
 
+Where synapses learn in the last phase `alone`, the chain of an image goes on from epoch to epoch: the prior remembers every training image's top (N, J), and
+the next moves begin there. Only in its first epoch does an image settle, and the bias leaves with the moves of all epochs (persistent chains: Tieleman, ICML 2008).
+
 Neal, "MCMC using Hamiltonian dynamics", Handbook of Markov Chain Monte Carlo (2011); Cappe and Moulines, "On-line expectation-maximization algorithm for
 latent data models", Journal of the Royal Statistical Society B 71 (2009).
 """
@@ -47,6 +50,18 @@ class TopPrior:
         self.learned = torch.zeros((), device=device)  # batches so far, n
         self.step = torch.full((), 0.1, device=device)  # h
         self.mixture = Mixture(self.mass.clone(), self.first.clone(), eye.repeat(components, 1, 1))
+        self.tops: Tensor | None = None  # of every training image, where its last draw left it (N, J); NaN before the first; None: not remembered
+
+    def remember(self, n: int) -> None:
+        """Keep the tops of n training images from now on."""
+        self.tops = self.first.new_full((n, self.first.shape[1]), torch.nan)
+
+    def recalled(self, images: Tensor | None) -> Tensor | None:
+        """The tops of these images (B,), (B, J); None where one of them has none yet, or none is remembered."""
+        if self.tops is None or images is None:
+            return None
+        found = self.tops[images]
+        return None if found[:, 0].isnan().any() else found
 
     @property
     def warm(self) -> bool:
@@ -61,14 +76,24 @@ class TopPrior:
         return ((f - self.first.sum(0)) @ torch.from_numpy(directions).to(f)).argmax(1)
 
     def averages(self, f: Tensor, component: Tensor, accepted: Tensor, batch: int) -> dict[str, Tensor]:
-        """What `learn` takes: sums over these rows of a batch of so many, by it."""
+        """What the mixture learns from: sums over these rows of a batch of so many, by it."""
         member = torch.nn.functional.one_hot(component, len(self.mass)).to(f)
         second = torch.stack([(own := f[component == c]).T @ own for c in range(len(self.mass))])
         sums = {"mass": member.sum(0), "first": member.T @ f, "second": second, "accepted": accepted.sum()}
         return {PREFIX + name: total / batch for name, total in sums.items()}
 
+    def remembered(self, f: Tensor, images: Tensor | None, batch: int, rows: slice | None) -> dict[str, Tensor]:
+        """What the memory takes: tops f and which images they are of, in these rows of a batch (B, J) and (B,), zero elsewhere, so that parts add up."""
+        if self.tops is None or images is None:
+            return {}
+        tops, which = f.new_zeros(batch, f.shape[1]), f.new_zeros(batch)
+        tops[rows or slice(None)], which[rows or slice(None)] = f, images.to(which)
+        return {PREFIX + "tops": tops, PREFIX + "images": which}
+
     def learn(self, updates: dict[str, Tensor]) -> None:
-        """One batch's averages taken in."""
+        """One batch's averages taken in, and its tops."""
+        if PREFIX + "tops" in updates and self.tops is not None:
+            self.tops[updates[PREFIX + "images"].long()] = updates[PREFIX + "tops"].to(self.tops)
         rho = (self.learned.item() + 2) ** -0.6
         for name in ("mass", "first", "second"):
             average = getattr(self, name)

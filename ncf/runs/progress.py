@@ -48,13 +48,19 @@ def is_due(config: TrainConfig, epoch: int) -> bool:
     return config.validate_every > 0 and epoch % config.validate_every == 0
 
 
-def checkpoint_content(config: TrainConfig, about: dict, network, optimizer, progress: Progress) -> dict:
+TOPS = PREFIX + "tops"
+
+
+def checkpoint_content(config: TrainConfig, about: dict, network, optimizer, progress: Progress, tops: bool = True) -> dict:
+    """What a checkpoint holds; `tops`: also those of all training images that a prior remembers, which nothing but training needs."""
+    prior = getattr(network, "prior", None)
+    chains = {} if not tops or prior is None or prior.tops is None else {TOPS: prior.tops}
     return {
         "versions": made_with(network),
         "config": science(config),
         "data": about,
         "weights": {name: tensor.cpu() for name, tensor in network.tensors().items()},
-        "optimizer": {"t": optimizer.t, "tensors": {name: tensor.cpu() for name, tensor in optimizer.tensors().items()}},
+        "optimizer": {"t": optimizer.t, "tensors": {name: tensor.cpu() for name, tensor in (optimizer.tensors() | chains).items()}},
         "progress": asdict(progress),
     }
 
@@ -77,6 +83,8 @@ def restore(run: Run, network, optimizer, ranks: Ranks) -> Progress:
     try:
         network.load_tensors(content["weights"])
         optimizer.load(content["optimizer"]["t"], content["optimizer"]["tensors"])
+        if TOPS in content["optimizer"]["tensors"]:
+            network.prior.tops.copy_(content["optimizer"]["tensors"][TOPS])
         progress = Progress(**content["progress"])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"run {run.folder}: its checkpoint does not fit the network: {error}") from error

@@ -8,12 +8,15 @@ from test_top_inference import CHAIN, IMAGES, SHAPES, circuit
 from ncf.config.schema import CircuitConfig, LastPhaseConfig, PopulationConfig, PrecisionConfig
 from ncf.errors import UserError
 from ncf.measure.density import likelihood_terms
+from ncf.network.discrepancy import bce_of
 from ncf.network.gncn import GNCN
 from ncf.network.langevin import Noise
-from ncf.network.last_phase import last_phase_updates
+from ncf.network.last_phase import explained, last_phase_updates, remember_tops
 from ncf.network.mixture import Mixture
 from ncf.network.top_inference import carried_up, infer_top
 from ncf.network.top_prior import FLOOR, REFIT, SHRINKAGE, WARM, TopPrior, draw_top, fit_and_slope
+
+IMAGE_NUMBERS = torch.tensor([3, 14, 15, 9, 2, 6, 5, 29])  # of IMAGES, among the training images
 
 
 def rng() -> np.random.Generator:
@@ -174,13 +177,73 @@ def test_synapses_learn_by_products_at_what_was_drawn_once_the_prior_is_warm():
 def test_a_part_of_a_batch_gives_its_part():
     net, whole = circuit(CHAIN, last_phase=LastPhaseConfig(steps=3, components=2)), {}
     warmed(net.prior, [0.5, 0.5], torch.randn(2, 8), torch.eye(8).repeat(2, 1, 1))
+    net.prior.remember(30)
     for rows in (slice(None), slice(0, 5), slice(5, 8)):
         state = net.settle(IMAGES[rows])
-        state.batch, state.rows = 8, rows
+        state.batch, state.rows, state.images = 8, rows, IMAGE_NUMBERS[rows]
         for name, update in last_phase_updates(net, state, rng()).items():
             whole.setdefault(name, []).append(update)
     for together, first, rest in whole.values():
         torch.testing.assert_close(together, first + rest, atol=1e-5, rtol=1e-4)
+    assert torch.equal(whole["Prior.images"][0], IMAGE_NUMBERS.float()) and whole["Prior.tops"][0].shape == (8, 8)
+
+
+def remembering(shape=CHAIN, **changes):
+    """A network that learns alone in draws under a prior of two components, and remembers the tops of thirty images."""
+    net = circuit(shape, last_phase=LastPhaseConfig(steps=3, components=2, alone=True, **changes))
+    warmed(net.prior, [0.5, 0.5], torch.randn(2, 8, generator=torch.Generator().manual_seed(5)), torch.eye(8).repeat(2, 1, 1))
+    remember_tops(net, 30)
+    return net
+
+
+def test_the_draws_of_an_image_go_on_where_its_last_ones_ended():
+    net = remembering()
+    assert explained(net, IMAGES, None, IMAGE_NUMBERS) is None  # nothing is remembered yet
+    state = net.settle(IMAGES)
+    state.images = IMAGE_NUMBERS
+    updates = last_phase_updates(net, state, rng())
+    net.adapt_precision(updates)
+    with torch.no_grad():
+        best = infer_top(net, state, 3, 0.1, transposed=True)
+    assert torch.equal(net.prior.tops[IMAGE_NUMBERS], updates["Prior.tops"]) and not torch.allclose(updates["Prior.tops"], best)
+    assert int(net.prior.tops[:, 0].isnan().sum()) == 22
+    again = IMAGE_NUMBERS.flip(0)  # in another order, as every epoch has
+    state = explained(net, IMAGES.flip(0), None, again)
+    state.images = again
+    assert torch.equal(state.drawn, updates["Prior.tops"].flip(0))
+    found = last_phase_updates(net, state, np.random.default_rng(9))
+    noise = Noise(np.random.default_rng(9).integers(2**63, size=8), 0.0)
+    wanted, _, _ = draw_top(net, net.prior, IMAGES.flip(0), updates["Prior.tops"].flip(0), {}, 3, noise)
+    assert torch.equal(found["Prior.tops"], wanted)
+    assert explained(net, IMAGES, None, IMAGE_NUMBERS - 1) is None and explained(net, IMAGES, None, None) is None  # of one there is no top
+
+
+@pytest.mark.parametrize("shape", ["chain", "skips"])
+def test_what_a_remembered_top_explains_is_the_state_with_no_error_but_the_images(shape):
+    net = remembering(SHAPES[shape])
+    code = torch.randn(8, 8)
+    net.prior.tops[IMAGE_NUMBERS] = code
+    state = explained(net, IMAGES, None, IMAGE_NUMBERS)
+    torch.testing.assert_close(state.mu[0], net.project(code))
+    torch.testing.assert_close(state.e[0], IMAGES - net.project(code))
+    torch.testing.assert_close(net.losses(state, None)[0], bce_of(IMAGES, net.project(code)))
+    assert torch.equal(state.code, code) and not any(e.any() for e in state.e[1:])
+
+
+def test_settled_states_are_asked_for_where_synapses_learn_from_them_too():
+    net = circuit(CHAIN, last_phase=LastPhaseConfig(steps=3, components=2))
+    remember_tops(net, 30)
+    assert net.prior.tops is None
+    remember_tops(circuit(CHAIN), 30)  # without a prior there is nothing to do
+
+
+def test_skips_are_left_alone_where_they_are_not_to_learn():
+    both, chain = remembering(SHAPES["skips"]), remembering(SHAPES["skips"], skips=False)
+    found = [last_phase_updates(net, net.settle(IMAGES), rng()) for net in (both, chain)]
+    past = {"W[z2->image]", "W[z3->z1]"}
+    for name in both.parameters:
+        assert found[0][name].any()
+        assert torch.equal(found[1][name], torch.zeros_like(found[0][name]) if name in past else found[0][name])
 
 
 def test_what_it_has_learned_is_kept_with_the_synapses():

@@ -74,6 +74,20 @@ def test_a_prior_that_learns_with_the_synapses_goes_on_where_the_run_was_stopped
     assert whole["Prior.learned"].item() > 0 and whole["Prior.means"].any()
 
 
+def test_remembered_tops_go_on_too_and_are_no_part_of_what_the_network_is(tmp_path):
+    """With synapses that learn in draws alone, whose chains go on from epoch to epoch."""
+    for name, epochs in (("whole", 3), ("cut", 2)):
+        done = warm("ncf-train", *TINY, *PRIOR, "model.last_phase.alone=true", f"epochs={epochs}", f"run_dir={name}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert warm("ncf-train", "resume=cut", "epochs=3", cwd=tmp_path).returncode == 0
+    whole, cut = everything(tmp_path / "whole"), everything(tmp_path / "cut")
+    assert all(torch.equal(value, cut[name]) for name, value in whole.items())
+    kept = {name: torch.load(tmp_path / f"whole/checkpoints/{name}.pt", weights_only=True) for name in ("last", "best")}
+    tops = kept["last"]["optimizer"]["tensors"]["Prior.tops"]
+    assert tops.isfinite().all() and len(tops) == 200
+    assert "Prior.tops" not in kept["best"]["optimizer"]["tensors"] and "Prior.tops" not in whole
+
+
 def test_a_prior_is_fresh_kept_or_dropped_as_the_new_run_has_it(tmp_path):
     still = [*TINY, "epochs=1", "optimizer.lr=1e-12", "batch_size=4"]
     assert warm("ncf-train", *still, "run_dir=without", cwd=tmp_path).returncode == 0
