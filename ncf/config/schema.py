@@ -108,7 +108,11 @@ class LastPhaseConfig:
         most=500,
     )
     moves: int = key(3, "with a prior: Hamiltonian moves by which the top is drawn, after the steps", least=1)
-    alone: bool = key(False, "synapses learn in the last phase alone, not from settled states too")
+    alone: bool = key(
+        False,
+        "synapses learn in the last phase alone, not from settled states too, and precision stays as it is; with a prior, draws of an image's top go on "
+        "from epoch to epoch, and the train BCE is that of what they predict",
+    )
     skips: bool = key(True, "synapses past a population (skips) learn in the last phase too")
 
 

@@ -337,9 +337,10 @@ class GNCN:
 
     @torch.no_grad()
     def adapt_precision(self, updates: dict[str, Tensor] | None = None) -> None:
-        """New Q_t for the next batch; for published precision Sigma_t learns here, from the S_t among the batch's updates, and so does a prior of the top."""
-        rule = self.config.precision
-        for i, sigma in self.sigma.items():
+        """New Q_t for the next batch; for published precision Sigma_t learns here, from the S_t among the batch's updates (unless synapses learn in the last
+        phase alone), and so does a prior of the top."""
+        rule, stays = self.config.precision, updates is not None and self.config.last_phase.alone
+        for i, sigma in self.sigma.items() if not stays else ():
             p = self.circuit.populations[i]
             if p.precision == "whitened":
                 prepare_covariance(sigma)

@@ -273,3 +273,22 @@ def test_alone_synapses_learn_from_the_last_phase_and_nothing_else():
         torch.equal(found[name], phase.get(name, torch.zeros(1)).expand_as(found[name])) for name in found
     )
     assert not torch.allclose(both.local_updates(both.settle(IMAGES))["W[z1->image]"], found["W[z1->image]"])
+
+
+@pytest.mark.parametrize("kind", ["whitened", "published"])
+@pytest.mark.parametrize("alone", [True, False])
+def test_alone_precision_stays_as_it_is(kind, alone):
+    net = circuit(CHAIN, precision=PrecisionConfig(kind=kind), last_phase=LastPhaseConfig(steps=3, components=2, alone=alone))
+    warmed(net.prior, [0.5, 0.5], torch.zeros(2, 8), torch.eye(8).repeat(2, 1, 1))
+    remember_tops(net, 30)
+    before = {i: sigma.clone() for i, sigma in net.sigma.items()}
+    assert before
+    for epoch in range(2):  # settled, then remembered
+        state = explained(net, IMAGES, None, IMAGE_NUMBERS) or net.settle(IMAGES)
+        assert (state.drawn is not None) == (alone and epoch == 1)
+        state.images = IMAGE_NUMBERS
+        updates = net.local_updates(state, rng=rng())
+        for name, synapses in net.parameters.items():
+            synapses.add_(updates[name], alpha=0.1)
+        net.adapt_precision(updates)
+    assert all(torch.allclose(sigma, before[i], atol=1e-6) == alone for i, sigma in net.sigma.items())
