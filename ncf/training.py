@@ -22,7 +22,7 @@ from ncf.network.last_phase import explained, remember_tops
 from ncf.network.model import Model
 from ncf.network.optimizer import Optimizer
 from ncf.network.state import State
-from ncf.network.top_prior import WARM
+from ncf.network.top_prior import WARM, TopPrior
 from ncf.report import loggers
 from ncf.report.html import count
 from ncf.report.tables import metric_table
@@ -61,7 +61,12 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
     network = build_model(config, seen_of(data), stream(config.seed, "synapses"), device)
     source = start_from(network, config.start_from, folder, about) if config.start_from else None
     require_labels(network, data, config)
-    remember_tops(network, len(data.splits["train"]))
+    n = len(data.splits["train"])
+    remembers = not data.resample and remember_tops(network, n)
+    if remembers:  # with what a checkpoint takes while it is written
+        memory.require(
+            5 * 4 * n * network.code_size, f"the tops of {n:,} training images", "use fewer (dataset.n_train), or model.last_phase.alone=false"
+        )
     n_sequences = len(data.splits["train"]) // frames_of(network, data)
     require_measurable(network, data, config.metrics)
     optimizer = Optimizer(config.optimizer, network.parameters)
@@ -71,6 +76,8 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
         with Interrupts(run.folder) as interrupts:
             progress = restore(run, network, optimizer, ranks)
             introduce(run, data, network, source)
+            if remembers:
+                run.say("a draw of every image's top goes on from epoch to epoch; from the second epoch on, train BCE is of what these tops predict")
             compile_settling(run, network, data)
             loss, _ = wording.loss(asdict(config.dataset))
             n_steps = -(-n_sequences // config.batch_size)
@@ -80,7 +87,7 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
             if ranks.rank:
                 return {"validation_bce": chosen.best_bce}
             prior = getattr(network, "prior", None)
-            if prior is not None and not prior.warm:
+            if isinstance(prior, TopPrior) and not prior.warm:
                 run.say(
                     f"warning: the prior has learned from {prior.learned.item():.0f} batches, and synapses learn in the last phase after {WARM}; train longer"
                 )
@@ -130,7 +137,7 @@ def learn(
     while progress.epoch < config.epochs and not progress.exhausts(config.patience):
         epoch = progress.epoch + 1
         started = time.monotonic() - progress.seconds
-        images = datasets.order(data, config.seed, epoch, frames).split(config.batch_size)
+        images = datasets.epoch_order(data, config.seed, epoch, frames).split(config.batch_size)
         for step, sequences, labels in datasets.batches(data, config.batch_size, config.seed, epoch, start=progress.step, frames=frames):
             where, rng, state = f"epoch {epoch}, batch {step + 1}", stream(config.seed, "noise", epoch, step), None
             for x, y in datasets.in_order(sequences, labels, frames):
@@ -190,8 +197,8 @@ def train_step(
     """One batch: settle; all local updates from that one state; add them; precision; norm limit.
 
     Images x (B, J_0), classes y (B,); each of the `ranks` settles its own rows. `lap` is told what was just done; `before` is the state that
-    the frame before left, where there was one; `images` (B,) says which training images they are: of those a last phase may remember
-    what stands in for settling (`ncf.network.last_phase`). Raises UserError, before anything of it reaches a checkpoint, where settling or learning diverges.
+    the frame before left, where there was one; `images` (B,) says which training images they are: where a last phase
+    remembers them, that stands in for settling (`ncf.network.last_phase`). Raises UserError, before anything of it reaches a checkpoint, where settling or learning diverges.
     """
     rows = ranks.rows(len(x)) if ranks else slice(None)
     noise = noise_for(network, rng, len(x), rows)

@@ -110,8 +110,8 @@ class LastPhaseConfig:
     moves: int = key(3, "with a prior: Hamiltonian moves by which the top is drawn, after the steps", least=1)
     alone: bool = key(
         False,
-        "synapses learn in the last phase alone, not from settled states too, and precision stays as it is; with a prior, draws of an image's top go on "
-        "from epoch to epoch, and the train BCE is that of what they predict",
+        "synapses learn in the last phase alone, not from settled states too, and precision stays as it is; with a prior, an image's draws go on from "
+        "epoch to epoch, and images settle in the first one only",
     )
     skips: bool = key(True, "synapses past a population (skips) learn in the last phase too")
 

@@ -158,7 +158,7 @@ def batches(
     Order is a function of (seed, epoch), Bernoulli noise of (seed, epoch, step): what went before does not matter.
     """
     train = data.splits["train"]
-    for step, sequences in enumerate(order(data, seed, epoch, frames).split(batch_size)[start:], start=start):
+    for step, sequences in enumerate(epoch_order(data, seed, epoch, frames).split(batch_size)[start:], start=start):
         rows = rows_of(sequences, frames)
         x = train.x[rows]
         if data.resample:
@@ -167,7 +167,7 @@ def batches(
         yield step, x, None if train.y is None else train.y[rows]
 
 
-def order(data: Dataset, seed: int, epoch: int, frames: int = 1) -> torch.Tensor:
+def epoch_order(data: Dataset, seed: int, epoch: int, frames: int = 1) -> torch.Tensor:
     """The training images of one epoch, or sequences of so many `frames`, in the order of its batches, (N,)."""
     train = data.splits["train"]
     return torch.from_numpy(stream(seed, "order", epoch).permutation(len(train) // frames)).to(train.x.device)

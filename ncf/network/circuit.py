@@ -93,7 +93,7 @@ class Circuit:
 
     @cached_property
     def skips(self) -> list[Bundle]:
-        """Bundles past a population: another way leads from their source to their target, through it."""
+        """Bundles past a population: from their source another way leads to their target, through that population."""
         below: dict[int, set[int]] = {}
         for i in range(len(self.populations)):  # targets come first
             below[i] = set().union(*({b.target} | below[b.target] for b in self.bundles if b.source == i))

@@ -304,6 +304,14 @@ class GNCN:
         dSigma_t = ( e_t^T e_t - Q_t ) / (2B) for whitened precision. For published precision Sigma_t comes with S_t = r_t^T r_t / B,
         which no optimizer adds: `adapt_precision` takes it, and so it does what a prior of the top learns from (Prior.mass ..).
         """
+        last = self.config.last_phase
+        updates = {name: torch.zeros_like(synapses) for name, synapses in self.parameters.items()} if last.alone else self.settled_updates(state)
+        for name, update in last_phase_updates(self, state, rng).items() if last.steps else ():
+            updates[name] = updates[name].add_(update) if name in updates else update
+        return updates
+
+    def settled_updates(self, state: State) -> dict[str, Tensor]:
+        """Those of `local_updates` that a settled state makes."""
         rows = len(state.z[0])
         batch = state.batch or rows
         updates = self.products(dict(enumerate(state.f)), dict(enumerate(state.e)), batch)
@@ -317,12 +325,6 @@ class GNCN:
                 updates[f"Sigma{p.label}"] = (state.e[i].T @ state.e[i]).sub_(self.q[i], alpha=rows / batch).div_(2 * batch)
             else:
                 updates[f"Sigma{p.label}"] = (state.r[i].T @ state.r[i]).div_(batch)
-        last = self.config.last_phase
-        if last.steps:
-            for name in self.parameters if last.alone else ():
-                updates[name] = torch.zeros_like(updates[name])
-            for name, update in last_phase_updates(self, state, rng).items():
-                updates[name] = updates[name].add_(update) if name in updates else update
         return updates
 
     def products(self, f: dict[int, Tensor], e: dict[int, Tensor], batch: int) -> dict[str, Tensor]:

@@ -7,8 +7,8 @@ To the updates of settling (none of these if it learns `alone`) are added those 
 Where d is carried over tied or transposed synapses, dW is the gradient of log p(x | f_top) with respect to W, so that what the top projects to alone, as it
 does for a draw from the prior, becomes more probable. Without a prior the top moves under noise of `temperature`. With one (`ncf.network.top_prior`) it is drawn
 towards the posterior under it, and this is the M-step of Monte Carlo EM (Wei and Tanner, Journal of the American Statistical Association 85, 1990). What
-predicts the top itself, such as a label above it, learns from settled states alone. Synapses that learn `alone` in draws need no settled states: an image of
-which the prior remembers the top has the state in which that top explains it (`explained`), and its draw goes on from there.
+predicts the top itself, such as a label above it, learns from settled states only, and so not at all where synapses learn `alone`. Those that do, from draws,
+need no settled states: an image whose top the prior remembers has the state in which that top explains it (`explained`), and its draw goes on from there.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ from ncf.errors import UserError
 from ncf.network.langevin import Noise
 from ncf.network.state import State
 from ncf.network.top_inference import carried_up, infer_top, shown_roots
-from ncf.network.top_prior import draw_top
+from ncf.network.top_prior import TopPrior, draw_top
 
 
 def last_phase_updates(network, state: State, rng: np.random.Generator | None) -> dict[str, Tensor]:
@@ -43,28 +43,30 @@ def last_phase_updates(network, state: State, rng: np.random.Generator | None) -
     return products(network, x, code, given, batch, transposed=True) | averages
 
 
-def remember_tops(network, n: int) -> None:
-    """Where synapses learn from draws of the top alone, let the prior remember those of n training images."""
-    prior = getattr(network, "prior", None)
-    if prior and network.config.last_phase.alone:
-        prior.remember(n)
+def remember_tops(network, n: int) -> bool:
+    """Where synapses learn from draws of the top alone, let the prior remember those of n training images; whether it does."""
+    wanted = isinstance(getattr(network, "prior", None), TopPrior) and network.config.last_phase.alone
+    if wanted:
+        network.prior.remember(n)
+    return wanted
 
 
 @torch.no_grad()
 def explained(network, x: Tensor, y: Tensor | None, images: Tensor | None) -> State | None:
     """The state of training images x (B, J_0), so numbered, in which the top that the prior remembers explains them: all populations below it at their
-    predictions, no error but the image's. None where none is remembered of one of them."""
+    predictions, no error but the image's. None unless it remembers all of them."""
     prior = getattr(network, "prior", None)
-    code = prior.recalled(images) if prior else None
+    code = prior.recalled(images) if isinstance(prior, TopPrior) else None
     if code is None:
         return None
     state = network.rest(x, y=y)
-    _, activities = network.descend(code, shown_roots(network, state))
+    drives, activities = network.descend(code, shown_roots(network, state))
     for i, f in activities.items():
-        state.f[i] = f if i else x
+        state.z[i], state.f[i] = (drives.get(i, f), f) if i else (x, x)
     network.predict(state)
-    state.r[0].copy_(x - state.mu[0])
-    state.e[0] = state.r[0] @ network.q[0] if 0 in network.q else state.r[0]
+    for i in range(network.circuit.n_predicted):
+        state.r[i] = torch.zeros_like(state.r[i]) if i else x - state.mu[0]
+        state.e[i] = state.r[i] @ network.q[i] if i in network.q else state.r[i]
     state.drawn = code
     return state
 
@@ -73,8 +75,10 @@ def products(network, x: Tensor, code: Tensor, given: dict[str, Tensor], batch: 
     """dW and dE of the projection of `code`, on which what predicts the top has no part: its error counts as zero. Skips learn if they are to."""
     f, d = carried_up(network, x, code, given, transposed)
     updates = network.products(f, d | {i: torch.zeros_like(d[i]) for i in network.circuit.tops}, batch)
-    for bundle in () if network.config.last_phase.skips else network.circuit.skips:
-        updates[bundle.name].zero_()
+    if not network.config.last_phase.skips:
+        back = [feedback.name for feedback in network.circuit.feedback if feedback.name and feedback.bundle in network.circuit.skips]
+        for name in (*(bundle.name for bundle in network.circuit.skips), *back):
+            updates[name].zero_()
     return updates
 
 
@@ -84,6 +88,11 @@ def require_last_phase(network) -> None:
     if wanted.components and not wanted.steps:
         raise UserError(f"model.last_phase.components={wanted.components}: it learns in a last phase; give it model.last_phase.steps too, such as 30")
     if not wanted.steps:
+        for key, value in (("alone", wanted.alone), ("skips", not wanted.skips)):
+            if value:
+                raise UserError(
+                    f"model.last_phase.{key}={str(getattr(wanted, key)).lower()}: there is no last phase; give it model.last_phase.steps, such as 30"
+                )
         return
     why = None
     if "project" not in network.abilities:

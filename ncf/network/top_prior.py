@@ -15,7 +15,9 @@ moving averages of c, f and f f^T within its components:
     S <- S + rho ( S_batch - S ),   rho = (n + 2)^-0.6,     w_c = S_c,   m_c = S_cf / S_c,   A_c A_c^T = S_cff / S_c - m_c m_c^T, shrunk.
 
 Where synapses learn in the last phase `alone`, the chain of an image goes on from epoch to epoch: the prior remembers every training image's top (N, J), and
-the next moves begin there. Only in its first epoch does an image settle, and the bias leaves with the moves of all epochs (persistent chains: Tieleman, ICML 2008).
+the next moves begin there (persistent chains: Tieleman, ICML 2008). Images settle in the first epoch only. The bias becomes smaller with every epoch, as long
+as synapses change slowly beside it; images that are drawn anew in every epoch are not remembered, since their tops would lag behind them. A run that is resumed
+goes on with its tops, one that starts from it (`start_from`) begins them anew.
 
 Neal, "MCMC using Hamiltonian dynamics", Handbook of Markov Chain Monte Carlo (2011); Cappe and Moulines, "On-line expectation-maximization algorithm for
 latent data models", Journal of the Royal Statistical Society B 71 (2009).
@@ -57,7 +59,7 @@ class TopPrior:
         self.tops = self.first.new_full((n, self.first.shape[1]), torch.nan)
 
     def recalled(self, images: Tensor | None) -> Tensor | None:
-        """The tops of these images (B,), (B, J); None where one of them has none yet, or none is remembered."""
+        """The tops of these images (B,), (B, J); None unless all of them are remembered."""
         if self.tops is None or images is None:
             return None
         found = self.tops[images]

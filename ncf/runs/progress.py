@@ -4,6 +4,8 @@ import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from torch import Tensor
+
 from ncf.config.schema import TrainConfig, science
 from ncf.errors import UserError
 from ncf.network.top_prior import PREFIX
@@ -48,13 +50,13 @@ def is_due(config: TrainConfig, epoch: int) -> bool:
     return config.validate_every > 0 and epoch % config.validate_every == 0
 
 
-TOPS = PREFIX + "tops"
+TOPS = PREFIX + "tops"  # beside the optimizer's tensors: what training needs, and nothing else
 
 
 def checkpoint_content(config: TrainConfig, about: dict, network, optimizer, progress: Progress, tops: bool = True) -> dict:
     """What a checkpoint holds; `tops`: also those of all training images that a prior remembers, which nothing but training needs."""
-    prior = getattr(network, "prior", None)
-    chains = {} if not tops or prior is None or prior.tops is None else {TOPS: prior.tops}
+    remembered = remembered_tops(network)
+    chains = {} if not tops or remembered is None else {TOPS: remembered}
     return {
         "versions": made_with(network),
         "config": science(config),
@@ -63,6 +65,24 @@ def checkpoint_content(config: TrainConfig, about: dict, network, optimizer, pro
         "optimizer": {"t": optimizer.t, "tensors": {name: tensor.cpu() for name, tensor in (optimizer.tensors() | chains).items()}},
         "progress": asdict(progress),
     }
+
+
+def remembered_tops(network) -> Tensor | None:
+    """The tops of training images that the network's prior remembers, (N, J)."""
+    return getattr(getattr(network, "prior", None), "tops", None)
+
+
+def take_up_tops(run: Run, network, tops: Tensor | None) -> None:
+    """Go on with the tops that a checkpoint kept, where the network remembers any; ValueError where they are of other images."""
+    own = remembered_tops(network)
+    if own is None:
+        return
+    if tops is None:
+        run.say("warning: the checkpoint has no tops of the training images (an earlier version made it): they are begun anew")
+    elif tops.shape != own.shape:
+        raise ValueError(f"{TOPS} has shape {tuple(tops.shape)}, not {tuple(own.shape)}")
+    else:
+        own.copy_(tops)
 
 
 def made_with(network) -> dict[str, str]:
@@ -83,8 +103,7 @@ def restore(run: Run, network, optimizer, ranks: Ranks) -> Progress:
     try:
         network.load_tensors(content["weights"])
         optimizer.load(content["optimizer"]["t"], content["optimizer"]["tensors"])
-        if TOPS in content["optimizer"]["tensors"]:
-            network.prior.tops.copy_(content["optimizer"]["tensors"][TOPS])
+        take_up_tops(run, network, content["optimizer"]["tensors"].get(TOPS))
         progress = Progress(**content["progress"])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"run {run.folder}: its checkpoint does not fit the network: {error}") from error

@@ -227,7 +227,7 @@ deviation over seeds, or, of a single seed (marked ¹), the value ± its standar
 - **published protocol**: SGD, columns of norm 1, lateral synapses of 0.13 and 0.125, the article's precision, 2,000 validation images drawn per class.
 - **released settings**: those of the authors' code (Adam, columns of norm at most 1); of the autoencoders, ncf's own.
 - **ncf's defaults**: SGD, columns of norm 1, the rest as released.
-- **with a prior that learns**: ncf's defaults, then eleven epochs in which synapses learn in a last phase, eight of them with a prior over the top
+- **with a prior that learns**: ncf's defaults, then fifteen epochs in which synapses learn in a last phase, twelve of them with a prior over the top
   ([density](guides/density.md)).
 - **tuned**: chosen on validation images ([the choices](results.md#choices)). *Few latents*: autoencoders chosen for log p(x) alone.
 - **M-MSE** cannot be compared: see the end of this page."""

@@ -5,7 +5,7 @@ import pytest
 import torch
 from test_top_inference import CHAIN, IMAGES, SHAPES, circuit
 
-from ncf.config.schema import CircuitConfig, LastPhaseConfig, PopulationConfig, PrecisionConfig
+from ncf.config.schema import CircuitConfig, LastPhaseConfig, PopulationConfig, PrecisionConfig, SettleConfig
 from ncf.errors import UserError
 from ncf.measure.density import likelihood_terms
 from ncf.network.discrepancy import bce_of
@@ -15,6 +15,7 @@ from ncf.network.last_phase import explained, last_phase_updates, remember_tops
 from ncf.network.mixture import Mixture
 from ncf.network.top_inference import carried_up, infer_top
 from ncf.network.top_prior import FLOOR, REFIT, SHRINKAGE, WARM, TopPrior, draw_top, fit_and_slope
+from ncf.runs.guards import require_settled
 
 IMAGE_NUMBERS = torch.tensor([3, 14, 15, 9, 2, 6, 5, 29])  # of IMAGES, among the training images
 
@@ -188,10 +189,11 @@ def test_a_part_of_a_batch_gives_its_part():
     assert torch.equal(whole["Prior.images"][0], IMAGE_NUMBERS.float()) and whole["Prior.tops"][0].shape == (8, 8)
 
 
-def remembering(shape=CHAIN, **changes):
+def remembering(shape=CHAIN, skips: bool = True, **changes):
     """A network that learns alone in draws under a prior of two components, and remembers the tops of thirty images."""
-    net = circuit(shape, last_phase=LastPhaseConfig(steps=3, components=2, alone=True, **changes))
-    warmed(net.prior, [0.5, 0.5], torch.randn(2, 8, generator=torch.Generator().manual_seed(5)), torch.eye(8).repeat(2, 1, 1))
+    net = circuit(shape, last_phase=LastPhaseConfig(steps=3, components=2, alone=True, skips=skips), **changes)
+    J = net.code_size
+    warmed(net.prior, [0.5, 0.5], torch.randn(2, J, generator=torch.Generator().manual_seed(5)), torch.eye(J).repeat(2, 1, 1))
     remember_tops(net, 30)
     return net
 
@@ -218,10 +220,10 @@ def test_the_draws_of_an_image_go_on_where_its_last_ones_ended():
     assert explained(net, IMAGES, None, IMAGE_NUMBERS - 1) is None and explained(net, IMAGES, None, None) is None  # of one there is no top
 
 
-@pytest.mark.parametrize("shape", ["chain", "skips"])
+@pytest.mark.parametrize("shape", ["chain", "skips", "two tops"])
 def test_what_a_remembered_top_explains_is_the_state_with_no_error_but_the_images(shape):
     net = remembering(SHAPES[shape])
-    code = torch.randn(8, 8)
+    code = torch.randn(8, net.code_size)
     net.prior.tops[IMAGE_NUMBERS] = code
     state = explained(net, IMAGES, None, IMAGE_NUMBERS)
     torch.testing.assert_close(state.mu[0], net.project(code))
@@ -234,13 +236,40 @@ def test_settled_states_are_asked_for_where_synapses_learn_from_them_too():
     net = circuit(CHAIN, last_phase=LastPhaseConfig(steps=3, components=2))
     remember_tops(net, 30)
     assert net.prior.tops is None
-    remember_tops(circuit(CHAIN), 30)  # without a prior there is nothing to do
+    assert not remember_tops(circuit(CHAIN), 30)  # without a prior there is nothing to do
 
 
-def test_skips_are_left_alone_where_they_are_not_to_learn():
-    both, chain = remembering(SHAPES["skips"]), remembering(SHAPES["skips"], skips=False)
+def test_a_start_of_settling_leaves_no_errors_in_a_remembered_state():
+    net = remembering(settle=SettleConfig(steps=20, beta=0.1, start="recogniser"))
+    for name, synapses in net.parameters.items():
+        if name.startswith("Rec"):
+            synapses.normal_()
+    assert net.rest(IMAGES).e[1].any()
+    net.prior.tops[IMAGE_NUMBERS] = torch.randn(8, 8)
+    state = explained(net, IMAGES, None, IMAGE_NUMBERS)
+    assert not any(e.any() for e in state.e[1:]) and not any(r.any() for r in state.r[1:])
+    net.prior.tops[IMAGE_NUMBERS[0]] = 1e9
+    with pytest.raises(UserError, match="diverged"):
+        require_settled(net, explained(net, IMAGES, None, IMAGE_NUMBERS), "batch 1")
+
+
+def test_a_label_that_is_seen_is_part_of_what_a_remembered_top_explains():
+    from test_top_inference import with_label
+
+    net = with_label("z1 -> image", "z2 -> z1", "label -> image", last_phase=LastPhaseConfig(steps=3, components=2, alone=True))
+    remember_tops(net, 30)
+    code, y = torch.randn(8, net.code_size), torch.arange(8) % 3
+    net.prior.tops[IMAGE_NUMBERS] = code
+    state = explained(net, IMAGES, y, IMAGE_NUMBERS)
+    torch.testing.assert_close(state.mu[0], net.project(code, {"label": torch.eye(3)[y]}))
+    assert not torch.allclose(state.mu[0], net.project(code))
+
+
+@pytest.mark.parametrize("synapses", ["tied", "learned"])
+def test_skips_are_left_alone_where_they_are_not_to_learn(synapses):
+    both, chain = (remembering(SHAPES["skips"], skips=skips, error_synapses=synapses) for skips in (True, False))
     found = [last_phase_updates(net, net.settle(IMAGES), rng()) for net in (both, chain)]
-    past = {"W[z2->image]", "W[z3->z1]"}
+    past = {"W[z2->image]", "W[z3->z1]", "E[image->z2]", "E[z1->z3]"}
     for name in both.parameters:
         assert found[0][name].any()
         assert torch.equal(found[1][name], torch.zeros_like(found[0][name]) if name in past else found[0][name])
@@ -262,6 +291,12 @@ def test_what_it_has_learned_is_kept_with_the_synapses():
 def test_a_prior_without_a_last_phase_is_refused():
     with pytest.raises(UserError, match="model.last_phase.components=2: .*model.last_phase.steps"):
         circuit(CHAIN, last_phase=LastPhaseConfig(components=2))
+
+
+@pytest.mark.parametrize("given", [{"alone": True}, {"skips": False}])
+def test_settings_of_a_last_phase_that_there_is_none_of_are_refused(given):
+    with pytest.raises(UserError, match=f"model.last_phase.{next(iter(given))}=.*model.last_phase.steps"):
+        circuit(CHAIN, last_phase=LastPhaseConfig(**given))
 
 
 def test_alone_synapses_learn_from_the_last_phase_and_nothing_else():

@@ -50,6 +50,18 @@ def test_two_processes_learn_what_one_learns(tmp_path, model, kind):
     assert json.loads((tmp_path / "two" / "summary.json").read_text())["hardware"]["processes"] == 2
 
 
+def test_two_processes_remember_the_tops_of_all_images(tmp_path):
+    """Each draws those of its own rows, and both keep them all."""
+    alone = "model.last_phase.steps=3 model.last_phase.components=2 model.last_phase.alone=true epochs=2 dataset.n_train=197 batch_size=4 optimizer.lr=1e-6".split()
+    setting = ["model=gncn_pdh", "model.lateral.columns=[6]", *UPDATES, *alone]
+    one = command("ncf-train", *setting, "run_dir=one", "threads=1", cwd=tmp_path)
+    pair = two(*setting, "run_dir=two", cwd=tmp_path)
+    assert one.returncode == pair.returncode == 0, pair.stderr
+    kept = [checkpoint.load(tmp_path / folder / "checkpoints" / "last.pt")["optimizer"]["tensors"]["Prior.tops"] for folder in ("one", "two")]
+    apart = (kept[0] - kept[1]).norm(dim=1) / kept[0].norm(dim=1)
+    assert (apart < 0.01).float().mean() > 0.9  # a move that is taken by a hair in one may be left in the other
+
+
 @pytest.mark.slow
 def test_two_processes_stopped_together_go_on_bit_for_bit(tmp_path):
     """A signal that one of the two gets is known to both at the same batch."""

@@ -1,7 +1,14 @@
 """Training that starts from the synapses of another run."""
 
+import pytest
 import torch
 from installed import TINY, require_one_line, summary, warm
+
+from ncf import training
+from ncf.config.compose import compose_train
+from ncf.data import datasets
+from ncf.network import last_phase
+from ncf.runs import checkpoint
 
 
 def synapses(run, name: str = "last") -> dict:
@@ -108,3 +115,45 @@ def test_a_prior_is_fresh_kept_or_dropped_as_the_new_run_has_it(tmp_path):
         cwd=tmp_path,
     )
     assert figures.returncode == 0 and "log p(x), annealed, own prior" in figures.stdout
+
+
+@pytest.mark.parametrize("binarize", ["threshold", "bernoulli"])
+def test_from_the_second_epoch_on_every_batch_has_the_tops_of_its_own_images(binarize, tmp_path, monkeypatch):
+    """Images that are drawn anew in every epoch are settled in all of them."""
+    batches, explain = [], last_phase.explained
+
+    def watched(network, x, y, images):
+        state = explain(network, x, y, images)
+        batches.append((x, images, state is not None))
+        return state
+
+    monkeypatch.setattr(training, "explained", watched)
+    config = compose_train(*TINY, *PRIOR, "model.last_phase.alone=true", "epochs=2", f"dataset.binarize={binarize}", "validate_every=0")
+    training.train(config, tmp_path / "run", named=True)
+    data = datasets.load(config.dataset, config.data_dir).splits["train"].x
+    first, second = batches[: len(batches) // 2], batches[len(batches) // 2 :]
+    assert len(first) == len(second) == 50
+    assert not any(known for _, _, known in first) and {known for _, _, known in second} == {binarize == "threshold"}
+    if binarize == "threshold":
+        assert all(torch.equal(data[images], x) for x, images, _ in batches)
+    best = torch.load(tmp_path / "run/checkpoints/best.pt", weights_only=True)["optimizer"]["tensors"]
+    last = torch.load(tmp_path / "run/checkpoints/last.pt", weights_only=True)["optimizer"]["tensors"]
+    assert "Prior.tops" not in best and ("Prior.tops" in last) == (binarize == "threshold")
+
+
+def test_a_run_of_before_without_tops_is_gone_on_with_and_one_of_other_images_is_not(tmp_path):
+    given = [*TINY, *PRIOR, "model.last_phase.alone=true", "run_dir=run"]
+    assert warm("ncf-train", *given, "epochs=1", cwd=tmp_path).returncode == 0
+    path = tmp_path / "run/checkpoints/last.pt"
+    whole = checkpoint.load(path)
+    tensors = whole["optimizer"]["tensors"]
+
+    def keep(**changes) -> None:
+        kept = {name: value for name, value in (tensors | changes).items() if value is not None}
+        checkpoint.save(path, {name: whole[name] for name in checkpoint.FIELDS} | {"optimizer": whole["optimizer"] | {"tensors": kept}})
+
+    keep(**{"Prior.tops": tensors["Prior.tops"][:7]})
+    require_one_line(warm("ncf-train", "resume=run", "epochs=2", cwd=tmp_path), "Prior.tops has shape (7, ")
+    keep(**{"Prior.tops": None})
+    done = warm("ncf-train", "resume=run", "epochs=2", cwd=tmp_path)
+    assert done.returncode == 0 and "warning: the checkpoint has no tops" in done.stdout
