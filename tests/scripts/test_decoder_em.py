@@ -2,21 +2,27 @@
 
 import re
 
+import numpy as np
 import torch
 from table import decoder_em
 
 import ncf
+from ncf.config.schema import AnnealingConfig
 from ncf.measure.density import likelihood_terms
 from ncf.runs import checkpoint
 
 
 def test_the_decoder_learns_on_and_the_encoder_stays(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(decoder_em, "ANNEALED", AnnealingConfig(images=4, steps=5, check_images=2, chains=2))
     monkeypatch.setattr(decoder_em, "BATCH", 20)  # so that the prior is warm within the first epoch
     monkeypatch.chdir(tmp_path)
     ncf.train("model=gvae", dataset="digits", epochs=5, batch_size=50, run_dir="run", threads=1, report=False)
     capsys.readouterr()
     decoder_em.main("run", "on.pt")
-    fits = [float(value) for value in re.findall(r"log p\(x \| latents\) (-[\d.]+)", capsys.readouterr().out)]
+    told = capsys.readouterr().out
+    fits = [float(value) for value in re.findall(r"log p\(x \| latents\) (-[\d.]+)", told)]
+    values = np.load("on-per-image.npz")["test_log_p_annealed_own"]
+    assert values.shape == (4,) and f"own prior: {values.mean():.2f} +-" in told
     assert len(fits) == decoder_em.EPOCHS and fits[-1] > fits[0] + 1
     before, after = checkpoint.load(tmp_path / "run/checkpoints/best.pt"), checkpoint.load(tmp_path / "on.pt")
     for name, value in before["weights"].items():
