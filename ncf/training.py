@@ -22,7 +22,7 @@ from ncf.network.last_phase import explained, remember_tops
 from ncf.network.model import Model
 from ncf.network.optimizer import Optimizer
 from ncf.network.state import State
-from ncf.network.top_prior import WARM, TopPrior
+from ncf.network.top_prior import WARM, prior_of
 from ncf.report import loggers
 from ncf.report.html import count
 from ncf.report.tables import metric_table
@@ -31,7 +31,7 @@ from ncf.runs.display import Display
 from ncf.runs.distributed import Ranks, require_parallel
 from ncf.runs.existing import require_images, require_mine, stored_result
 from ncf.runs.interrupts import Interrupts, how_to_go_on
-from ncf.runs.progress import Progress, checkpoint_content, is_due, restore, start_from
+from ncf.runs.progress import Progress, checkpoint_content, is_due, remembered_tops, restore, start_from
 from ncf.runs.provenance import choose_device, git_state, n_synapses, packages, versions
 from ncf.runs.run import Follower, Run, speak, tidy
 
@@ -61,12 +61,7 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
     network = build_model(config, seen_of(data), stream(config.seed, "synapses"), device)
     source = start_from(network, config.start_from, folder, about) if config.start_from else None
     require_labels(network, data, config)
-    n = len(data.splits["train"])
-    remembers = not data.resample and remember_tops(network, n)
-    if remembers:  # with what a checkpoint takes while it is written
-        memory.require(
-            5 * 4 * n * network.code_size, f"the tops of {n:,} training images", "use fewer (dataset.n_train), or model.last_phase.alone=false"
-        )
+    keep_draws(network, data)
     n_sequences = len(data.splits["train"]) // frames_of(network, data)
     require_measurable(network, data, config.metrics)
     optimizer = Optimizer(config.optimizer, network.parameters)
@@ -76,8 +71,6 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
         with Interrupts(run.folder) as interrupts:
             progress = restore(run, network, optimizer, ranks)
             introduce(run, data, network, source)
-            if remembers:
-                run.say("a draw of every image's top goes on from epoch to epoch; from the second epoch on, train BCE is of what these tops predict")
             compile_settling(run, network, data)
             loss, _ = wording.loss(asdict(config.dataset))
             n_steps = -(-n_sequences // config.batch_size)
@@ -86,11 +79,7 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
             chosen = choose(run, data, about, network, optimizer, progress, ranks)
             if ranks.rank:
                 return {"validation_bce": chosen.best_bce}
-            prior = getattr(network, "prior", None)
-            if isinstance(prior, TopPrior) and not prior.warm:
-                run.say(
-                    f"warning: the prior has learned from {prior.learned.item():.0f} batches, and synapses learn in the last phase after {WARM}; train longer"
-                )
+            warn_of_cold_prior(run, network)
             return final_report(run, data, network, asdict(chosen))
     except OSError as error:
         what = f"{error.strerror or error} ({error.filename or 'while writing'})"
@@ -114,12 +103,31 @@ def introduce(run: Run, data: datasets.Dataset, network, source: tuple[str, list
     for remark in data.remarks:
         run.say(remark)
     run.say(f"{model}: {n_synapses(network):,} synapses")
+    if remembered_tops(network) is not None:
+        run.say("a draw of every image's top goes on from epoch to epoch; from the second epoch on, train BCE is of what these tops predict")
     if source:
         run.say(f"starts from what {source[0]} has learned")
         for warning in source[1]:
             run.say(warning)
     made = {**versions(), **packages(), **{f"git of {name}": state for name, state in git_state().items()}}
     run.say(f"made with: {made}", show=False)
+
+
+def keep_draws(network, data: datasets.Dataset) -> None:
+    """Where a last phase goes on from draws, keep those of all training images; not of images that are drawn anew in every epoch. UserError where they,
+    and what a checkpoint takes while it is written, do not fit into memory."""
+    n = len(data.splits["train"])
+    if not data.resample and remember_tops(network, n):
+        remedy = "use fewer (dataset.n_train), or model.last_phase.alone=false"
+        memory.require(5 * 4 * n * network.code_size, f"the tops of {n:,} training images", remedy)
+
+
+def warn_of_cold_prior(run: Run, network) -> None:
+    prior = prior_of(network)
+    if prior and not prior.warm:
+        run.say(
+            f"warning: the prior has learned from {prior.learned.item():.0f} batches, and synapses learn in the last phase after {WARM}; train longer"
+        )
 
 
 def learn(

@@ -20,7 +20,7 @@ from ncf.errors import UserError
 from ncf.network.langevin import Noise
 from ncf.network.state import State
 from ncf.network.top_inference import carried_up, infer_top, shown_roots
-from ncf.network.top_prior import TopPrior, draw_top
+from ncf.network.top_prior import draw_top, prior_of
 
 
 def last_phase_updates(network, state: State, rng: np.random.Generator | None) -> dict[str, Tensor]:
@@ -45,18 +45,19 @@ def last_phase_updates(network, state: State, rng: np.random.Generator | None) -
 
 def remember_tops(network, n: int) -> bool:
     """Where synapses learn from draws of the top alone, let the prior remember those of n training images; whether it does."""
-    wanted = isinstance(getattr(network, "prior", None), TopPrior) and network.config.last_phase.alone
-    if wanted:
-        network.prior.remember(n)
-    return wanted
+    prior = prior_of(network)
+    if prior is None or not network.config.last_phase.alone:
+        return False
+    prior.remember(n)
+    return True
 
 
 @torch.no_grad()
 def explained(network, x: Tensor, y: Tensor | None, images: Tensor | None) -> State | None:
     """The state of training images x (B, J_0), so numbered, in which the top that the prior remembers explains them: all populations below it at their
     predictions, no error but the image's. None unless it remembers all of them."""
-    prior = getattr(network, "prior", None)
-    code = prior.recalled(images) if isinstance(prior, TopPrior) else None
+    prior = prior_of(network)
+    code = prior.recalled(images) if prior else None
     if code is None:
         return None
     state = network.rest(x, y=y)

@@ -126,6 +126,12 @@ class TopPrior:
         return {PREFIX + name: tensor for name, tensor in {**own, **mixture}.items()}
 
 
+def prior_of(network) -> TopPrior | None:
+    """The prior that learns with a network's synapses, where it has one (any model may be asked)."""
+    prior = getattr(network, "prior", None)
+    return prior if isinstance(prior, TopPrior) else None
+
+
 def draw_top(network, prior: TopPrior, x: Tensor, f: Tensor, given: dict[str, Tensor], moves: int, noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
     """Tops (B, J) after Hamiltonian moves that keep p(f | x), from tops f (B, J); their components (B,); and which share of its moves an image took (B,)."""
     taken = torch.zeros(len(f), device=f.device)

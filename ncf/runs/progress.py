@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ncf.config.schema import TrainConfig, science
 from ncf.errors import UserError
-from ncf.network.top_prior import PREFIX
+from ncf.network.top_prior import PREFIX, prior_of
 from ncf.runs import checkpoint
 from ncf.runs.distributed import Ranks
 from ncf.runs.existing import changes
@@ -69,7 +69,8 @@ def checkpoint_content(config: TrainConfig, about: dict, network, optimizer, pro
 
 def remembered_tops(network) -> Tensor | None:
     """The tops of training images that the network's prior remembers, (N, J)."""
-    return getattr(getattr(network, "prior", None), "tops", None)
+    prior = prior_of(network)
+    return prior.tops if prior else None
 
 
 def take_up_tops(run: Run, network, tops: Tensor | None) -> None:
