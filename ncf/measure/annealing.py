@@ -7,7 +7,9 @@ that f_L = means_c + u A_c^T; the densities on the way are
     p_t(c, u | x)  ~  weights_c N(u; 0, I) p(x | f_L)^beta_t,      beta_0 = 0, beta_T = 1.
 
 Moving u and not f_L, the sampler meets a well-conditioned prior however narrow the components are. Gradients are used here: this is
-measurement, not learning.
+measurement, not learning. They are calculated in bfloat16 where the device gains by it: any force that depends on u alone leaves the leapfrogs
+reversible and their volume as it is, and log p(x | f_L) in full precision decides what is accepted, so that the estimate is no less right
+(Neal, "MCMC using Hamiltonian dynamics", 2011, on approximate trajectories).
 """
 
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from ncf.data.streams import stream
 from ncf.measure.density import Estimate, base, likelihood_terms
 from ncf.network.likelihoods import LIKELIHOODS
 from ncf.network.mixture import Mixture
+from ncf.runs.provenance import choose_products
 
 TARGET_ACCEPTANCE = 0.65  # of Hamiltonian moves; the pilot's step sizes seek it
 
@@ -67,7 +70,8 @@ def anneal(network, prior: Mixture, x: Tensor, config: AnnealingConfig, seed: in
     depend on nothing that came before and its weights are right on average.
     """
     betas = temperatures(config.steps)
-    sampler = Sampler(network, prior, config.leapfrogs, stream(seed, "annealing"))
+    half = choose_products("auto", x.device) == torch.bfloat16
+    sampler = Sampler(network, prior, config.leapfrogs, stream(seed, "annealing"), half)
     steps = sampler.find_steps(sampler.from_prior(x), betas)
     chains = sampler.from_prior(x.repeat_interleave(config.chains, 0))
     log_weights = sampler.forward(chains, betas, steps).view(len(x), -1)
@@ -106,8 +110,9 @@ def temperatures(steps: int, steepness: float = 4.0) -> list[float]:
 class Sampler:
     """Chains of one decoder and one prior: where they start, how they move at one temperature, and the way up and down."""
 
-    def __init__(self, network, prior: Mixture, leapfrogs: int, rng: np.random.Generator):
+    def __init__(self, network, prior: Mixture, leapfrogs: int, rng: np.random.Generator, half: bool = False):
         self.network, self.prior, self.leapfrogs, self.rng = network, prior, leapfrogs, rng
+        self.half, self.rough = half, prior.half() if half else prior  # whether forces are in bfloat16, and the prior that they go through
 
     # --- starts -------------------------------------------------------------------------------------------------------
 
@@ -161,13 +166,12 @@ class Sampler:
     def glide(self, chains: Chains, beta: float, step: float) -> float:
         """Hamiltonian Monte Carlo on u with energy |u|^2 / 2 - beta log p(x | f_L): leapfrogs, then accept or stay."""
         momentum, noise = self.normal(chains.noise), chains.noise.clone()
-        fit, slope = self.fit_and_slope(chains.x, chains.component, noise)
-        before = (noise.square().sum(1) + momentum.square().sum(1)) / 2 - beta * fit
-        momentum += step / 2 * (beta * slope - noise)
+        before = (noise.square().sum(1) + momentum.square().sum(1)) / 2 - beta * chains.fit
+        momentum += step / 2 * (beta * self.force(chains.x, chains.component, noise) - noise)
         for i in range(1, self.leapfrogs + 1):
             noise += step * momentum
-            fit, slope = self.fit_and_slope(chains.x, chains.component, noise)
-            momentum += (step if i < self.leapfrogs else step / 2) * (beta * slope - noise)
+            momentum += (step if i < self.leapfrogs else step / 2) * (beta * self.force(chains.x, chains.component, noise) - noise)
+        fit = self.fit(chains.x, chains.component, noise)
         gain = before - ((noise.square().sum(1) + momentum.square().sum(1)) / 2 - beta * fit)
         accepted = self.log_uniform(gain) < gain
         chains.noise = torch.where(accepted[:, None], noise, chains.noise)
@@ -189,14 +193,13 @@ class Sampler:
         a, b = likelihood_terms(self.network, self.prior.place(component, noise))
         return (x * a).sum(1) + b
 
-    def fit_and_slope(self, x: Tensor, component: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """`fit` and its gradient with respect to the noise, (N,) and (N, J_L)."""
-        f_top = self.prior.place(component, noise).requires_grad_()
-        with torch.enable_grad():
-            a, b = likelihood_terms(self.network, f_top)
-            fit = (x * a).sum(1) + b
-            (slope,) = torch.autograd.grad(fit.sum(), f_top)
-        return fit.detach(), self.prior.pull(component, slope)
+    def force(self, x: Tensor, component: Tensor, noise: Tensor) -> Tensor:
+        """The gradient of `fit` with respect to the noise, through the drive and A_c, (N, J_L)."""
+        f_top = self.rough.place(component, noise).requires_grad_()
+        with torch.enable_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=self.half):
+            drive = self.network.drive(f_top)
+        slope = LIKELIHOODS[self.network.likelihood].slope(x, drive.detach().to(x.dtype))
+        return self.rough.pull(component, torch.autograd.grad(drive, f_top, slope.to(drive.dtype))[0])
 
     def normal(self, like: Tensor) -> Tensor:
         return torch.from_numpy(self.rng.standard_normal(tuple(like.shape), dtype=np.float32)).to(like)

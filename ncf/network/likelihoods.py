@@ -20,7 +20,8 @@ MOST_DRIVE = log((1 - CLIP) / CLIP)  # the same limit before the sigmoid
 
 @dataclass(frozen=True)
 class Likelihood:
-    """`terms` gives a (S, J) and b (S,) of a drive (S, J), and autograd may pass; `base` what depends on x alone, (N,) float64."""
+    """`terms` gives a (S, J) and b (S,) of a drive (S, J), and autograd may pass; `base` what depends on x alone, (N,) float64; `pull` the slope
+    of log p(x | drive) along the drive, (S, J), where it is known (else autograd finds it)."""
 
     name: str
     g: str  # the activation of the prediction: mu = g(drive)
@@ -28,6 +29,16 @@ class Likelihood:
     terms: Callable[[Tensor], tuple[Tensor, Tensor]]
     base: Callable[[Tensor], Tensor]
     draw: Callable[[Tensor, np.random.Generator], Tensor]  # x (S, J) for a drive
+    pull: Callable[[Tensor, Tensor], Tensor] | None = None
+
+    def slope(self, x: Tensor, drive: Tensor) -> Tensor:
+        """d log p(x | drive) / d drive for x (S, J), (S, J)."""
+        if self.pull is not None:
+            return self.pull(x, drive)
+        drive = drive.detach().requires_grad_()
+        with torch.enable_grad():
+            a, b = self.terms(drive)
+            return torch.autograd.grad((x * a).sum() + b.sum(), drive)[0]
 
 
 def nothing(x: Tensor) -> Tensor:
@@ -42,6 +53,11 @@ def bernoulli_terms(drive: Tensor) -> tuple[Tensor, Tensor]:
     """a = logit mu with mu in [CLIP, 1 - CLIP], b = sum of ln(1 - mu)."""
     drive = drive.clamp(-MOST_DRIVE, MOST_DRIVE)
     return drive, -softplus(drive).sum(1)
+
+
+def bernoulli_pull(x: Tensor, drive: Tensor) -> Tensor:
+    """x - mu; nothing where mu is clipped."""
+    return (x - drive.sigmoid()).masked_fill_(drive.abs() > MOST_DRIVE, 0)
 
 
 def gaussian_terms(drive: Tensor) -> tuple[Tensor, Tensor]:
@@ -65,7 +81,13 @@ def draw_category(drive: Tensor, rng: np.random.Generator) -> Tensor:
 
 LIKELIHOODS = {
     "bernoulli": Likelihood(
-        "bernoulli", "sigmoid", True, bernoulli_terms, nothing, lambda drive, rng: (uniform(drive, rng) < drive.sigmoid()).to(drive.dtype)
+        "bernoulli",
+        "sigmoid",
+        True,
+        bernoulli_terms,
+        nothing,
+        lambda drive, rng: (uniform(drive, rng) < drive.sigmoid()).to(drive.dtype),
+        bernoulli_pull,
     ),
     "gaussian": Likelihood("gaussian", "identity", False, gaussian_terms, lambda x: -x.double().square().sum(1) / 2, draw_gaussian),
     "categorical": Likelihood("categorical", "softmax", True, categorical_terms, nothing, draw_category),

@@ -1,6 +1,6 @@
 """The Gaussian mixture over top activities f_L: the prior of a network's root, fitted after training or learned in it (`ncf.network.top_prior`)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import log, pi
 
 import numpy as np
@@ -58,7 +58,7 @@ class Mixture:
 
     def place(self, component: Tensor, noise: Tensor) -> Tensor:
         """f_L = means_c + noise A_c^T, (n, J_L)."""
-        return self.means[component] + by_group(component, noise, self.factors.mT)
+        return self.means[component] + by_group(component, noise.to(self.factors.dtype), self.factors.mT)
 
     def noise(self, component: Tensor, f: Tensor) -> Tensor:
         """The noise that `place` would have made f (n, J_L) of: A_c^-1 (f - means_c), in float64 on the way, (n, J_L)."""
@@ -73,7 +73,11 @@ class Mixture:
 
     def pull(self, component: Tensor, slope: Tensor) -> Tensor:
         """The gradient with respect to the noise, from the one with respect to f_L: slope A_c, (n, J_L)."""
-        return by_group(component, slope, self.factors)
+        return by_group(component, slope.to(self.factors.dtype), self.factors).to(slope.dtype)
+
+    def half(self) -> "Mixture":
+        """The same with factors in bfloat16, which `place` and `pull` multiply by."""
+        return replace(self, factors=self.factors.bfloat16())
 
 
 def by_group(group: Tensor, rows: Tensor, matrices: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ from small import atoms, exact_over_atoms, images, linear_gaussian, tiny_network
 
 from ncf.config.schema import AnnealingConfig
 from ncf.measure.annealing import Chains, Sampler, anneal, estimate, temperatures
-from ncf.measure.density import base, monte_carlo
+from ncf.measure.density import base, likelihood_terms, monte_carlo
+from ncf.network.likelihoods import LIKELIHOODS
 from ncf.network.mixture import Mixture
 
 
@@ -47,10 +48,11 @@ def closed_form(network, prior: Mixture, x: torch.Tensor) -> torch.Tensor:
     return torch.stack(parts).logsumexp(0)
 
 
-def test_weights_are_right_on_average_on_the_way_up_and_down():
-    """E[w] = p(x) from the prior, E[1 / w] = 1 / p(x) from exact draws of the posterior, however few the temperatures."""
+@pytest.mark.parametrize("half", [False, True])
+def test_weights_are_right_on_average_on_the_way_up_and_down(half):
+    """E[w] = p(x) from the prior, E[1 / w] = 1 / p(x) from exact draws of the posterior, however few the temperatures and rough the forces."""
     network, prior, _, _ = linear_gaussian()
-    sampler = Sampler(network, prior, 3, np.random.default_rng(0))
+    sampler = Sampler(network, prior, 3, np.random.default_rng(0), half)
     drawn = sampler.simulate(5)
     exact = closed_form(network, prior, drawn.x) - base(network, drawn.x)
     betas, steps = temperatures(8), [0.4] * 8
@@ -65,15 +67,15 @@ def test_weights_are_right_on_average_on_the_way_up_and_down():
     assert down.mean() > exact.mean()  # from above
 
 
-@pytest.mark.parametrize("kind", ["glide", "jump", "move"])
+@pytest.mark.parametrize(("kind", "half"), [("glide", False), ("glide", True), ("jump", False), ("move", False), ("move", True)])
 @pytest.mark.parametrize("beta", [0.3, 1.0])
-def test_moves_keep_the_density_they_are_for(kind, beta):
+def test_moves_keep_the_density_they_are_for(kind, half, beta):
     """Exact draws of p_beta, moved ten times, have the same moments; for a linear-Gaussian decoder p_beta is known."""
     network, prior, _, _ = linear_gaussian()
     x = torch.full((1, 6), 0.8)
     n = 20_000
     component, noise, weights = exact_draws(network, prior, x, beta, n)
-    sampler = Sampler(network, prior, 3, np.random.default_rng(1))
+    sampler = Sampler(network, prior, 3, np.random.default_rng(1), half)
     chains = Chains(x.expand(n, -1), component, noise, sampler.fit(x.expand(n, -1), component, noise))
     for _ in range(10):
         getattr(sampler, kind)(chains, beta, *(() if kind == "jump" else (0.6,)))
@@ -108,12 +110,40 @@ def exact_draws(network, prior: Mixture, x: torch.Tensor, beta: float, n: int):
     return component, noise, weights
 
 
-def test_the_gradient_of_the_fit_is_its_slope_along_the_noise():
+@pytest.mark.parametrize(("half", "close"), [(False, 1e-5), (True, 0.03)])
+def test_the_force_is_the_gradient_of_the_fit_by_autograd(half, close):
+    network, x = tiny_network(), images(40)
+    prior = Mixture(torch.ones(2) / 2, torch.ones(2, 3), torch.randn(2, 3, 3, generator=torch.manual_seed(0)))
+    sampler = Sampler(network, prior, 1, np.random.default_rng(0), half)
+    component, noise = prior.draw(40, np.random.default_rng(0))
+    u = noise.clone().requires_grad_()
+    with torch.enable_grad():
+        f_top = prior.means[component] + (prior.factors[component] @ u[:, :, None])[:, :, 0]
+        a, b = likelihood_terms(network, f_top)
+        (expected,) = torch.autograd.grad(((x * a).sum(1) + b).sum(), u)
+    found = sampler.force(x, component, noise)
+    assert found.dtype == torch.float32 and (found - expected).norm() < close * expected.norm()
+    assert torch.equal(found, sampler.force(x, component, noise))  # by the noise alone, whatever was calculated before
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian", "categorical"])
+def test_a_likelihoods_slope_is_that_of_its_terms(likelihood):
+    """Where Bernoulli probabilities are clipped, the slope is none, as the clipped likelihood's."""
+    drive = torch.randn(5, 4, generator=torch.manual_seed(1)) * 8
+    drive[0, 0], drive[1, 1] = 40.0, -40.0
+    x = torch.eye(4)[torch.tensor([0, 1, 2, 3, 1])]
+    drive.requires_grad_()
+    a, b = LIKELIHOODS[likelihood].terms(drive)
+    (expected,) = torch.autograd.grad((x * a).sum() + b.sum(), drive)
+    torch.testing.assert_close(LIKELIHOODS[likelihood].slope(x, drive.detach()), expected, atol=1e-6, rtol=1e-5)
+    assert likelihood != "bernoulli" or expected[1, 1] == 0
+
+
+def test_the_force_climbs_the_fit():
     network, prior, x = tiny_network(), Mixture(torch.ones(1), torch.ones(1, 3), torch.eye(3)[None] * 0.7), images(2)
     sampler = Sampler(network, prior, 1, np.random.default_rng(0))
     component, noise = prior.draw(2, np.random.default_rng(0))
-    fit, slope = sampler.fit_and_slope(x, component, noise)
-    torch.testing.assert_close(fit, sampler.fit(x, component, noise))
+    slope = sampler.force(x, component, noise)
     for j in range(3):
         step = torch.zeros(1, 3)
         step[0, j] = 1e-2
