@@ -142,11 +142,12 @@ def learn(
     def content(tops: bool = True) -> dict:
         return checkpoint_content(config, about, network, optimizer, progress, tops)
 
-    while progress.epoch < config.epochs and not progress.exhausts(config.patience):
+    while progress.epoch < progress.end(config):
         epoch = progress.epoch + 1
         started = time.monotonic() - progress.seconds
         images = datasets.epoch_order(data, config.seed, epoch, frames).split(config.batch_size)
         for step, sequences, labels in datasets.batches(data, config.batch_size, config.seed, epoch, start=progress.step, frames=frames):
+            optimizer.slow_to(progress.share(config, len(images)))
             where, rng, state = f"epoch {epoch}, batch {step + 1}", stream(config.seed, "noise", epoch, step), None
             for x, y in datasets.in_order(sequences, labels, frames):
                 state = train_step(network, optimizer, x, y, rng, where, ranks, before=state, images=images[step])
@@ -243,7 +244,7 @@ def close_epoch(network, data: datasets.Dataset, config: TrainConfig, progress: 
         return row, False
     row |= validate(network, data, config, progress.epoch, ranks)
     better = progress.best_bce is None or row["validation_bce"] < progress.best_bce
-    progress.be_patient(row["validation_bce"], config.patience_gain)
+    progress.be_patient(progress.epoch, row["validation_bce"], config)
     if better:
         progress.best_bce, progress.best_epoch = row["validation_bce"], progress.epoch
     return row, better

@@ -27,6 +27,10 @@ class Optimizer:
         else:
             self.rule = torch.optim.SGD(list(parameters.values()), lr=config.lr, momentum=config.beta1, maximize=True)
 
+    def slow_to(self, share: float) -> None:
+        """Go on at this share of the learning rate."""
+        self.rule.param_groups[0]["lr"] = share * self.config.lr
+
     def step(self, updates: dict[str, Tensor]) -> None:
         """theta <- theta + step for every update; `updates` has one ascent direction per parameter."""
         self.t += 1

@@ -22,6 +22,7 @@ KINDS = {
     "published": "published protocol",
     "": "released settings",
     "sgd": "ncf's defaults",
+    "cooled": "defaults, cooled down",
     "prior": "with a prior that learns",
     "tuned": "tuned",
     "wide": "1.4 million synapses",
@@ -226,7 +227,7 @@ deviation over seeds, or, of a single seed (marked ¹), the value ± its standar
   figures of the article. Less 2 ln 5000 = {CORRECTION:.2f} nats they are what the definition gives. The mixture over pixels needs no draws.
 - **published protocol**: SGD, columns of norm 1, lateral synapses of 0.13 and 0.125, the article's precision, 2,000 validation images drawn per class.
 - **released settings**: those of the authors' code (Adam, columns of norm at most 1); of the autoencoders, ncf's own.
-- **ncf's defaults**: SGD, columns of norm 1, the rest as released.
+- **ncf's defaults**: SGD, columns of norm 1, the rest as released. *Cooled down*: five epochs more, in which the learning rate falls to zero.
 - **with a prior that learns**: ncf's defaults, then fifteen epochs in which synapses learn in a last phase, twelve of them with a prior over the top
   ([density](guides/density.md)).
 - **tuned**: chosen on validation images ([the choices](results.md#choices)). *Few latents*: autoencoders chosen for log p(x) alone.

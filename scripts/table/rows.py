@@ -29,6 +29,7 @@ REGRESSED = ("gncn", "gmm", *AUTOENCODERS)  # whose classes a regression on thei
 SUFFIXES = {
     "tuned": "tuned",
     "sgd": "default (SGD)",
+    "cooled": "cooled down",
     "last": "with learning in the last phase",
     "prior": "with a prior that learns",
     "published": "published protocol",

@@ -68,3 +68,20 @@ def test_long_updates_are_shortened_together_and_short_ones_are_not():
         )
         np.testing.assert_allclose(parameters["W1"].numpy(), [[3 * factor, 4 * factor]], rtol=1e-6)
         np.testing.assert_allclose(parameters["W2"].numpy(), [[-12 * factor]], rtol=1e-6)
+
+
+def test_a_share_of_the_learning_rate_scales_the_steps_and_leaves_the_moments():
+    found = {}
+    for share in (1.0, 0.25):
+        for config in (OptimizerConfig(), OptimizerConfig(name="sgd", lr=0.1)):
+            parameters = {"W1": torch.from_numpy(START.copy())}
+            optimizer = Optimizer(config, parameters)
+            optimizer.step({"W1": torch.from_numpy(UPDATES[0])})
+            before = parameters["W1"].clone()
+            optimizer.slow_to(share)
+            optimizer.step({"W1": torch.from_numpy(UPDATES[1])})
+            moments = torch.cat([value.double().flatten() for value in optimizer.tensors().values()])
+            found[config.name, share] = parameters["W1"] - before, moments
+    for name in ("adam", "sgd"):
+        torch.testing.assert_close(found[name, 0.25][0], found[name, 1.0][0] / 4, atol=1e-12, rtol=1e-9)
+        assert torch.equal(found[name, 0.25][1], found[name, 1.0][1])
