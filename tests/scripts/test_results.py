@@ -14,7 +14,7 @@ from installed import rows as epochs_of
 from omegaconf import OmegaConf
 from scipy import stats
 from small import network
-from table import curve, masked, replication, sections
+from table import curve, masked, replication, sections, standing
 from table import page as results_page
 from table import reproduce as reproduction
 from table import rows as table
@@ -415,6 +415,29 @@ def test_the_replication_page_prints_the_article_beside_ours_and_judges_by_tests
         "| opposite | MNIST: GNCN-PDH, default (SGD) 40.10 ± 0.10, GVAE, 1.4 million synapses 30.10 ± 0.10, behind by -10.00 ± 0.08"
         in replication.page(full)
     )
+
+
+def test_a_row_is_past_level_or_short_of_what_is_printed_by_a_test():
+    """Printed: 44.857 ± 0.054 over ten trials."""
+    printed = (44.857, 0.054)
+    assert standing.standing(cell("gncn_pdh", 44.0, 44.1, 44.2), "bce", *printed)[0] == "past"
+    assert standing.standing(cell("gncn_pdh", 44.7, 45.0, 45.3), "bce", *printed)[0] == "level"
+    word, lead = standing.standing(cell("gncn_pdh", 45.7, 45.8, 45.9), "bce", *printed)
+    assert (word, round(lead, 3)) == ("short", -0.943)
+    assert standing.standing(cell("gncn_pdh", -110.0, -110.1, metric="log_p"), "log_p", -114.29, 0.084)[0] == "past"  # here more is better
+    single = Cell("mnist", "rae", None, {0: {"figures": {"bce": {"value": 45.1, "stderr": 0.2}}}})
+    assert standing.standing(single, "bce", *printed)[0] == "level" and standing.told(single, "bce", *printed) == "level, -0.24¹"
+    assert standing.standing(single, "bce", 46.0, None)[0] == "past"
+    by_hand = stats.ttest_ind(44.857 + 0.054 * TEN, [44.7, 45.0, 45.3], equal_var=False).pvalue
+    assert by_hand > 0.05 and stats.ttest_ind(44.857 + 0.054 * TEN, [45.7, 45.8, 45.9], equal_var=False).pvalue < 0.05
+
+    full = {("mnist", row): cell(row, *values) for row, values in {"gncn_pdh": (50.0, 50.2, 50.1), "gncn_pdh_tuned": (40.0, 40.2, 40.1)}.items()}
+    small = Cell("kmnist", "gncn_pdh", None, {0: {"figures": {"bce": {"value": 1.0, "stderr": 0.1}}, "folder": "kmnist_6k"}})
+    table = replication.standing_table(replication.published(), full | {("kmnist", "gncn_pdh"): small})
+    assert table.splitlines()[2:] == ["| MNIST | GNCN-PDH | past, +4.76 (tuned) | – | – |"]
+
+
+TEN = np.array([-1.0, 1.0] * 5) * (9 / 10) ** 0.5  # ten trials of mean 0 and standard deviation 1
 
 
 # --- the tables of a dataset ------------------------------------------------------------------------------------------
