@@ -55,7 +55,9 @@ def build_model(config: TrainConfig, seen: Seen, rng: np.random.Generator, devic
     """A fresh model. Raises UserError for what its config cannot mean on these images."""
     if config.model.family not in FAMILIES:
         raise UserError(f"model.family={config.model.family}: unknown; {nearest(config.model.family, FAMILIES)}")
-    return FAMILIES[config.model.family](config, seen, rng, device)
+    model = FAMILIES[config.model.family](config, seen, rng, device)
+    model.force_dtype = choose_products(config.compute.dtype, device)
+    return model
 
 
 def seen_of(data) -> Seen:

@@ -142,7 +142,7 @@ def learn(
     def content(tops: bool = True) -> dict:
         return checkpoint_content(config, about, network, optimizer, progress, tops)
 
-    while progress.epoch < progress.end(config):
+    while progress.epoch < config.epochs and not progress.exhausts(config.patience):
         epoch = progress.epoch + 1
         started = time.monotonic() - progress.seconds
         images = datasets.epoch_order(data, config.seed, epoch, frames).split(config.batch_size)
@@ -244,7 +244,7 @@ def close_epoch(network, data: datasets.Dataset, config: TrainConfig, progress: 
         return row, False
     row |= validate(network, data, config, progress.epoch, ranks)
     better = progress.best_bce is None or row["validation_bce"] < progress.best_bce
-    progress.be_patient(progress.epoch, row["validation_bce"], config)
+    progress.be_patient(row["validation_bce"], config.patience_gain)
     if better:
         progress.best_bce, progress.best_epoch = row["validation_bce"], progress.epoch
     return row, better
@@ -260,6 +260,7 @@ def choose(run: Run, data: datasets.Dataset, about: dict, network, optimizer: Op
         run.say(
             f"stopped after epoch {progress.epoch} of {config.epochs}, by patience={config.patience}: {count(progress.stale, 'validation')} in a "
             f"row not better by patience_gain={config.patience_gain:g}; to continue, raise patience= or set it to null"
+            + (f"; optimizer.cooldown={config.optimizer.cooldown} is for the last of all epochs" if config.optimizer.cooldown else "")
         )
     if progress.best_bce is None:
         bce = validate(network, data, config, progress.epoch, ranks)["validation_bce"]

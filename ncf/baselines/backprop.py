@@ -16,6 +16,7 @@ class Backpropagated:
 
     parameters: dict[str, Tensor]
     abilities: frozenset[str] = frozenset()
+    force_dtype: torch.dtype = torch.float32
 
     def draw_bundle(self, synapses: str, biases: str, below: int, above: int, rng: np.random.Generator, device: torch.device | str) -> None:
         """Synapses (below, above) from N(0, 2 / below), which keeps the variance through relu layers; biases zero."""

@@ -156,11 +156,17 @@ def check_train(config: TrainConfig) -> None:
 
 
 def require_stoppable(config: TrainConfig) -> None:
-    """Patience counts validations, and a cooldown is no longer than the run. (Asked before training alone: a checkpoint of such a run may be read.)"""
+    """Patience counts validations; a cooldown is no longer than the run, and of use only where its end is validated. (Asked before training alone: a
+    checkpoint of such a run may be read.)"""
     if config.patience is not None and not config.validate_every:
         raise UserError(f"patience={config.patience} counts validations, and validate_every=0 makes none before the end; set validate_every=1")
     if config.optimizer.cooldown > config.epochs:
         raise UserError(f"optimizer.cooldown={config.optimizer.cooldown} is longer than the run: give it at most epochs={config.epochs}")
+    if config.optimizer.cooldown and config.validate_every and config.epochs % config.validate_every:
+        raise UserError(
+            f"validate_every={config.validate_every} makes no validation after the last of epochs={config.epochs}, for which optimizer.cooldown is; "
+            "let it divide epochs, or set it to 0"
+        )
 
 
 def check_name(name: str | None) -> None:

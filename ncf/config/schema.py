@@ -279,7 +279,7 @@ class OptimizerConfig:
         None, "updates of all synapses that are longer together are shortened to this norm; null: never (the article's baselines: 5)", above=0
     )
     cooldown: int = key(
-        0, "last epochs, in which the learning rate falls to zero in a straight line; with patience those that follow once it has run out", least=0
+        0, "over so many epochs, the last, the learning rate falls to zero in a straight line; patience may end the run before", least=0
     )
 
 

@@ -7,9 +7,9 @@ that f_L = means_c + u A_c^T; the densities on the way are
     p_t(c, u | x)  ~  weights_c N(u; 0, I) p(x | f_L)^beta_t,      beta_0 = 0, beta_T = 1.
 
 Moving u and not f_L, the sampler meets a well-conditioned prior however narrow the components are. Gradients are used here: this is
-measurement, not learning. They are calculated in bfloat16 where the device gains by it: any force that depends on u alone leaves the leapfrogs
-reversible and their volume as it is, and log p(x | f_L) in full precision decides what is accepted, so that the estimate is no less right
-(Neal, "MCMC using Hamiltonian dynamics", 2011, on approximate trajectories).
+measurement, not learning. They are calculated in bfloat16 where that is faster: up to rounding, any force that depends on u alone leaves the
+leapfrogs reversible and their volume as it is, and log p(x | f_L) in full precision decides what is accepted, so that the estimate is no less
+right (Neal, "MCMC using Hamiltonian dynamics", 2011, on approximate trajectories).
 """
 
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ from ncf.data.streams import stream
 from ncf.measure.density import Estimate, base, likelihood_terms
 from ncf.network.likelihoods import LIKELIHOODS
 from ncf.network.mixture import Mixture
-from ncf.runs.provenance import choose_products
 
+WORTH_IT = 50_000_000  # synapses times chains from which forces in bfloat16 are faster
 TARGET_ACCEPTANCE = 0.65  # of Hamiltonian moves; the pilot's step sizes seek it
 
 
@@ -41,9 +41,11 @@ class Chains:
 
 @dataclass
 class Annealed(Estimate):
-    """The estimate, and where its chains end: `fit` = E[log p(x | f_L)] over p(f_L | x), (N,), each chain by its weight."""
+    """The estimate, where its chains end, `fit` = E[log p(x | f_L)] over p(f_L | x), (N,), each chain by its weight, and the type of their forces in the
+    words of compute.dtype."""
 
     fit: Tensor
+    forces: str
 
     @property
     def divergence(self) -> Tensor:
@@ -70,7 +72,7 @@ def anneal(network, prior: Mixture, x: Tensor, config: AnnealingConfig, seed: in
     depend on nothing that came before and its weights are right on average.
     """
     betas = temperatures(config.steps)
-    half = choose_products("auto", x.device) == torch.bfloat16
+    half = rough_forces(network, len(x) * config.chains)
     sampler = Sampler(network, prior, config.leapfrogs, stream(seed, "annealing"), half)
     steps = sampler.find_steps(sampler.from_prior(x), betas)
     chains = sampler.from_prior(x.repeat_interleave(config.chains, 0))
@@ -86,7 +88,14 @@ def anneal(network, prior: Mixture, x: Tensor, config: AnnealingConfig, seed: in
     bracket = Bracket(lower.log_p.mean().item(), lower.sampling_stderr, -upper.log_p.mean().item(), upper.sampling_stderr, n)
     offset = base(network, x)
     fit = (shares * chains.fit.double().view(len(x), -1)).sum(1) + offset
-    return Annealed(**vars(estimate(log_weights, offset)), fit=fit), bracket
+    return Annealed(**vars(estimate(log_weights, offset)), fit=fit, forces="bf16" if half else "float32"), bracket
+
+
+def rough_forces(network, chains: int) -> bool:
+    """Whether forces are in bfloat16: where the model's `compute.dtype` has it so and there is enough to multiply."""
+    if getattr(network, "force_dtype", torch.float32) != torch.bfloat16:
+        return False
+    return chains * sum(parameter.numel() for parameter in network.parameters.values()) >= WORTH_IT
 
 
 def estimate(log_weights: Tensor, offset: Tensor) -> Estimate:

@@ -173,8 +173,8 @@ def log_p_encoder(subject: Subject) -> dict:
 
 def annealed_log_p(subject: Subject, annealed: tuple[Annealed, Bracket]) -> dict:
     estimate, bracket = annealed
-    divergence = {"posterior_kl": estimate.divergence.mean().item()}
-    return summarize(estimate.log_p) | reliability(estimate) | asdict(subject.config.annealing) | {"simulated": asdict(bracket)} | divergence
+    told = {"simulated": asdict(bracket), "posterior_kl": estimate.divergence.mean().item(), "forces": estimate.forces}
+    return summarize(estimate.log_p) | reliability(estimate) | asdict(subject.config.annealing) | told
 
 
 def posterior_divergence(subject: Subject) -> dict:

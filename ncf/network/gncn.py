@@ -68,6 +68,7 @@ class GNCN:
         self.compiled = all(phi.name in kernels.ACTIVATIONS for phi in [*self.phi, *self.g])  # a plugin's are not
         self.real_valued = False  # whether pixels are of any value, and not in [0, 1]
         self.product_dtype: torch.dtype | None = None  # of settling's products; None: that of the images
+        self.force_dtype = torch.float32
         self.compile_steps = False  # on an accelerator (ncf.network.cuda_graph)
         self.recordings: dict = {}  # of settling, by shape (ncf.network.cuda_graph)
         self.lowered: dict = {}  # the network as those see it, by type

@@ -20,8 +20,8 @@ MOST_DRIVE = log((1 - CLIP) / CLIP)  # the same limit before the sigmoid
 
 @dataclass(frozen=True)
 class Likelihood:
-    """`terms` gives a (S, J) and b (S,) of a drive (S, J), and autograd may pass; `base` what depends on x alone, (N,) float64; `pull` the slope
-    of log p(x | drive) along the drive, (S, J), where it is known (else autograd finds it)."""
+    """`terms` gives a (S, J) and b (S,) of a drive (S, J), and autograd may pass; `base` what depends on x alone, (N,) float64; `known_slope`
+    that of log p(x | drive) along the drive, (S, J), where there is a formula (else autograd finds it)."""
 
     name: str
     g: str  # the activation of the prediction: mu = g(drive)
@@ -29,12 +29,12 @@ class Likelihood:
     terms: Callable[[Tensor], tuple[Tensor, Tensor]]
     base: Callable[[Tensor], Tensor]
     draw: Callable[[Tensor, np.random.Generator], Tensor]  # x (S, J) for a drive
-    pull: Callable[[Tensor, Tensor], Tensor] | None = None
+    known_slope: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def slope(self, x: Tensor, drive: Tensor) -> Tensor:
         """d log p(x | drive) / d drive for x (S, J), (S, J)."""
-        if self.pull is not None:
-            return self.pull(x, drive)
+        if self.known_slope is not None:
+            return self.known_slope(x, drive)
         drive = drive.detach().requires_grad_()
         with torch.enable_grad():
             a, b = self.terms(drive)
@@ -55,7 +55,7 @@ def bernoulli_terms(drive: Tensor) -> tuple[Tensor, Tensor]:
     return drive, -softplus(drive).sum(1)
 
 
-def bernoulli_pull(x: Tensor, drive: Tensor) -> Tensor:
+def bernoulli_slope(x: Tensor, drive: Tensor) -> Tensor:
     """x - mu; nothing where mu is clipped."""
     return (x - drive.sigmoid()).masked_fill_(drive.abs() > MOST_DRIVE, 0)
 
@@ -87,7 +87,7 @@ LIKELIHOODS = {
         bernoulli_terms,
         nothing,
         lambda drive, rng: (uniform(drive, rng) < drive.sigmoid()).to(drive.dtype),
-        bernoulli_pull,
+        bernoulli_slope,
     ),
     "gaussian": Likelihood("gaussian", "identity", False, gaussian_terms, lambda x: -x.double().square().sum(1) / 2, draw_gaussian),
     "categorical": Likelihood("categorical", "softmax", True, categorical_terms, nothing, draw_category),

@@ -3,6 +3,7 @@
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ncf.network.state import State
@@ -32,6 +33,7 @@ class Model(Protocol):
     names: list[str]  # of the populations, numbered as in a State
     parameters: dict[str, Tensor]
     abilities: frozenset[str]
+    force_dtype: torch.dtype  # of the gradients that annealing follows
 
     def settle(self, x: Tensor, observed: Tensor | None = None, steps: int | None = None, y: Tensor | None = None) -> State:
         """The state on images x (B, J_0), of which pixels with observed == 0 are unseen; y (B,) are the classes, for those that see them."""

@@ -92,7 +92,7 @@ def require_images(folder: Path, about: dict) -> None:
 
 
 def changes(stored: dict, config: TrainConfig) -> list[str]:
-    """What differs from a stored config and must not, in words; epochs may be raised."""
+    """What differs from a stored config and must not, in words; epochs may be raised, but where a cooldown has set their end."""
     try:
         before = build(stored, TrainConfig)
     except UserError as error:
@@ -101,6 +101,9 @@ def changes(stored: dict, config: TrainConfig) -> list[str]:
     changed = [f"{k} ({old.get(k)} there, {new.get(k)} now)" for k in {**old, **new} if old.get(k) != new.get(k)]
     if config.epochs < before.epochs:
         changed.append(f"epochs ({before.epochs} there, {config.epochs} now: it can only be raised)")
+    if config.epochs > before.epochs and before.optimizer.cooldown:
+        told = f"optimizer.cooldown={before.optimizer.cooldown} has the learning rate fall towards the end; a new run may go on with start_from="
+        changed.append(f"epochs ({before.epochs} there, {config.epochs} now: {told})")
     return changed
 
 

@@ -31,25 +31,20 @@ class Progress:
     best_epoch: int = 0
     patience_bce: float | None = None  # the last one that was better by patience_gain
     stale: int = 0  # validations since that one
-    ran_out: int | None = None  # the epoch after which patience had
 
-    def be_patient(self, epoch: int, bce: float, config: TrainConfig) -> None:
-        """The validation after `epoch`."""
-        if self.patience_bce is None or bce < self.patience_bce - config.patience_gain:
+    def exhausts(self, patience: int | None) -> bool:
+        return patience is not None and self.stale >= patience
+
+    def share(self, config: TrainConfig, n_steps: int) -> float:
+        """Of the learning rate, for the next of an epoch's `n_steps` batches: 1, and (epochs - t) / C in a cooldown of C epochs, after t epochs."""
+        left = config.epochs - self.epoch - self.step / n_steps
+        return min(1.0, left / config.optimizer.cooldown) if config.optimizer.cooldown else 1.0
+
+    def be_patient(self, bce: float, gain: float) -> None:
+        if self.patience_bce is None or bce < self.patience_bce - gain:
             self.patience_bce, self.stale = bce, 0
         else:
             self.stale += 1
-        if self.ran_out is None and config.patience is not None and self.stale >= config.patience:
-            self.ran_out = epoch
-
-    def end(self, config: TrainConfig) -> int:
-        """The run's last epoch, as things stand."""
-        return config.epochs if self.ran_out is None else min(config.epochs, self.ran_out + config.optimizer.cooldown)
-
-    def share(self, config: TrainConfig, n_steps: int) -> float:
-        """Of the learning rate, for the next of an epoch's `n_steps` batches: 1, and in the cooldown of C epochs (end - t) / C after t of them."""
-        left = self.end(config) - self.epoch - self.step / n_steps
-        return min(1.0, left / config.optimizer.cooldown) if config.optimizer.cooldown else 1.0
 
     def restart_sums(self) -> None:
         self.step, self.bce_sum, self.tod_sum, self.images, self.seconds = 0, 0.0, 0.0, 0, 0.0
@@ -156,7 +151,7 @@ def with_own_prior(network, tensors: dict) -> dict:
 
 def remember_patience(progress: Progress, rows: list[dict], config: TrainConfig) -> None:
     """Patience by the rows so far: what the run waits for may have changed since."""
-    progress.patience_bce, progress.stale, progress.ran_out = None, 0, None
+    progress.patience_bce, progress.stale = None, 0
     for row in rows:
         if is_due(config, row["epoch"]) and "validation_bce" in row:
-            progress.be_patient(row["epoch"], row["validation_bce"], config)
+            progress.be_patient(row["validation_bce"], config.patience_gain)

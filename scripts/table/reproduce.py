@@ -145,6 +145,8 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
 
 def train_command(dataset: str, row: dict, seed: int, folder: Path, arguments: argparse.Namespace, n_train: int | None = None) -> list[str]:
     epochs = [f"epochs={arguments.epochs}"] if arguments.epochs else []
+    if epochs and any(setting.startswith("optimizer.cooldown=") for setting in settings(row, dataset)):
+        epochs.append(f"optimizer.cooldown={arguments.epochs}")
     if n_train:
         shared = composed(dataset, row, settings(row, dataset))
         usual = arguments.epochs or shared.epochs

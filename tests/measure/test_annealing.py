@@ -6,6 +6,7 @@ import torch
 from small import atoms, exact_over_atoms, images, linear_gaussian, tiny_network
 
 from ncf.config.schema import AnnealingConfig
+from ncf.measure import annealing
 from ncf.measure.annealing import Chains, Sampler, anneal, estimate, temperatures
 from ncf.measure.density import base, likelihood_terms, monte_carlo
 from ncf.network.likelihoods import LIKELIHOODS
@@ -126,17 +127,46 @@ def test_the_force_is_the_gradient_of_the_fit_by_autograd(half, close):
     assert torch.equal(found, sampler.force(x, component, noise))  # by the noise alone, whatever was calculated before
 
 
+def test_what_is_accepted_is_decided_in_full_precision_however_rough_the_forces():
+    network, x = tiny_network(), images(40)
+    prior = Mixture(torch.ones(2) / 2, torch.ones(2, 3), torch.randn(2, 3, 3, generator=torch.manual_seed(0)))
+    exact, rough = (Sampler(network, prior, 1, np.random.default_rng(0), half) for half in (False, True))
+    component, noise = prior.draw(40, np.random.default_rng(0))
+    assert torch.equal(rough.fit(x, component, noise), exact.fit(x, component, noise))
+    assert not torch.equal(rough.force(x, component, noise), exact.force(x, component, noise))
+    assert rough.prior is prior
+
+
+@pytest.mark.parametrize("dtype, worth_it, half", [("float32", 0, False), ("bf16", 0, True), ("bf16", 10**12, False)])
+def test_the_models_type_of_products_and_their_number_choose_that_of_the_forces(dtype, worth_it, half, monkeypatch):
+    """And the estimate is right by either."""
+    asked = []
+
+    class Watched(Sampler):
+        def __init__(self, network, prior, leapfrogs, rng, half):
+            asked.append((half, prior.factors.dtype))
+            super().__init__(network, prior, leapfrogs, rng, half)
+
+    monkeypatch.setattr(annealing, "Sampler", Watched)
+    monkeypatch.setattr(annealing, "WORTH_IT", worth_it)
+    network, prior, x, exact = linear_gaussian()
+    network.force_dtype = {"float32": torch.float32, "bf16": torch.bfloat16}[dtype]
+    found, _ = anneal(network, prior, x, AnnealingConfig(chains=50, steps=40, leapfrogs=3))
+    assert asked == [(half, torch.float32)] and found.forces == ("bf16" if half else "float32")
+    assert abs((found.log_p - exact).mean()) < 4 * found.sampling_stderr < 0.2
+
+
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian", "categorical"])
 def test_a_likelihoods_slope_is_that_of_its_terms(likelihood):
     """Where Bernoulli probabilities are clipped, the slope is none, as the clipped likelihood's."""
     drive = torch.randn(5, 4, generator=torch.manual_seed(1)) * 8
-    drive[0, 0], drive[1, 1] = 40.0, -40.0
+    drive[0, 0], drive[1, 1], drive[2, 0] = 40.0, -40.0, 40.0
     x = torch.eye(4)[torch.tensor([0, 1, 2, 3, 1])]
     drive.requires_grad_()
     a, b = LIKELIHOODS[likelihood].terms(drive)
     (expected,) = torch.autograd.grad((x * a).sum() + b.sum(), drive)
     torch.testing.assert_close(LIKELIHOODS[likelihood].slope(x, drive.detach()), expected, atol=1e-6, rtol=1e-5)
-    assert likelihood != "bernoulli" or expected[1, 1] == 0
+    assert likelihood != "bernoulli" or expected[1, 1] == expected[2, 0] == 0
 
 
 def test_the_force_climbs_the_fit():
