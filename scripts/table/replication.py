@@ -263,7 +263,7 @@ at 5 % by Welch's test over seeds and the article's ten trials, of a single seed
 
 MISSES = """What is short on MNIST, and what was tried ([choices](results.md#choices)):
 
-- GVAE, %Err: fewer latents classify better (8 latents 10.7, 20 latents 12.9 and 15.3); the encoder's 360 units, which the article does not ask, are wrong on 3.8 %.
+- GVAE, %Err: fewer latents classify better (8 latents 10.7, 20 latents 13 to 15); the encoder's 360 units, which the article does not ask, are wrong on 3.8 %.
 - GAN-AE, log p(x): six weights of the adversary from 0.1 to 30, three rates, 20 and 6 latents."""
 
 CLAIMS_HEAD = """A network enters by one row fixed beforehand: the published protocol where it was run, else ncf's defaults, else the released settings. A rival enters by its best row on

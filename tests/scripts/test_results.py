@@ -300,7 +300,9 @@ def test_few_images_get_more_epochs_and_many_the_usual(tmp_path):
     few, digits, many = (reproduction.train_command(dataset, {"model": "gvae"}, 0, tmp_path, arguments, n) for dataset, n in cases)
     assert {"epochs=2000", "validate_every=100", "dataset.n_train=100"} <= set(few)
     assert {"epochs=1000", "validate_every=50"} <= set(digits)  # two batches of 50 an epoch
-    cooled = reproduction.train_command("mnist", table.read_table()["gncn_pdh_cooled"], 0, tmp_path, reproduction.argparse.Namespace(epochs=2, set=[]))
+    cooled = reproduction.train_command(
+        "mnist", table.read_table()["gncn_pdh_cooled"], 0, tmp_path, reproduction.argparse.Namespace(epochs=2, set=[])
+    )
     assert compose_train(*cooled[1:-1]).epochs == compose_train(*cooled[1:-1]).optimizer.cooldown == 2
     larger = reproduction.train_command("mnist", {"model": "gvae", "sets": ["batch_size=50"]}, 0, tmp_path, arguments, 100)
     assert "epochs=1000" in larger  # the row's own batches
