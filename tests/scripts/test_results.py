@@ -21,6 +21,7 @@ from table import rows as table
 from table.cells import Cell, command_of, read_run
 from table.verdicts import compare
 
+from ncf.config.compose import compose_train
 from ncf.measure.metrics import METRICS
 
 TINY = (
