@@ -42,6 +42,7 @@ def test_a_run_that_was_ended_before_it_had_anything_to_resume_from_starts_again
 def test_another_split_of_the_same_images_is_warned_of(tmp_path):
     assert warm("ncf-train", *TINY, "epochs=1", "run_dir=first", cwd=tmp_path).returncode == 0
     runs = {seed: warm("ncf-train", *TINY, "epochs=1", "start_from=first", f"dataset.split_seed={seed}", cwd=tmp_path) for seed in (0, 7)}
+    assert [done.returncode for done in runs.values()] == [0, 0], [done.stderr for done in runs.values()]
     assert [("another validation split" in done.stdout) for done in runs.values()] == [False, True]
 
 
