@@ -24,6 +24,7 @@ from ncf.data.streams import stream
 from ncf.measure.density import Estimate, base, likelihood_terms
 from ncf.network.likelihoods import LIKELIHOODS
 from ncf.network.mixture import Mixture
+from ncf.runs.provenance import n_synapses
 
 WORTH_IT = 50_000_000  # synapses times chains from which forces in bfloat16 are faster
 TARGET_ACCEPTANCE = 0.65  # of Hamiltonian moves; the pilot's step sizes seek it
@@ -93,9 +94,7 @@ def anneal(network, prior: Mixture, x: Tensor, config: AnnealingConfig, seed: in
 
 def rough_forces(network, chains: int) -> bool:
     """Whether forces are in bfloat16: where the model's `compute.dtype` has it so and there is enough to multiply."""
-    if getattr(network, "force_dtype", torch.float32) != torch.bfloat16:
-        return False
-    return chains * sum(parameter.numel() for parameter in network.parameters.values()) >= WORTH_IT
+    return network.force_dtype == torch.bfloat16 and chains * n_synapses(network) >= WORTH_IT
 
 
 def estimate(log_weights: Tensor, offset: Tensor) -> Estimate:

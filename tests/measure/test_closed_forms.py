@@ -136,6 +136,7 @@ class Counted:
     """x = f + noise in two dimensions, with encoder and prior; counts what it decodes."""
 
     likelihood, own_prior, abilities = "gaussian", Mixture.standard(2), frozenset({"project", "own_prior", "posterior"})
+    force_dtype = torch.float32
 
     def __init__(self, spread: float = 0.5):
         self.decoded, self.spread = 0, spread
