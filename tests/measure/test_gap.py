@@ -121,7 +121,7 @@ def test_the_posteriors_divergence_of_a_linear_gaussian_decoder_is_the_closed_fo
 
 def test_chains_count_by_their_weights():
     """So few temperatures that the chains alone are far from the posterior: weighted they find the better of two atoms."""
-    net = SimpleNamespace(likelihood="bernoulli", drive=lambda f: 3 * torch.sign(f[:, :1]).expand(-1, 6))
+    net = SimpleNamespace(likelihood="bernoulli", force_dtype=torch.float32, drive=lambda f: 3 * torch.sign(f[:, :1]).expand(-1, 6))
     two = Mixture(torch.tensor([0.5, 0.5]), torch.tensor([[1.0, 0, 0], [-1, 0, 0]]), torch.zeros(2, 3, 3))
     found, _ = anneal(net, two, torch.ones(1, 6), AnnealingConfig(chains=400, steps=1, leapfrogs=1))
     assert found.divergence.item() == pytest.approx(log(2), abs=0.05)
