@@ -129,10 +129,10 @@ class Autoencoder(Backpropagated):
             latents = start.detach().clone().requires_grad_()
             adam = torch.optim.Adam([latents], lr=self.config.inference_rate, maximize=True)
             for _ in range(self.config.inference_steps):
-                log_p = -(binary_cross_entropy_with_logits(self.drive(latents), x, reduction="none") * observed).sum()
-                if "own_prior" in self.abilities:
-                    log_p = log_p - latents.square().sum() / 2
-                (latents.grad,) = torch.autograd.grad(log_p, latents)
+                drive = self.drive(latents)
+                slope = (x - drive.detach().sigmoid()) * observed  # of log p(x_seen | f_L) by what stands before the sigmoid
+                (rise,) = torch.autograd.grad(drive, latents, slope)
+                latents.grad = rise - latents.detach() if "own_prior" in self.abilities else rise
                 adam.step()
         return latents.detach()
 

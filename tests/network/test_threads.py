@@ -61,3 +61,23 @@ def test_only_what_pays_is_packed():
     assert not products.pays(torch.zeros(360, 360), 100, added=True)
     assert products.pays(narrow.bfloat16(), 10, added=False) and not products.pays(wide.bfloat16(), 1000, added=True)
     assert products.added([SimpleNamespace(target=target) for target in (1, 2, 1)]) == [False, False, True]
+
+
+PRODUCTS_BELOW_THE_NORMAL_NUMBERS = """
+import torch
+from ncf.network.products import on_all_cores
+from ncf.runs.provenance import choose_device
+product = lambda items: torch.full((items,), 1e-30).mul_(1e-10).count_nonzero().item()
+before = product(10)  # too few to start a thread
+choose_device("cpu", 2)
+print(before, product(500_000), *on_all_cores(product, [500_000, 10]))
+"""
+
+
+def test_numbers_below_the_normal_ones_are_zero_in_every_thread():
+    """Arithmetic on them is twenty times as slow. In a process of its own: in this one the choice has been made."""
+    done = subprocess.run([sys.executable, "-c", "import torch\nassert torch.set_flush_denormal(True)"], capture_output=True)
+    if done.returncode:
+        pytest.skip("this processor does not have the choice")
+    done = subprocess.run([sys.executable, "-c", PRODUCTS_BELOW_THE_NORMAL_NUMBERS], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["10", "0", "0", "0"]
