@@ -1,4 +1,4 @@
-"""Clouds of points compared, training images with samples, as pixels or as features: Frechet distance, neighbours, classes."""
+"""Clouds of points compared, training images with samples, as pixels or as features: their Gaussians, neighbours, classes."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ncf.data.streams import stream
 from ncf.measure.fitting import CannotFit
+from ncf.measure.gaussians import Gaussian, gaussian_of
 from ncf.measure.likeness import nearest, squares
 
 NEAR = 3  # neighbours of a point, the farthest of which is on its ball's surface: precision and recall
@@ -25,43 +26,14 @@ class Clouds:
     held_out: Tensor
 
     @cached_property
-    def gaussian(self) -> tuple[Tensor, Tensor, Tensor]:
-        """`gaussian_of` the training images."""
+    def gaussian(self) -> Gaussian:
+        """The Gaussian of the training images."""
         return gaussian_of(self.real)
 
     @cached_property
     def neighbours(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """`neighbours` of the samples and of the held-out images among the training images."""
         return neighbours(self.real, self.drawn), neighbours(self.real, self.held_out)
-
-
-def moments(points: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (J,) and covariance (J, J) of points (n, J), in float64."""
-    points = points.double()
-    mean = points.mean(0)
-    return mean, (points - mean).T @ (points - mean) / len(points)
-
-
-def root(C: Tensor) -> Tensor:
-    """The symmetric square root of a covariance (J, J)."""
-    values, vectors = torch.linalg.eigh(C)
-    return vectors * values.clamp(min=0).sqrt() @ vectors.T
-
-
-def gaussian_of(points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean (J,), covariance and its root (J, J) of points."""
-    m, C = moments(points)
-    return m, C, root(C)
-
-
-def frechet_distance(real: tuple[Tensor, Tensor, Tensor], images: Tensor) -> float:
-    """The squared 2-Wasserstein distance between N(m, C), the `gaussian_of` real points, and N(n, D), the Gaussian of others (n, J).
-
-    |m - n|^2 + tr( C + D - 2 (C D)^(1/2) ), the trace of the root being that of ( C^(1/2) D C^(1/2) )^(1/2) (Heusel et al., NeurIPS 2017: FID).
-    """
-    (m, C, half), (n, D) = real, moments(images)
-    common = torch.linalg.eigvalsh(half @ D @ half).clamp(min=0).sqrt().sum()
-    return ((m - n).square().sum() + C.trace() + D.trace() - 2 * common).item()
 
 
 def neighbours(real: Tensor, images: Tensor, block: int = 1000) -> dict[str, Tensor]:

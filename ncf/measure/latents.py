@@ -21,6 +21,7 @@ from ncf.data.streams import stream
 from ncf.errors import UserError
 from ncf.measure.fitting import Regression, fit_classifier, fit_prior
 from ncf.measure.frames import codes, frames_of
+from ncf.measure.gaussians import Gaussian, gaussian_of
 from ncf.measure.likeness import Bins
 from ncf.measure.posterior_fit import fit_to_posterior
 from ncf.measure.reading import classes_of, open_reader, percent_wrong
@@ -105,6 +106,11 @@ class TrainingLatents:
         """As many samples mu_0 as there are training images, (N, J_0)."""
         codes = self.sampling_prior.sample(len(self.images), stream(0, "likeness"))
         return torch.cat([self.network.project(part) for part in codes.split(5000)])  # type: ignore[attr-defined]
+
+    @cached_property
+    def gaussian(self) -> Gaussian:
+        """The Gaussian of the training images' pixels."""
+        return gaussian_of(self.images)
 
     @cached_property
     def reader(self) -> Model:

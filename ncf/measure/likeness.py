@@ -1,8 +1,5 @@
 """How like the training images a model's samples are, and how codes lie to each other: the article's measures (its Supplementary Notes)."""
 
-from collections.abc import Callable
-from math import sqrt
-
 import numpy as np
 import torch
 from scipy import stats
@@ -13,8 +10,6 @@ from ncf.measure.fitting import CannotFit, quiet_fit
 
 BINS = 100
 LEVEL = 0.05  # of the test of each bin
-PARTS = 10
-RIDGE = 0.01  # added to every variance: pixels that never change have none
 
 
 class Bins:
@@ -52,31 +47,6 @@ def different_bins(images: Tensor, bins: Bins) -> dict:
     again = stream(0, "likeness bins").multinomial(counts.sum(), counts / counts.sum(), size=200)
     spread = np.std([100 * bins.different(other).mean() for other in again], ddof=1)
     return {"value": 100 * float(bins.different(counts).mean()), "n": len(images), "stderr": float(spread)}
-
-
-def gaussian_kl(data: Tensor, images: Tensor, ridge: float = RIDGE) -> float:
-    """KL( N(m, C) || N(n, D) ) in nats, the Gaussians of data and of images (N, J_0), `ridge` added to every variance.
-
-    1/2 ( tr(D^-1 C) + (n - m)^T D^-1 (n - m) - J_0 + ln |D| / |C| )
-    """
-    moments = []
-    for part in (data, images):
-        part = part.double()
-        mean = part.mean(0)
-        covariance = (part.T @ part) / len(part) - torch.outer(mean, mean)
-        moments.append((mean, covariance + ridge * torch.eye(len(mean), dtype=part.dtype, device=part.device)))
-    (m, C), (n, D) = moments
-    factor = torch.linalg.cholesky(D)
-    fit = torch.cholesky_solve(C, factor).trace() + (n - m) @ torch.cholesky_solve((n - m)[:, None], factor)[:, 0]
-    return 0.5 * (fit - len(m) + 2 * factor.diagonal().log().sum() - torch.linalg.slogdet(C).logabsdet).item()
-
-
-def in_parts(measure: Callable[[Tensor], float], images: Tensor) -> dict:
-    """A measure of all images, and its error by the jackknife: from what it is without each of PARTS parts of them."""
-    parts = images.chunk(PARTS)
-    without = [measure(torch.cat([*parts[:k], *parts[k + 1 :]])) for k in range(len(parts))] if len(images) >= 2 * PARTS else []
-    error = sqrt((len(without) - 1) ** 2 / len(without)) * float(np.std(without, ddof=1)) if without else 0.0
-    return {"value": measure(images), "n": len(images), "stderr": error}
 
 
 def nearest(images: Tensor, among: Tensor, k: int, block: int = 1000) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from ncf.measure.completion import nothing_to_hide, observed_pixels
 from ncf.measure.density import BLOCKS
 from ncf.measure.fitting import CannotFit, require_room
 from ncf.measure.latents import TrainingLatents
-from ncf.measure.likeness import different_bins, gaussian_kl, in_parts
+from ncf.measure.likeness import different_bins
 from ncf.measure.measures import (
     activity,
     annealed_log_p,
@@ -39,7 +39,7 @@ from ncf.measure.measures import (
     sampled_log_p,
 )
 from ncf.measure.reading import open_reader
-from ncf.measure.sample_measures import among_neighbours, entropy_of_classes, fantasies, frechet, likeness, two_sample
+from ncf.measure.sample_measures import among_neighbours, divergence, entropy_of_classes, fantasies, frechet, likeness, two_sample
 from ncf.measure.subject import PER_IMAGE, Subject, summarize
 from ncf.network.likelihoods import LIKELIHOODS
 from ncf.runs import memory
@@ -165,13 +165,7 @@ METRICS = {
         "units in use", "%", lambda subject: activity(subject, "in_use") | {"above": subject.config.in_use}, MEANINGS["in_use"], "settle"
     ),
     "ndb": Metric("NDB", "%", lambda subject: likeness(subject, lambda x: different_bins(x, subject.training.bins)), MEANINGS["ndb"], "project"),
-    "gaussian_kl": Metric(
-        "Gaussian KL",
-        "nats",
-        lambda subject: likeness(subject, lambda x: in_parts(partial(gaussian_kl, subject.training.images), x)),
-        MEANINGS["gaussian_kl"],
-        "project",
-    ),
+    "gaussian_kl": Metric("Gaussian KL", "nats", divergence, MEANINGS["gaussian_kl"], "project"),
     "fantasy_mse": Metric("nearest fantasy", "per image", fantasies, MEANINGS["fantasy_mse"], "project"),
     **compared("features"),
     "class_entropy": Metric("class entropy", "nats", entropy_of_classes, MEANINGS["class_entropy"], "project", higher=True),

@@ -5,8 +5,9 @@ from functools import partial
 
 from torch import Tensor
 
-from ncf.measure.clouds import class_entropy, frechet_distance, told_apart
-from ncf.measure.likeness import in_parts, nearest
+from ncf.measure.clouds import class_entropy, told_apart
+from ncf.measure.gaussians import frechet_distance, gaussian_kl, in_parts
+from ncf.measure.likeness import nearest
 from ncf.measure.reading import classes_of
 from ncf.measure.subject import PER_IMAGE, Subject, summarize
 
@@ -19,6 +20,11 @@ def likeness(subject: Subject, measure: Callable[[Tensor], dict]) -> dict:
 def beside(figure: dict, held_out: dict) -> dict:
     """A figure of samples with that of held-out images."""
     return figure | {"held_out": held_out["value"], "held_out_stderr": held_out["stderr"]}
+
+
+def divergence(subject: Subject) -> dict:
+    """Divergence of the Gaussian of samples' pixels, and of held-out images', from that of the training images."""
+    return likeness(subject, partial(in_parts, partial(gaussian_kl, subject.training.gaussian)))
 
 
 def frechet(subject: Subject, of: str) -> dict:
