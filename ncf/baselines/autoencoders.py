@@ -27,9 +27,9 @@ Completion = Callable[[Tensor, Tensor], Tensor]  # images (B, J_0) and which pix
 class Autoencoder(Backpropagated):
     """One autoencoder; what its latents are, and what it is taught beside the image, is `config.code`.
 
-    plain (RAE): a point, with an L2 penalty on the synapses. gaussian (GVAE): a normal distribution, mean and variance from the
-    encoder. constant (GVAE-CV): its variance the same for all. adversarial (GAN-AE): a point, and an adversary that tells latents of
-    images from draws of N(0, I) is to be deceived.
+    plain (RAE): a point. gaussian (GVAE): a normal distribution, mean and variance from the encoder. constant (GVAE-CV): its variance
+    the same for all. adversarial (GAN-AE): a point, and an adversary that tells latents of images from draws of N(0, I) is to be
+    deceived. All may pay an L2 penalty on the synapses of encoder and decoder.
     """
 
     likelihood = "bernoulli"
@@ -149,13 +149,13 @@ class Autoencoder(Backpropagated):
         return self.gradient(lambda P: self.objective(state.z[0], P, rng))
 
     def objective(self, x: Tensor, P: dict[str, Tensor], rng: np.random.Generator) -> Tensor:
-        """What is to rise: log p(x | f_L), and by `code` minus the L2 penalty, minus the divergence, or plus the deception."""
+        """What is to rise: log p(x | f_L), and minus the L2 penalty, and by `code` minus the divergence or plus the deception."""
         mean, log_variance = self.encode(x, P)
         latents = mean if log_variance is None else mean + (log_variance / 2).exp() * noise_like(mean, rng)
         total = -binary_cross_entropy_with_logits(self.decode(latents, P), x, reduction="sum") / len(x)
         if log_variance is not None:
             total = total - self.config.divergence * divergence(mean, log_variance).mean()
-        if self.config.code == "plain":
+        if self.config.l2:
             total = total - self.config.l2 * sum(w.square().sum() for name, w in P.items() if name[0] in "WE")
         if self.config.code == "adversarial":
             fixed = {name: value.detach() for name, value in P.items()}

@@ -203,7 +203,7 @@ class AutoencoderConfig:
     name: str = key("autoencoder", "name shown in reports")
     layers: list[int] = key([360, 360, 20], "units of the layers from the image up, the last one the latents; the encoder mirrors the decoder")
     code: str = key("plain", "what the latents are", choices=("plain", "gaussian", "constant", "adversarial"))
-    l2: float = key(0.0, "plain: penalty on the squared synapses, nats per image", least=0)
+    l2: float = key(0.0, "penalty on the squared synapses of encoder and decoder, nats per image", least=0)
     divergence: float = key(1.0, "gaussian, constant: weight of the latents' divergence from their prior", least=0)
     variance: float = key(0.1, "constant: variance of the latents", above=0)
     adversary: int = key(360, "adversarial: units in each of the adversary's two layers", least=1)
