@@ -20,7 +20,7 @@ def section(cells: list[Cell], picture: Path) -> str:
     parts, axes = [], {}
     for dataset, title in DATASETS.items():
         at = {(cell.row, cell.n_train): cell for cell in cells if cell.dataset == dataset}
-        names = sorted({row for row, n in at if n}, key=lambda name: name.startswith(AUTOENCODERS))
+        names = sorted({row for row, n in at if n}, key=lambda name: (name.startswith(AUTOENCODERS), name))
         for name in names:
             if not name.startswith(AUTOENCODERS):
                 sizes = [*sorted(n for row, n in at if row == name and n), None]

@@ -5,7 +5,7 @@ from statistics import mean, stdev
 
 from scipy import stats
 from table.cells import Cell
-from table.verdicts import LEVEL
+from table.verdicts import LEVEL, welch
 
 from ncf.measure.metrics import METRICS
 
@@ -20,7 +20,7 @@ def standing(cell: Cell, metric: str, printed: float, spread: float | None) -> t
     values, spread = cell.values(metric), spread or 0.0
     lead = (mean(values) - printed) * (1 if METRICS[metric].higher else -1)
     if len(values) > 1:
-        p = stats.ttest_ind_from_stats(mean(values), stdev(values), len(values), printed, spread, TRIALS, equal_var=False).pvalue
+        p = welch((mean(values), stdev(values), len(values)), (printed, spread, TRIALS))
     else:
         p = 2 * stats.norm.sf(abs(lead) / hypot(cell.image_error(metric), spread / sqrt(TRIALS)))
     return ("level" if p >= LEVEL else "past" if lead > 0 else "short"), lead

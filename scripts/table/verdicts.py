@@ -46,8 +46,7 @@ def compare(one: Cell, other: Cell, metric: str) -> Verdict:
     paired = not over_seeds and len(kept[0]) == len(kept[1]) > 1
     if over_seeds:
         error = sqrt(variance(a) / len(a) + variance(b) / len(b))
-        spread = stdev(a), stdev(b)
-        p = stats.ttest_ind_from_stats(mean(a), spread[0], len(a), mean(b), spread[1], len(b), equal_var=False).pvalue if error else None
+        p = welch((mean(a), stdev(a), len(a)), (mean(b), stdev(b), len(b))) if error else None
     elif paired:
         differences = [(x - y) * sign for x, y in zip(*kept, strict=True)]
         lead, error = mean(differences), stdev(differences) / sqrt(len(differences))
@@ -57,6 +56,11 @@ def compare(one: Cell, other: Cell, metric: str) -> Verdict:
         p = 2 * stats.norm.sf(abs(lead) / error) if error else None
     p = float(lead == 0) if p is None else p  # no spread to test by
     return Verdict(lead, error, float(p), over_seeds, paired)
+
+
+def welch(one: tuple[float, float, int], other: tuple[float, float, int]) -> float:
+    """p of Welch's test of two means that are equal, each side its mean, standard deviation and number."""
+    return float(stats.ttest_ind_from_stats(*one, *other, equal_var=False).pvalue)
 
 
 def measured(metric: str, *cells: Cell | None) -> bool:
