@@ -1,4 +1,4 @@
-"""One run for the tests of several folders: its best epoch is not its last, and its splits have figures of their own."""
+"""For the tests of several folders: one run whose best epoch is not its last, and whose splits have figures of their own; draws that are a test's own."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,13 @@ class Risen:
 
     def checkpoint(self, name: str) -> Path:
         return self.folder / "checkpoints" / f"{name}.pt"
+
+
+@pytest.fixture(autouse=True)
+def own_draws(request) -> None:
+    """What a test draws from its file's RNG does not depend on the tests before it: with several workers these are not always the same."""
+    if hasattr(request.module, "RNG"):
+        request.module.RNG = np.random.default_rng(0)
 
 
 @pytest.fixture(scope="session")
