@@ -149,7 +149,7 @@ class Autoencoder(Backpropagated):
         return self.gradient(lambda P: self.objective(state.z[0], P, rng))
 
     def objective(self, x: Tensor, P: dict[str, Tensor], rng: np.random.Generator) -> Tensor:
-        """What is to rise: log p(x | f_L), and minus the L2 penalty, and by `code` minus the divergence or plus the deception."""
+        """What is to rise: log p(x | f_L) minus the L2 penalty, and by `code` minus the divergence or plus the deception."""
         mean, log_variance = self.encode(x, P)
         latents = mean if log_variance is None else mean + (log_variance / 2).exp() * noise_like(mean, rng)
         total = -binary_cross_entropy_with_logits(self.decode(latents, P), x, reduction="sum") / len(x)
