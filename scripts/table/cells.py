@@ -125,7 +125,8 @@ def with_values(folder: Path, group: str) -> dict[str, dict]:
     values = dict(np.load(path)) if path.exists() else {}
     for name, figure in figures.items():
         if 0 < len(single := values.get(f"test_{name}", ())) <= FEW:
-            figure["values"] = [round(float(value), 3) for value in single]
+            rounded = [round(float(value), 3) for value in single]
+            figure["values"] = [int(value) if value.is_integer() else value for value in rounded]  # a third of the file is zeros and hundreds
     return {f"{name}_refit": figure for name, figure in figures.items()} if group == "refit" else figures
 
 

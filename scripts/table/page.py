@@ -45,7 +45,7 @@ def write(output: Path, page: Path, table: dict[str, dict]) -> None:
     ]
     page.parent.mkdir(parents=True, exist_ok=True)
     files.write_whole(page, ("\n\n".join(parts) + "\n").encode())
-    files.write_whole(rows, "".join(json.dumps(line) + "\n" for line in lines(cells)).encode())
+    files.write_whole(rows, "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines(cells)).encode())
     beside = page.with_name("replication.md")
     masked, switches = (read_json(page.with_name(name)) or None for name in ("masked.json", "switches.json"))
     files.write_whole(beside, replication.page(full, curve.fewer_images(cells), masked, switches).encode())
