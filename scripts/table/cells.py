@@ -7,7 +7,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import stdev
+from statistics import mean, stdev
 
 import numpy as np
 from omegaconf import OmegaConf
@@ -78,6 +78,11 @@ class Cell:
     def chosen(self, metric: str) -> bool:
         """Whether validation images chose the regression's penalty in every seed."""
         return all("penalty" in figure for figure in self.found(metric))
+
+    def by_image(self, metric: str) -> list[float]:
+        """The values of single images, each the mean over the seeds; empty where a seed has kept none."""
+        kept = [figure.get("values", ()) for figure in self.found(metric)]
+        return [mean(values) for values in zip(*kept)] if len({len(values) for values in kept}) == 1 else []
 
     def image_error(self, metric: str) -> float:
         """The standard error over the images, of the first seed."""

@@ -79,7 +79,7 @@ def claims(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
         found = {dataset: {metric: compare(*pair, metric) for metric in CLAIMED if measured(metric, *pair)} for dataset, pair in pairs.items()}
         if found:
             told = Counter(verdict.word for verdicts in found.values() for verdict in verdicts.values())
-            counts.append([row_title(name), row_title(rival), *(str(told[word]) for word in ("ahead", "level", "behind"))])
+            counts.append([row_title(name), row_title(rival), *(str(told[word]) for word in ("ahead", "level", "undecided", "behind"))])
         if name in CLAIMANTS:
             details += [
                 [
@@ -95,7 +95,7 @@ def claims(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
     lead = (
         "The claim is that the network is competitive with the variational autoencoder or better: reproduced where it is ahead or level, opposite where it is\n"
         "behind. Ahead and behind are significant at 5 % by Welch's test over seeds or, where a row has one seed (marked ¹), over images (paired where the values of both are\n"
-        "kept), which says nothing about other seeds; ± is the standard error of the difference, which is positive where the network is better. %Err is by a regression whose\n"
+        "kept), which says nothing about other seeds; level is within two standard errors, undecided beyond them with too few seeds to tell; ± is the standard error of the difference, which is positive where the network is better. %Err is by a regression whose\n"
         "penalty validation images chose, except in rows marked ³ in the tables above, where it is 1. What chose the\n"
         f"autoencoders: {'; '.join(f'{row_title(rival)}: {deciding(table[rival])}' for rival in rivals)}. How often, over the datasets and the figures below:"
     )
@@ -105,7 +105,7 @@ def claims(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
     return "\n\n".join(
         [
             lead,
-            markdown(["network", "against", "ahead", "level", "behind"], counts),
+            markdown(["network", "against", "ahead", "level", "undecided", "behind"], counts),
             spelt,
             markdown(["dataset", "network", "against", *(METRICS[metric].label for metric in CLAIMED)], details),
         ]

@@ -100,8 +100,8 @@ def density_table(dataset: str, table: Rows, full: Cells) -> str:
             told.append("–" if cell is rival else verdict.told if verdict else "not run")
         rows.append([row_title(row), *told])
     note = "**Density.** Annealed figures are of the first test images, mostly 100." + (
-        f" Differences are from the densest of the GVAEs (here: {row_title(rival.row)}), each under the mixture fitted to its own codes, ± their standard error: image by image where a side has one "
-        "seed (marked ¹) and both have kept the values of the same images; *unpaired* by the two standard errors; of several seeds on both sides by Welch's test over these."
+        f" Differences are from the densest of the GVAEs (here: {row_title(rival.row)}), each under the mixture fitted to its own codes, ± their standard error: over images, paired, and, "
+        "where both sides have several seeds, over these too (without them, marked ¹, it says nothing of other seeds); *unpaired* by the two standard errors."
         if rival
         else ""
     )
@@ -125,7 +125,7 @@ def refit_table(dataset: str, table: Rows, full: Cells) -> str:
     note = (
         "**Density under refitted priors.** Every mixture is refitted to what training images leave open ([how](guides/density.md#a-prior-that-fits)): "
         f"`ncf-eval checkpoint=... split=test {shlex.join(LATER['refit'])}`, of a network with `metrics.mixture.final_steps=30`. The other figures are of the same runs. Differences "
-        "± their standard error: image by image where a side has one seed (marked ¹), *unpaired* by the two standard errors, of several seeds on both sides by Welch's test over these."
+        "± their standard error, as in the table above."
     )
     head = ["method", *(METRICS[name].label for name in metrics), *([f"annealed, less that of {row_title(rival.row)}"] if rival else [])]
     return f"{note}\n\n{markdown(head, rows)}"

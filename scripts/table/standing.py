@@ -1,29 +1,30 @@
 """Where ncf's rows stand beside the figures that the article prints: past, level or short, by a test over trials and seeds."""
 
-from math import hypot, sqrt
-from statistics import mean, stdev
+from math import inf
+from statistics import mean, variance
 
-from scipy import stats
 from table.cells import Cell
-from table.verdicts import LEVEL, welch
+from table.verdicts import Verdict
 
 from ncf.measure.metrics import METRICS
 
 TRIALS = 10  # of a printed mean and standard deviation
+WORDS = {"ahead": "past", "behind": "short"}
 
 
 def standing(cell: Cell, metric: str, printed: float, spread: float | None) -> tuple[str, float]:
-    """Past, level or short, and by how much the cell is better (negative: worse) than what is printed, mean and standard deviation of TRIALS.
+    """Past, level, undecided or short, and by how much the cell is better (negative: worse) than what is printed, mean and standard deviation of TRIALS.
 
-    Level: not different at 5 % by Welch's test over seeds and trials, or, of a single seed, by its standard error over images.
+    Past and short: different at 5 % by Welch's test over seeds and trials, or, of a single seed, by its standard error over images.
     """
-    values, spread = cell.values(metric), spread or 0.0
+    values, of_trials = cell.values(metric), (spread or 0.0) ** 2 / TRIALS
     lead = (mean(values) - printed) * (1 if METRICS[metric].higher else -1)
     if len(values) > 1:
-        p = welch((mean(values), stdev(values), len(values)), (printed, spread, TRIALS))
+        parts = [(variance(values) / len(values), len(values) - 1), (of_trials, TRIALS - 1)]
     else:
-        p = 2 * stats.norm.sf(abs(lead) / hypot(cell.image_error(metric), spread / sqrt(TRIALS)))
-    return ("level" if p >= LEVEL else "past" if lead > 0 else "short"), lead
+        parts = [(cell.image_error(metric) ** 2, inf), (of_trials, inf)]
+    word = Verdict.of(lead, parts, over_seeds=len(values) > 1).word
+    return WORDS.get(word, word), lead
 
 
 def told(cell: Cell, metric: str, printed: float, spread: float | None) -> str:

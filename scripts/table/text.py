@@ -7,7 +7,7 @@ from table.rows import AUTOENCODERS, REGRESSED
 
 MARKS = (
     "¹: a single seed. ²: measured before ncf completed images by inferring an autoencoder's latents; zero filling or refilling, whichever was better on "
-    "validation images. ³: measured before validation images chose the regression's penalty; with a penalty of 1."
+    "validation images. ³: measured, in one seed at least, before validation images chose the regression's penalty; with a penalty of 1."
 )
 
 

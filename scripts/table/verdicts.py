@@ -1,8 +1,9 @@
 """Whether two rows of the comparison differ, by a test that a reader can repeat."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import hypot, sqrt
-from statistics import mean, stdev, variance
+from math import inf, sqrt
+from statistics import mean, variance
 
 from scipy import stats
 from table.cells import Cell
@@ -10,21 +11,42 @@ from table.cells import Cell
 from ncf.measure.metrics import METRICS
 
 LEVEL = 0.05  # of the tests
+NEAR = 2  # standard errors: what lies further apart than that is not called level, however few the seeds
+Part = tuple[float, float]  # a variance of a mean, and its degrees of freedom
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`lead` is positive where the first row is better; `error` is the standard error of that difference."""
+    """`lead` is positive where the first row is better; `error` is the standard error of that difference, of `df` degrees of freedom."""
 
     lead: float
     error: float
-    p: float
+    df: float
     over_seeds: bool
     paired: bool = False  # over images, of which both rows have the values
 
+    @classmethod
+    def of(cls, lead: float, parts: Sequence[Part], over_seeds: bool, paired: bool = False) -> "Verdict":
+        """From the variances that the difference is made of, by Welch and Satterthwaite: df = (sum of v)^2 / sum of v^2 / df_v."""
+        squared = sum(v for v, _ in parts)
+        spread = sum(v**2 / df for v, df in parts)
+        return cls(lead, sqrt(squared), squared**2 / spread if spread else inf, over_seeds, paired)
+
+    @property
+    def p(self) -> float:
+        """That the two are equal, by Student's t; without any spread to test by 1 or 0."""
+        return self.p_beyond(0.0)
+
+    def p_beyond(self, lead: float) -> float:
+        """Two-sided, that the difference is `lead`."""
+        apart = abs(self.lead - lead)
+        return float(2 * stats.t.sf(apart / self.error, self.df)) if self.error else float(not apart)
+
     @property
     def word(self) -> str:
-        return "level" if self.p >= LEVEL else "ahead" if self.lead > 0 else "behind"
+        if self.p < LEVEL:
+            return "ahead" if self.lead > 0 else "behind"
+        return "level" if abs(self.lead) <= NEAR * self.error else "undecided"
 
     @property
     def told(self) -> str:
@@ -36,31 +58,23 @@ class Verdict:
 
 
 def compare(one: Cell, other: Cell, metric: str) -> Verdict:
-    """Welch's test over seeds. With a single seed on either side, over images: paired where both rows have the values of the same images, else a
-    normal test by the two standard errors. Images say nothing about other seeds."""
+    """Two rows by what both have: several seeds, the values of the same images (few of the test images), or both.
+
+    Over seeds by Welch's test; over images paired, each image's mean over a row's seeds; where both are at hand their variances add up. What is
+    measured on all test images keeps no values, and is compared on these images over seeds alone. With neither, by the two standard errors over images.
+    """
     a, b = one.values(metric), other.values(metric)
     sign = 1 if METRICS[metric].higher else -1
-    lead = (mean(a) - mean(b)) * sign
-    over_seeds = len(a) > 1 and len(b) > 1
-    kept = [cell.found(metric)[0].get("values", ()) for cell in (one, other)]
-    paired = not over_seeds and len(kept[0]) == len(kept[1]) > 1
-    if over_seeds:
-        error = sqrt(variance(a) / len(a) + variance(b) / len(b))
-        p = welch((mean(a), stdev(a), len(a)), (mean(b), stdev(b), len(b))) if error else None
-    elif paired:
-        differences = [(x - y) * sign for x, y in zip(*kept, strict=True)]
-        lead, error = mean(differences), stdev(differences) / sqrt(len(differences))
-        p = 2 * stats.t.sf(abs(lead) / error, len(differences) - 1) if error else None
-    else:
-        error = hypot(one.image_error(metric), other.image_error(metric))
-        p = 2 * stats.norm.sf(abs(lead) / error) if error else None
-    p = float(lead == 0) if p is None else p  # no spread to test by
-    return Verdict(lead, error, float(p), over_seeds, paired)
-
-
-def welch(one: tuple[float, float, int], other: tuple[float, float, int]) -> float:
-    """p of Welch's test of two means that are equal, each side its mean, standard deviation and number."""
-    return float(stats.ttest_ind_from_stats(*one, *other, equal_var=False).pvalue)
+    over_seeds = min(len(a), len(b)) > 1
+    parts: list[Part] = [(variance(values) / len(values), len(values) - 1) for values in (a, b)] if over_seeds else []
+    images = [cell.by_image(metric) for cell in (one, other)]
+    paired = len(images[0]) == len(images[1]) > 1
+    if paired:
+        differences = [x - y for x, y in zip(*images, strict=True)]
+        parts.append((variance(differences) / len(differences), len(differences) - 1))
+    elif not over_seeds:
+        parts += [(cell.image_error(metric) ** 2, inf) for cell in (one, other)]
+    return Verdict.of((mean(a) - mean(b)) * sign, parts, over_seeds, paired)
 
 
 def measured(metric: str, *cells: Cell | None) -> bool:
