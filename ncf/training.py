@@ -18,7 +18,7 @@ from ncf.measure.frames import frames_of
 from ncf.measure.metrics import measure, require_known, require_measurable
 from ncf.models import build_model, seen_of
 from ncf.network.langevin import noise_for
-from ncf.network.last_phase import explained, remember_tops
+from ncf.network.last_phase import explained, remember_tops, remembers_tops
 from ncf.network.model import Model
 from ncf.network.optimizer import Optimizer
 from ncf.network.state import State
@@ -117,9 +117,10 @@ def keep_draws(network, data: datasets.Dataset) -> None:
     """Where a last phase goes on from draws, keep those of all training images; not of images that are drawn anew in every epoch. UserError where they,
     and what a checkpoint takes while it is written, do not fit into memory."""
     n = len(data.splits["train"])
-    if not data.resample and remember_tops(network, n):
+    if not data.resample and remembers_tops(network):
         remedy = "use fewer (dataset.n_train), or model.last_phase.alone=false"
         memory.require(5 * 4 * n * network.code_size, f"the tops of {n:,} training images", remedy)
+        remember_tops(network, n)
 
 
 def warn_of_cold_prior(run: Run, network) -> None:

@@ -57,7 +57,8 @@ class Annealed(Estimate):
 @dataclass
 class Bracket:
     """The bidirectional check on images drawn from the model: log p(x) lies, on average, between `lower` and `upper` (nats per image), each
-    with the standard error that the chains leave; the ends may cross by as much."""
+    with the standard error that the chains leave; the ends may cross by as much, and by more, since all chains of an image come down from its one draw,
+    which the upper end's error takes no account of."""
 
     lower: float
     lower_stderr: float

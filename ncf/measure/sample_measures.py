@@ -13,8 +13,10 @@ from ncf.measure.subject import PER_IMAGE, Subject, summarize
 
 
 def likeness(subject: Subject, measure: Callable[[Tensor], dict]) -> dict:
-    """A measure of as many samples as there are training images, and of the split's images: held-out ones show what can be had at best."""
-    return beside(measure(subject.training.drawn), measure(subject.x))
+    """A measure of as many samples as there are training images, and of the split's images, `held_out_n` of them: they show what can be had at best, less
+    what fewer images add by chance. CannotFit for training images, which are what is compared with."""
+    subject.require_held_out()
+    return beside(measure(subject.training.drawn), measure(subject.x)) | {"held_out_n": len(subject.x)}
 
 
 def beside(figure: dict, held_out: dict) -> dict:

@@ -79,11 +79,14 @@ class Subject:
     def pixels(self) -> Clouds:
         """As many training images, samples and images of the split, at random: what is held out may stand in any order. CannotFit for training
         images themselves, which are not held out."""
-        if self.split == "train":
-            raise CannotFit("training images are compared with held-out ones: measure split=validation or test")
+        self.require_held_out()
         n = min(self.config.n_compared, len(self.training.images), len(self.x))
         real, held_out = (images[torch.from_numpy(stream(0, "compared").permutation(len(images))[:n])] for images in (self.training.images, self.x))
         return Clouds(real, self.training.drawn[:n], held_out)
+
+    def require_held_out(self) -> None:
+        if self.split == "train":
+            raise CannotFit("training images are compared with held-out ones: measure split=validation or test")
 
     @cached_property
     def features(self) -> Clouds:

@@ -21,6 +21,9 @@ from ncf.network.langevin import Noise
 from ncf.network.state import State
 from ncf.network.top_inference import carried_up, infer_top, shown_roots
 from ncf.network.top_prior import draw_top, prior_of
+from ncf.runs import memory
+
+PRIOR_BYTES = 48  # per number of its covariances, at most: while the mixture is made anew, float64 and float32 of it lie side by side
 
 
 def last_phase_updates(network, state: State, rng: np.random.Generator | None) -> dict[str, Tensor]:
@@ -43,19 +46,20 @@ def last_phase_updates(network, state: State, rng: np.random.Generator | None) -
     return products(network, x, code, given, batch, transposed=True) | averages
 
 
-def remember_tops(network, n: int) -> bool:
-    """Where synapses learn from draws of the top alone, let the prior remember those of n training images; whether it does."""
-    prior = prior_of(network)
-    if prior is None or not network.config.last_phase.alone:
-        return False
-    prior.remember(n)
-    return True
+def remembers_tops(network) -> bool:
+    """Whether synapses learn from draws of the top alone, so that the prior remembers those of training images."""
+    return prior_of(network) is not None and network.config.last_phase.alone
+
+
+def remember_tops(network, n: int) -> None:
+    """Let the prior remember the tops of n training images."""
+    prior_of(network).remember(n)
 
 
 @torch.no_grad()
 def explained(network, x: Tensor, y: Tensor | None, images: Tensor | None) -> State | None:
     """The state of training images x (B, J_0), so numbered, in which the top that the prior remembers explains them: all populations below it at their
-    predictions, no error but the image's. None unless it remembers all of them."""
+    predictions, no error but the image's (where a population's g is not its phi, the one that is left counts as none). None unless it remembers all of them."""
     prior = prior_of(network)
     code = prior.recalled(images) if prior else None
     if code is None:
@@ -66,8 +70,7 @@ def explained(network, x: Tensor, y: Tensor | None, images: Tensor | None) -> St
         state.z[i], state.f[i] = (drives.get(i, f), f) if i else (x, x)
     network.predict(state)
     for i in range(network.circuit.n_predicted):
-        state.r[i] = torch.zeros_like(state.r[i]) if i else x - state.mu[0]
-        state.e[i] = state.r[i] @ network.q[i] if i in network.q else state.r[i]
+        state.r[i] = state.e[i] = torch.zeros_like(state.r[i]) if i else x - state.mu[0]
     state.drawn = code
     return state
 
@@ -102,3 +105,6 @@ def require_last_phase(network) -> None:
         why = "the label is predicted too"
     if why:
         raise UserError(f"model.last_phase.steps={wanted.steps}: in a last phase the top alone predicts the image, and here {why}; leave it at 0")
+    if wanted.components:
+        n, J = wanted.components, network.code_size
+        memory.require(PRIOR_BYTES * n * J**2, f"a prior of {n} covariances over {J:,} units", "lower model.last_phase.components or the last of model.layers")

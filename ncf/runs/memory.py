@@ -9,7 +9,7 @@ from pathlib import Path
 from ncf.errors import UserError
 
 REMEDIES = (  # what was being done -> what takes less there; the first of these that is under way decides
-    ("ncf.measure", "lower metrics.batch_size, metrics.samples or metrics.n_images"),
+    ("ncf.measure", "lower metrics.batch_size, metrics.samples, metrics.n_images, metrics.annealing.images or metrics.annealing.chains"),
     ("ncf.evaluate", "lower metrics.batch_size or metrics.n_images"),
     ("ncf.data", "use fewer or smaller images"),
     ("ncf.sample", "lower n or n_completions"),

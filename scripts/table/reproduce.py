@@ -132,7 +132,7 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
             jobs += [
                 eval_command(dataset, folder, group, arguments, "settle" in model.abilities)
                 for group, wanted in asked.items()
-                if wanted and not (folder / f"{group}.json").exists()
+                if wanted and not results.with_values(folder, group)  # of an earlier checkpoint: measured again
             ]
     if arguments.curve:
         sizes = [(dataset, round(share * n)) for dataset in arguments.datasets for n in [training_images(dataset, arguments)] for share in SHARES]
@@ -152,7 +152,7 @@ def train_command(dataset: str, row: dict, seed: int, folder: Path, arguments: a
         usual = arguments.epochs or shared.epochs
         needed = ceil(CURVE_UPDATES / ceil(n_train / shared.batch_size))
         if needed > usual:  # few images make short epochs: more of them, and validation twenty times
-            epochs = [f"epochs={needed}", f"validate_every={needed // 20}"]
+            epochs = [f"epochs={needed}", f"validate_every={max(1, needed // 20)}"]
         epochs.append(f"dataset.n_train={n_train}")
     further = given(dataset, arguments)
     return [

@@ -111,6 +111,21 @@ def test_the_prior_that_makes_linear_gaussian_images_most_probable():
     assert log_p(start) < most - 0.05 and most - 0.01 < log_p(found) <= most + 1e-6
 
 
+def test_a_component_gets_the_images_that_its_posterior_says():
+    """x = f + noise under two components: after rounds the prior is the mixture that the images were drawn from, weights, means and spreads."""
+    net = GNCN(GNCNConfig(layers=[1], activation="identity", error_synapses="tied", likelihood="gaussian"), 1, np.random.default_rng(0))
+    net.parameters["W1"].fill_(1.0)
+    rng = np.random.default_rng(1)
+    component = rng.random(4000) < 0.7
+    f = np.where(component, rng.normal(3.0, 0.5, 4000), rng.normal(-1.0, 1.0, 4000))
+    x = torch.from_numpy((f + rng.normal(size=4000))[:, None].astype(np.float32))
+    truth = Mixture(torch.tensor([0.3, 0.7]), torch.tensor([[-1.0], [3.0]]), torch.tensor([[[1.0]], [[0.5]]]))
+    found = fit_to_posterior(net, truth, x, x, MixtureConfig(components=2, rounds=60))
+    torch.testing.assert_close(found.weights, truth.weights, atol=0.06, rtol=0)
+    torch.testing.assert_close(found.means, truth.means, atol=0.2, rtol=0)
+    torch.testing.assert_close(found.factors, truth.factors, atol=0.2, rtol=0)
+
+
 def test_a_prior_that_no_image_bears_on_stays_as_it_is():
     """A decoder of zeros: the posterior is the prior, and neither floor nor rounds move it but for the draws."""
     net = GNCN(GNCNConfig(layers=[2], activation="identity", error_synapses="tied", likelihood="gaussian"), 2, np.random.default_rng(0))

@@ -11,7 +11,7 @@ from ncf.measure.density import likelihood_terms
 from ncf.network.discrepancy import bce_of
 from ncf.network.gncn import GNCN
 from ncf.network.langevin import Noise
-from ncf.network.last_phase import explained, last_phase_updates, remember_tops
+from ncf.network.last_phase import explained, last_phase_updates, remember_tops, remembers_tops
 from ncf.network.mixture import Mixture
 from ncf.network.top_inference import carried_up, infer_top
 from ncf.network.top_prior import FLOOR, REFIT, SHRINKAGE, WARM, TopPrior, draw_top, fit_and_slope
@@ -72,6 +72,32 @@ def test_draws_are_those_of_a_linear_gaussian_posterior(step, moves):
     torch.testing.assert_close(drawn.mean(0), ((x @ W.T + m @ P) @ S)[0], atol=0.03, rtol=0)
     torch.testing.assert_close(torch.cov(drawn.T), S, atol=0.02, rtol=0.05)
     assert 0.9 < taken.mean() <= 1 if step == 0.3 else 0.4 < taken.mean() < 0.8
+
+
+def two_component_posterior(w: tuple, m: tuple, s: tuple, x: float) -> tuple[float, float, float]:
+    """Of x = f + noise under f ~ sum of w_c N(m_c, s_c^2): the share of the second component, mean and variance of f given x."""
+    w, m, variances = np.array(w), np.array(m), np.array(s) ** 2
+    share = w * np.exp(-((x - m) ** 2) / (2 * (variances + 1))) / np.sqrt(variances + 1)
+    share /= share.sum()
+    means, spreads = (m + variances * x) / (variances + 1), variances / (variances + 1)
+    mean = (share * means).sum()
+    return share[1], mean, (share * (spreads + means**2)).sum() - mean**2
+
+
+def test_draws_under_several_components_change_between_them_as_their_posterior_has_it():
+    populations = {"image": PopulationConfig(observed="image", likelihood="gaussian"), "z1": PopulationConfig(size=1)}
+    phase = LastPhaseConfig(steps=1, components=2)
+    net = GNCN(
+        CircuitConfig(populations=populations, bundles=["z1 -> image"], activation="identity", error_synapses="tied", last_phase=phase), 1, rng()
+    )
+    net.parameters["W[z1->image]"].fill_(1.0)
+    w, m, s, x = (0.3, 0.7), (-1.0, 1.0), (0.6, 0.4), 0.2
+    warmed(net.prior, w, [[m[0]], [m[1]]], [[[s[0]]], [[s[1]]]], step=0.4)
+    images = torch.full((6000, 1), x)
+    drawn, component, _ = draw_top(net, net.prior, images, torch.zeros(6000, 1), {}, 40, Noise(np.arange(6000), 0.0))
+    share, mean, variance = two_component_posterior(w, m, s, x)
+    assert component.double().mean().item() == pytest.approx(share, abs=0.02)
+    assert drawn.mean().item() == pytest.approx(mean, abs=0.03) and drawn.var().item() == pytest.approx(variance, abs=0.03)
 
 
 def test_steps_too_large_to_follow_the_slope_are_not_taken():
@@ -234,9 +260,7 @@ def test_what_a_remembered_top_explains_is_the_state_with_no_error_but_the_image
 
 def test_settled_states_are_asked_for_where_synapses_learn_from_them_too():
     net = circuit(CHAIN, last_phase=LastPhaseConfig(steps=3, components=2))
-    remember_tops(net, 30)
-    assert net.prior.tops is None
-    assert not remember_tops(circuit(CHAIN), 30)  # without a prior there is nothing to do
+    assert not remembers_tops(net) and not remembers_tops(circuit(CHAIN)) and remembers_tops(remembering())
 
 
 def test_a_start_of_settling_leaves_no_errors_in_a_remembered_state():
@@ -315,7 +339,8 @@ def test_alone_synapses_learn_from_the_last_phase_and_nothing_else():
 def test_alone_precision_stays_as_it_is(kind, alone):
     net = circuit(CHAIN, precision=PrecisionConfig(kind=kind), last_phase=LastPhaseConfig(steps=3, components=2, alone=alone))
     warmed(net.prior, [0.5, 0.5], torch.zeros(2, 8), torch.eye(8).repeat(2, 1, 1))
-    remember_tops(net, 30)
+    if remembers_tops(net):
+        remember_tops(net, 30)
     before = {i: sigma.clone() for i, sigma in net.sigma.items()}
     assert before
     for epoch in range(2):  # settled, then remembered
