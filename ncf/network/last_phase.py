@@ -107,4 +107,6 @@ def require_last_phase(network) -> None:
         raise UserError(f"model.last_phase.steps={wanted.steps}: in a last phase the top alone predicts the image, and here {why}; leave it at 0")
     if wanted.components:
         n, J = wanted.components, network.code_size
-        memory.require(PRIOR_BYTES * n * J**2, f"a prior of {n} covariances over {J:,} units", "lower model.last_phase.components or the last of model.layers")
+        memory.require(
+            PRIOR_BYTES * n * J**2, f"a prior of {n} covariances over {J:,} units", "lower model.last_phase.components or the last of model.layers"
+        )

@@ -242,7 +242,10 @@ def claims(full: Cells, fewer: Iterable[str]) -> list[list[str]]:
             *judged(full, "gncn_pdh", AUTOENCODERS, "m_mse"),
         ],
         ["5a. The codes of GNCN-PDH classify better than the autoencoders' codes", *judged(full, "gncn_pdh", AUTOENCODERS, "class_err")],
-        ["5b. and nearly as well as a discriminative network", *judged(full, "gncn_pdh", ["relu_classifier"], "class_err", ("ahead", "level", "near"))],
+        [
+            "5b. and nearly as well as a discriminative network",
+            *judged(full, "gncn_pdh", ["relu_classifier"], "class_err", ("ahead", "level", "near")),
+        ],
         ["6. Networks need fewer training images: GNCN-PDH, by ncf's defaults, at the article's shares, 2 to 75 %", *fewer],
         [
             "7a. Lateral competition makes codes sparse: fewer active units in t2-LΣ than in t1-Σ",

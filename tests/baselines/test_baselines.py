@@ -12,6 +12,7 @@ from installed import command, require_one_line, summary
 from small import dataset
 from torch import nn
 from torch.distributions import Bernoulli, MultivariateNormal, Normal, kl_divergence
+from torch.utils.flop_counter import FlopCounterMode
 
 from ncf.baselines.autoencoders import Autoencoder
 from ncf.baselines.classifier import Classifier
@@ -387,3 +388,12 @@ def test_a_baseline_trains_resumes_and_is_evaluated_like_a_network(model, tmp_pa
 
 def test_a_layerless_autoencoder_is_refused(tmp_path):
     require_one_line(command("ncf-train", "model=gvae", "model.layers=[]", cwd=tmp_path), "model.layers=[]", "at least one")
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_what_a_completion_is_said_to_cost_is_what_torch_counts(code):
+    net, x = autoencoder(code), images()
+    for way, (complete, multiply_adds) in net.completions.items():
+        with FlopCounterMode(display=False) as counted:
+            complete(x, torch.ones_like(x))
+        assert counted.get_total_flops() / 2 / len(x) == multiply_adds, way

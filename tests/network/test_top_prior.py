@@ -171,6 +171,23 @@ def test_the_step_size_seeks_its_share_of_moves_taken():
         assert (prior.step.item() > before) == larger
 
 
+def test_while_the_prior_is_cold_the_step_size_stays():
+    prior = TopPrior(1, 2, torch.device("cpu"))
+    before = prior.step.item()
+    prior.learn(prior.averages(torch.randn(10, 2), torch.zeros(10, dtype=torch.long), torch.zeros(10), 10))
+    assert prior.step.item() == before and not prior.warm
+
+
+def test_a_component_whose_covariance_has_no_factor_keeps_what_it_was(monkeypatch):
+    prior = warmed(TopPrior(2, 2, torch.device("cpu")), [0.5, 0.5], [[0.0, 0.0], [9.0, 9.0]], torch.eye(2).repeat(2, 1, 1))
+    prior.mass.fill_(0.5)
+    prior.second[0].copy_(torch.tensor([[1.0, 8.0], [8.0, 1.0]]))  # no moments of anything
+    prior.second[1].copy_(torch.eye(2))
+    prior.refit()
+    assert torch.equal(prior.mixture.factors[0], torch.eye(2)) and not torch.equal(prior.mixture.factors[1], torch.eye(2))
+    assert torch.isfinite(prior.mixture.factors).all()
+
+
 def test_a_component_without_mass_keeps_what_it_was():
     prior = warmed(TopPrior(2, 2, torch.device("cpu")), [0.5, 0.5], [[0.0, 0.0], [9.0, 9.0]], torch.eye(2).repeat(2, 1, 1))
     prior.mass.copy_(torch.tensor([1.0, 0.0]))

@@ -450,11 +450,17 @@ def test_nearly_as_good_allows_the_distance_that_the_article_has():
 
 
 def test_a_claim_about_all_autoencoders_is_held_against_each():
-    cells = {("mnist", name): cell(name, *values, metric="ndb") for name, values in (("gncn_pdh", (50, 51, 52)), ("rae", (20, 21, 22)), ("gvae", (70, 71, 72)))}
+    cells = {
+        ("mnist", name): cell(name, *values, metric="ndb")
+        for name, values in (("gncn_pdh", (50, 51, 52)), ("rae", (20, 21, 22)), ("gvae", (70, 71, 72)))
+    }
     found = replication.judged(cells, "gncn_pdh", ["rae", "gvae"], "ndb", ("behind",), each=True)
     assert found[0] == "opposite in part" and found[1].count("MNIST") == 1 and "; GVAE 71.00 ± 1.00, ahead by +20.00" in found[1]
     assert replication.judged(cells, "gncn_pdh", ["rae", "gvae"], "ndb", ("behind",))[0] == "reproduced"
-    assert replication.judged({**cells, ("mnist", "gvae"): cell("gvae", 40, 46, metric="ndb")}, "gncn_pdh", ["gvae"], "ndb", ("behind",))[0] == "undecided"
+    assert (
+        replication.judged({**cells, ("mnist", "gvae"): cell("gvae", 40, 46, metric="ndb")}, "gncn_pdh", ["gvae"], "ndb", ("behind",))[0]
+        == "undecided"
+    )
 
 
 def test_the_replication_page_prints_the_article_beside_ours_and_judges_by_tests():
