@@ -19,6 +19,7 @@ from ncf.config.schema import MetricsConfig
 from ncf.data.datasets import Dataset
 from ncf.data.streams import stream
 from ncf.errors import UserError
+from ncf.measure.completion import measured_ways
 from ncf.measure.fitting import Regression, fit_classifier, fit_prior
 from ncf.measure.frames import codes, frames_of
 from ncf.measure.gaussians import Gaussian, gaussian_of
@@ -56,6 +57,11 @@ class TrainingLatents:
             return {"f_top": self.settled_codes(self.images)}
 
         return self.kept("latents", {}, settle)["f_top"]
+
+    @cached_property
+    def ways(self) -> dict[str, float]:
+        """M-MSE on validation images of each way to complete an image, of which they choose (`ncf.measure.completion.measured_ways`)."""
+        return measured_ways(self.network, self.data, self.config)
 
     @cached_property
     def fitted_codes(self) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ncf.data.streams import stream
 from ncf.measure.annealing import Annealed, Bracket
-from ncf.measure.completion import least, masked_mse, measured_ways, observed_pixels
+from ncf.measure.completion import least, masked_mse, observed_pixels
 from ncf.measure.density import Estimate, likelihood_terms, monte_carlo
 from ncf.measure.frames import best_flip, flipped, persistence, predictions, sequence_bce
 from ncf.measure.likeness import neighbour_error
@@ -27,7 +27,7 @@ def completion(subject: Subject) -> dict:
     """M-MSE, with how the image was completed."""
     network, config = subject.network, subject.config
     observed = observed_pixels(config.mask, config.mask_fraction, subject.data.image_shape).to(subject.x.device)
-    ways = measured_ways(network, subject.data, config)
+    ways = subject.training.ways
     way = least(ways)
     errors = masked_mse(network, subject.x, observed, way, config.batch_size)
     figure = summarize(errors) | {"mask": config.mask, "mask_fraction": config.mask_fraction}
@@ -59,7 +59,7 @@ def projected_bce(subject: Subject) -> dict:
     """BCE of what the top alone projects down to, the part of an image that a draw from the prior can bring; of networks that settle also
     `populations`, from the image up: of what settling leaves from that one on upwards, the ones below it predicted."""
     network, wanted = subject.network, subject.config.mixture
-    mu = torch.cat([network.project(codes) for codes in subject.training.codes(subject.x).split(5000)])  # type: ignore[attr-defined]
+    mu = torch.cat([network.project(codes) for codes in subject.codes.split(5000)])  # type: ignore[attr-defined]
     figure = summarize(bce_of(subject.x, mu)) | {"final_steps": wanted.final_steps, "final_beta": wanted.final_beta}
     if "down" not in subject.settled:
         return figure
@@ -188,7 +188,7 @@ def prior_density(subject: Subject) -> dict:
     """Mean log density of the images' top activities, after `final_steps`, under the mixture fitted to those of training images; `training`:
     of these themselves, where no `rounds` have fitted it to others. Far apart, the mixture has learned them by heart."""
     training, units = subject.training, subject.training.prior.means.shape[1]
-    found = training.prior.log_density(training.codes(subject.x))
+    found = training.prior.log_density(subject.codes)
     figure = summarize(found) | {"units": units, "per_unit": found.mean().item() / units} | fitted(subject)
     if subject.config.mixture.rounds:
         return figure

@@ -67,6 +67,12 @@ class Subject:
         return {name: values[order] for name, values in whole.items()}
 
     @cached_property
+    def codes(self) -> Tensor:
+        """The top activities f_L as the prior sees them, (N, J_L): those that settling leaves, or after their `final_steps`."""
+        alike = not self.config.mixture.final_steps and self.data.frames == 1
+        return self.settled["code"] if alike else self.training.codes(self.x)
+
+    @cached_property
     def labelled(self) -> Tensor:
         """The rows whose class is known."""
         return (self.y >= 0).nonzero()[:, 0]  # type: ignore[operator]

@@ -53,7 +53,7 @@ def remembers_tops(network) -> bool:
 
 def remember_tops(network, n: int) -> None:
     """Let the prior remember the tops of n training images."""
-    prior_of(network).remember(n)
+    network.prior.remember(n)
 
 
 @torch.no_grad()
