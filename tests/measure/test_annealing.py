@@ -5,10 +5,11 @@ import pytest
 import torch
 from small import atoms, exact_over_atoms, images, linear_gaussian, tiny_network
 
-from ncf.config.schema import AnnealingConfig
+from ncf.config.schema import AnnealingConfig, GNCNConfig
 from ncf.measure import annealing
 from ncf.measure.annealing import Chains, Sampler, anneal, estimate, temperatures
 from ncf.measure.density import base, likelihood_terms, monte_carlo
+from ncf.network.gncn import GNCN
 from ncf.network.likelihoods import LIKELIHOODS
 from ncf.network.mixture import Mixture
 
@@ -38,6 +39,30 @@ def test_annealing_finds_the_closed_form_of_a_linear_gaussian_decoder():
     assert abs((found.log_p - exact).mean()) < 4 * found.sampling_stderr < 0.2
     assert (plain.log_p - exact).abs().mean() > 2 * (found.log_p - exact).abs().mean()
     assert found.effective_samples.median() > 20
+
+
+def test_annealing_finds_the_integral_over_a_plane():
+    """Two top units under two components, relu on the way down, binary pixels: log p(x), and the posterior's divergence from the prior, by the sum over
+    a fine grid of the plane."""
+    network = GNCN(GNCNConfig(layers=[5, 2], activation="relu"), 6, np.random.default_rng(2))
+    for name in ("W1", "W2"):
+        network.parameters[name].mul_(2.5)  # so that images say something of the top
+    factors = torch.tensor([[[0.8, 0.0], [0.5, 0.4]], [[1.2, 0.0], [-0.6, 0.7]]])
+    prior = Mixture(torch.tensor([0.35, 0.65]), torch.tensor([[-1.0, 0.5], [1.5, -0.5]]), factors)
+    x = (torch.rand(8, 6, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+    side = torch.linspace(-8, 8, 801)
+    plane = torch.cartesian_prod(side, side)
+    a, b = likelihood_terms(network, plane)
+    fits = (x @ a.T + b).double() + base(network, x)[:, None]
+    joint = fits + prior.log_density(plane) + 2 * np.log(16 / 800)
+    exact = joint.logsumexp(1)
+    divergence = ((joint - exact[:, None]).exp() * fits).sum(1) - exact
+    found, bracket = anneal(network, prior, x, AnnealingConfig(chains=200, steps=60, leapfrogs=3))
+    torch.testing.assert_close(prior.log_density(plane).logsumexp(0) + 2 * np.log(16 / 800), torch.zeros(()).double(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.log_p, exact, atol=0.1, rtol=0)
+    torch.testing.assert_close(found.divergence, divergence, atol=0.15, rtol=0)
+    assert abs((found.log_p - exact).mean()) < 4 * found.sampling_stderr < 0.1 and divergence.max() > 0.5
+    assert bracket.upper - bracket.lower < 0.1
 
 
 def closed_form(network, prior: Mixture, x: torch.Tensor) -> torch.Tensor:
