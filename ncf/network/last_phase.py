@@ -21,9 +21,6 @@ from ncf.network.langevin import Noise
 from ncf.network.state import State
 from ncf.network.top_inference import carried_up, infer_top, shown_roots
 from ncf.network.top_prior import draw_top, prior_of
-from ncf.runs import memory
-
-PRIOR_BYTES = 48  # per number of its covariances, at most: while the mixture is made anew, float64 and float32 of it lie side by side
 
 
 def last_phase_updates(network, state: State, rng: np.random.Generator | None) -> dict[str, Tensor]:
@@ -105,8 +102,3 @@ def require_last_phase(network) -> None:
         why = "the label is predicted too"
     if why:
         raise UserError(f"model.last_phase.steps={wanted.steps}: in a last phase the top alone predicts the image, and here {why}; leave it at 0")
-    if wanted.components:
-        n, J = wanted.components, network.code_size
-        memory.require(
-            PRIOR_BYTES * n * J**2, f"a prior of {n} covariances over {J:,} units", "lower model.last_phase.components or the last of model.layers"
-        )

@@ -9,7 +9,8 @@ from pathlib import Path
 from ncf.errors import UserError
 
 REMEDIES = (  # what was being done -> what takes less there; the first of these that is under way decides
-    ("ncf.measure", "lower metrics.batch_size, metrics.samples, metrics.n_images, metrics.annealing.images or metrics.annealing.chains"),
+    ("ncf.measure.annealing", "lower metrics.annealing.images or metrics.annealing.chains"),
+    ("ncf.measure", "lower metrics.batch_size, metrics.samples or metrics.n_images"),
     ("ncf.evaluate", "lower metrics.batch_size or metrics.n_images"),
     ("ncf.data", "use fewer or smaller images"),
     ("ncf.sample", "lower n or n_completions"),
@@ -45,12 +46,19 @@ def require(wanted: int, what: str, remedy: str) -> None:
         raise UserError(f"{what} would take about {size(wanted)} of memory, {size(there)} are free; {remedy}")
 
 
+PRIOR_BYTES = 48  # per number of the covariances that learn, at most: while they are made anew, float64 and float32 of them lie side by side
+
+
 def require_room(model, image_shape: tuple[int, int]) -> None:
-    """UserError where synapses, their updates and what an optimizer keeps of them cannot fit."""
+    """UserError where synapses, their updates and what an optimizer keeps of them cannot fit, or a prior that learns with them."""
     sizes = [image_shape[0] * image_shape[1], *getattr(model, "layers", [])]
     synapses = sum(below * above for below, above in zip(sizes, sizes[1:]))
     bundles = 2 if getattr(model, "error_synapses", "tied") == "learned" else 1
     require(4 * 4 * bundles * synapses, f"model.layers={sizes[1:]}: {bundles * synapses:,} synapses and their updates", "lower model.layers")
+    components = getattr(getattr(model, "last_phase", None), "components", 0)
+    if components and len(sizes) > 1:
+        what = f"a prior of {components:,} covariances over {sizes[-1]:,} units"
+        require(PRIOR_BYTES * components * sizes[-1] ** 2, what, "lower model.last_phase.components or the last of model.layers")
 
 
 def size(n: int) -> str:

@@ -132,7 +132,7 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
             jobs += [
                 eval_command(dataset, folder, group, arguments, "settle" in model.abilities)
                 for group, wanted in asked.items()
-                if wanted and not results.with_values(folder, group)  # of an earlier checkpoint: measured again
+                if wanted and not measured_already(folder, group)
             ]
     if arguments.curve:
         sizes = [(dataset, round(share * n)) for dataset in arguments.datasets for n in [training_images(dataset, arguments)] for share in SHARES]
@@ -141,6 +141,11 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
             if name in rows and results.status(folder) != "complete":
                 jobs.append(train_command(dataset, rows[name], arguments.seeds[0], folder, arguments, size))
     return jobs
+
+
+def measured_already(folder: Path, group: str) -> bool:
+    """Whether what is measured later is there; of a complete run, of its best checkpoint (it may have gone on since)."""
+    return (folder / f"{group}.json").exists() and (results.status(folder) != "complete" or bool(results.with_values(folder, group)))
 
 
 def train_command(dataset: str, row: dict, seed: int, folder: Path, arguments: argparse.Namespace, n_train: int | None = None) -> list[str]:

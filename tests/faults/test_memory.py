@@ -28,6 +28,10 @@ class Memory:
         (["model.layers=[60000,60000]", "model.lateral.columns=[6]"], "model.layers=[60000, 60000]: "),
         (["model=gncn_t1", "metrics=paper", "metrics.samples=1000000000"], "metrics.samples=1000000000: log p(x) of 50 images would take"),
         (["model=gncn_t1", "model.layers=[20000]", "metrics=paper"], "the mixture over 20,000 top activities would take"),
+        (
+            ["model=gncn_t1", "model.layers=[900]", "model.last_phase.steps=1", "model.last_phase.components=500"],
+            "a prior of 500 covariances over 900 units",
+        ),
         (["model=gvae", "metrics.names=[elbo]", "metrics.encoder_samples=1000000000"], "metrics.encoder_samples=1000000000 would take"),
     ],
 )

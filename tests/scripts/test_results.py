@@ -18,7 +18,7 @@ from table import curve, masked, replication, sections, standing
 from table import page as results_page
 from table import reproduce as reproduction
 from table import rows as table
-from table.cells import Cell, command_of, read_run
+from table.cells import Cell, command_of, read_run, run_again
 from table.verdicts import compare
 
 from ncf.config.compose import compose_train
@@ -611,3 +611,25 @@ def test_what_reading_and_completing_an_image_costs():
     encoder_and_decoder = 784 * 360 + 360 * 360 + 360 * 40 + 20 * 360 + 360 * 360 + 360 * 784
     assert found["GVAE"] == f"{encoder_and_decoder / 1e6:.2f} / 42.75" and found["GVAE, tuned"] == f"{encoder_and_decoder / 1e6:.2f}"
     assert found["ReLU classifier"] == "0.55" and found["GNCN-PDH, released"] == "84.49"
+
+
+# --- what a rerun keeps -----------------------------------------------------------------------------------------------
+
+
+def test_a_rerun_that_comes_out_the_same_keeps_what_was_measured_before(capsys):
+    told = {"command": "ncf-train model=gvae", "best_epoch": 3, "folder": None}
+    before = told | {"figures": {"bce": {"value": 5.0}, "ndb": {"value": 1.0}}}
+    again = told | {"figures": {"bce": {"value": 5.0}, "m_mse": {"value": 2.0}}}
+    assert set(run_again(before, again)["figures"]) == {"bce", "ndb", "m_mse"} and not capsys.readouterr().err
+    other = told | {"figures": {"bce": {"value": 5.1}}}
+    assert run_again(before, other) is other and "dropped from before: ndb" in capsys.readouterr().err
+    assert run_again(None, other) is other and not capsys.readouterr().err
+
+
+def test_a_figure_of_an_earlier_checkpoint_is_measured_again(tmp_path):
+    (tmp_path / "summary.json").write_text(json.dumps({"status": "complete", "best_epoch": 30}))
+    found = {"metrics": {"test": {"log_p_annealed": {"value": -70.0}}}}
+    for epoch, there in ((15, False), (30, True)):
+        (tmp_path / "density.json").write_text(json.dumps({"epoch": epoch} | found))
+        assert reproduction.measured_already(tmp_path, "density") == there
+    assert not reproduction.measured_already(tmp_path, "samples")
