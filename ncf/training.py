@@ -59,7 +59,7 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
     data = data.to(device)
     memory.require_room(config.model, data.image_shape)
     network = build_model(config, seen_of(data), stream(config.seed, "synapses"), device)
-    source = start_from(network, config.start_from, folder, about) if config.start_from else None
+    source = start_from(network, config.start_from, folder if named else None, about) if config.start_from else None
     require_labels(network, data, config)
     keep_draws(network, data)
     n_sequences = len(data.splits["train"]) // frames_of(network, data)

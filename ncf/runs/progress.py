@@ -122,10 +122,10 @@ def restore(run: Run, network, optimizer, ranks: Ranks) -> Progress:
     return progress
 
 
-def start_from(network, name: str, folder: Path, about: dict) -> tuple[str, list[str]] | None:
-    """Give the network of a run in `folder` that has nothing to resume from what the run or checkpoint `name` has learned; its path with a digest, and
-    warnings. None where the run resumes. UserError where it does not fit."""
-    if any((folder / "checkpoints" / kept).exists() for kept in ("last.pt", "previous.pt")):
+def start_from(network, name: str, folder: Path | None, about: dict) -> tuple[str, list[str]] | None:
+    """Give the network of a run that has nothing to resume from in its `folder` what the run or checkpoint `name` has learned; its path with a digest, and
+    warnings. None where the run resumes; without a folder of its own yet, none does. UserError where it does not fit."""
+    if folder and any((folder / "checkpoints" / kept).exists() for kept in ("last.pt", "previous.pt")):
         return None
     path = checkpoint.locate(Path(name))
     try:

@@ -39,6 +39,16 @@ def test_a_run_that_was_ended_before_it_had_anything_to_resume_from_starts_again
     torch.testing.assert_close(synapses(tmp_path / "cut")["W1"], synapses(tmp_path / "first", "best")["W1"], atol=1e-5, rtol=1e-5)
 
 
+def test_an_unnamed_run_that_finds_its_folder_taken_starts_from_what_it_was_told(tmp_path):
+    """Two runs that begin in the same second want the same folder."""
+    words = [*TINY, "epochs=1", f"output_dir={tmp_path}", "optimizer.lr=1e-12"]
+    training.train(compose_train(*TINY, "epochs=2"), tmp_path / "first", named=True)
+    for _ in range(2):
+        training.train(compose_train(*words, f"start_from={tmp_path / 'first'}"), tmp_path / "wanted", named=False)
+    for name in ("wanted", "wanted-2"):
+        torch.testing.assert_close(synapses(tmp_path / name)["W1"], synapses(tmp_path / "first", "best")["W1"], atol=1e-5, rtol=1e-5)
+
+
 def test_another_split_of_the_same_images_is_warned_of(tmp_path):
     assert warm("ncf-train", *TINY, "epochs=1", "run_dir=first", cwd=tmp_path).returncode == 0
     runs = {seed: warm("ncf-train", *TINY, "epochs=1", "start_from=first", f"dataset.split_seed={seed}", cwd=tmp_path) for seed in (0, 7)}
