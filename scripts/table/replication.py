@@ -1,60 +1,17 @@
-"""docs/replication.md: what the article prints beside what ncf measured, figure by figure and claim by claim.
+"""docs/replication.md: what the article prints beside what ncf measured, figure by figure (`table.article`) and claim by claim (`table.claims`)."""
 
-Ororbia and Kifer, Nature Communications 13:2064 (2022). `published.csv` holds the figures of its Tables 1 and 2, Figure 6b and
-Supplementary Table 2; ours are those of results.jsonl.
-"""
-
-import csv
 import itertools
 from collections.abc import Iterable
-from math import log
-from pathlib import Path
-from statistics import mean
 
-from table import standing
-from table.cells import Cell
-from table.rows import AUTOENCODERS, DATASETS, row_title
+from table import claims, standing
+from table.article import CORRECTION, KINDS, NOT_MEASURED, Cells, choose, corrected, measured, published, rows_of
+from table.rows import DATASETS
 from table.text import MARKS, markdown, shown
-from table.verdicts import LEVEL, Verdict, compare
 
 from ncf.measure.metrics import METRICS
 from ncf.report.names import method
 
-KINDS = {
-    "published": "published protocol",
-    "": "released settings",
-    "sgd": "ncf's defaults",
-    "cooled": "cooled down",
-    "prior": "with a prior that learns",
-    "tuned": "tuned",
-    "wide": "1.4 million synapses",
-    "narrow": "few latents",
-    "dropout": "with dropout",
-}
-NETWORKS = ("gncn_t1", "gncn_t1_sigma", "gncn_t2_l_sigma", "gncn_pdh")
 STOOD = ("bce", "log_p", "class_err")  # figures that can be compared with what is printed
-CORRECTION = 2 * log(5000)  # nats: the released script adds log S of its 5,000 draws where the mean subtracts it
-Cells = dict[tuple[str, str], Cell]
-NOT_MEASURED = ("not measured", "")
-
-
-def published() -> dict[tuple[str, str, str], tuple[float, float | None]]:
-    """(dataset, method, metric) -> mean and standard deviation over ten trials, as printed."""
-    with open(Path(__file__).with_name("published.csv"), newline="", encoding="utf-8") as file:
-        return {
-            (line["dataset"], line["method"], line["metric"]): (float(line["mean"]), float(line["sd"]) if line["sd"] else None)
-            for line in csv.DictReader(file)
-        }
-
-
-def corrected(method: str, metric: str, value: float) -> float | None:
-    """log p(x) with the sign of log S mended; a mixture over pixels needs no draws, and keeps its figure. None: printed figures as they are."""
-    return value - CORRECTION if metric == "log_p" and method != "gmm" else None
-
-
-def rows_of(method: str) -> dict[str, str]:
-    """Kind -> row."""
-    return {kind: f"{method}_{kind}" if kind else method for kind in KINDS}
 
 
 def page(full: Cells, fewer: Iterable[str] = NOT_MEASURED, masked: dict | None = None, switches: dict | None = None) -> str:
@@ -67,7 +24,7 @@ def page(full: Cells, fewer: Iterable[str] = NOT_MEASURED, masked: dict | None =
         if dataset not in DATASETS:
             parts.append("The 16 x 16 images are not at hand here; [Results](results.md) has the 28 x 28 set, whose figures cannot be compared.")
     parts += [MARKS, "## Past, level or short", STANDING, standing_table(printed, full), misses(full)]
-    parts += ["## The claims", CLAIMS_HEAD, markdown(["claim", "verdict", "what decides"], claims(full, fewer))]
+    parts += ["## The claims", claims.HEAD, markdown(["claim", "verdict", "what decides"], claims.claims(full, fewer))]
     if switches:
         parts += ["## From the released settings to the article's", SWITCHES, switch_table(switches)]
     parts += ["## Masked mean squared error", M_MSE, masked_table(masked), M_MSE_VERDICT]
@@ -145,148 +102,6 @@ def figure_table(printed: dict, full: Cells, dataset: str, metric: str) -> str:
     return f"**{METRICS[metric].label}**, {METRICS[metric].unit}\n\n{markdown(head, rows)}"
 
 
-def measured(full: Cells, dataset: str, row: str, metric: str) -> bool:
-    return (dataset, row) in full and bool(full[dataset, row].values(metric))
-
-
-# --- the claims -------------------------------------------------------------------------------------------------------
-
-
-def choose(full: Cells, dataset: str, name: str, metric: str, kinds: Iterable[str]) -> Cell | None:
-    """Of a method's rows of these kinds the one with the best figure."""
-    cells = [full[dataset, row] for kind in kinds if measured(full, dataset, row := rows_of(name)[kind], metric)]
-    if metric == "m_mse":
-        cells = [cell for cell in cells if cell.inferred]
-    sign = 1 if METRICS[metric].higher else -1
-    return max(cells, key=lambda cell: sign * mean(cell.values(metric)), default=None)
-
-
-def network(full: Cells, dataset: str, name: str, metric: str) -> Cell | None:
-    """A network by the article's protocol, else by ncf's defaults, else by the released settings: one row, not the best of several."""
-    return next((full[dataset, row] for kind in ("published", "sgd", "") if measured(full, dataset, row := rows_of(name)[kind], metric)), None)
-
-
-def against(full: Cells, dataset: str, name: str, rivals: Iterable[str], metric: str, accept: tuple[str, ...]) -> tuple[str, str, str] | None:
-    """A network against the strongest rival (each by its best row on test images, which favours the rival): word, its figure, the rival's and the lead.
-
-    Where "near" is accepted, it stands for behind by no more than in the article, as far as a test at 5 % can tell; where "level" is, a lead that is
-    undecided is level at least.
-    """
-    own = network(full, dataset, name, metric)
-    found = [cell for rival in rivals if (cell := rival_cell(full, dataset, rival, metric))]
-    if not own or not found:
-        return None
-    sign = 1 if METRICS[metric].higher else -1
-    best = max(found, key=lambda cell: sign * mean(cell.values(metric)))
-    verdict = compare(own, best, metric)
-    word, gap = verdict.word, printed_lead(dataset, name, rivals, metric) if "near" in accept else None
-    told = f"{row_title(best.row)} {shown(best, metric)}, {word} by {verdict}"
-    if gap is not None and verdict.lead < 0 and word != "level":
-        told += f", in the article by {gap:+.2f}"
-        word = "near" if no_further(verdict, gap) else word
-    if word == "undecided" and verdict.lead > 0 and "level" in accept:
-        word = "level"
-    return word, f"{row_title(own.row)} {shown(own, metric)}", told
-
-
-def printed_lead(dataset: str, name: str, rivals: Iterable[str], metric: str) -> float | None:
-    """By how much the article's figure of a network is better than that of the best rival."""
-    printed, sign = published(), 1 if METRICS[metric].higher else -1
-    others = [sign * printed[key][0] for rival in rivals if (key := (dataset, rival, metric)) in printed]
-    own = printed.get((dataset, name, metric))
-    return sign * own[0] - max(others) if own and others else None
-
-
-def no_further(verdict: Verdict, gap: float) -> bool:
-    """Whether a lead is not significantly less than `gap`."""
-    return verdict.lead >= gap or verdict.p_beyond(gap) >= LEVEL
-
-
-def rival_cell(full: Cells, dataset: str, name: str, metric: str) -> Cell | None:
-    return (
-        network(full, dataset, name, metric)
-        if name in NETWORKS
-        else choose(full, dataset, name, metric, ("", "tuned", "wide", "cooled", "narrow", "dropout"))
-    )
-
-
-def judged(full: Cells, name: str, rivals: Iterable[str], metric: str, accept: tuple[str, ...] = ("ahead",), each: bool = False) -> list[str]:
-    """Verdict over all measured datasets and what decides: reproduced, not reproduced (level somewhere), undecided (too few seeds somewhere to tell), or
-    opposite (significantly so somewhere). `each`: a claim about all rivals is held against every one of them, not the strongest alone."""
-    groups = [[rival] for rival in rivals] if each else [list(rivals)]
-    tested = {dataset: [result for group in groups if (result := against(full, dataset, name, group, metric, accept))] for dataset in DATASETS}
-    told = [f"{DATASETS[dataset]}: {found[0][1]}, {'; '.join(text for _, _, text in found)}" for dataset, found in tested.items() if found]
-    if not told:
-        return [*NOT_MEASURED]
-    words, contrary = {word for found in tested.values() for word, _, _ in found}, "ahead" if "behind" in accept else "behind"
-    if words <= set(accept):
-        verdict = "reproduced"
-    elif contrary in words:
-        verdict = "opposite" if words == {contrary} else "opposite in part"
-    else:
-        verdict = "undecided" if words - set(accept) == {"undecided"} else "not reproduced"
-    return [verdict, "<br>".join(told)]
-
-
-def claims(full: Cells, fewer: Iterable[str]) -> list[list[str]]:
-    """Claim, verdict and what decides; `fewer` are the last two of the sixth."""
-    others = [name for name in NETWORKS if name not in ("gncn_pdh", "gncn_t1_sigma")]
-    rows = [
-        ["1a. GNCN-PDH reconstructs better (BCE) than t1, t2-LΣ and the autoencoders", *judged(full, "gncn_pdh", [*others, *AUTOENCODERS], "bce")],
-        ["1b. So does GNCN-t1-Σ", *judged(full, "gncn_t1_sigma", [*others, *AUTOENCODERS], "bce")],
-        ["2a. GNCN-PDH has the best log p(x) of the networks", *judged(full, "gncn_pdh", [n for n in NETWORKS if n != "gncn_pdh"], "log_p")],
-        ["2b. and is competitive with the autoencoders", *judged(full, "gncn_pdh", AUTOENCODERS, "log_p", ("ahead", "level", "near"))],
-        ["3. On MNIST its log p(x) beats an RBM (-112), a denoising autoencoder (-142) and its walk-back version (-116)", *literature(full)],
-        [
-            "4. Networks complete images far better than autoencoders, which infer their latents from the seen pixels as the networks do",
-            *judged(full, "gncn_pdh", AUTOENCODERS, "m_mse"),
-        ],
-        ["5a. The codes of GNCN-PDH classify better than the autoencoders' codes", *judged(full, "gncn_pdh", AUTOENCODERS, "class_err")],
-        [
-            "5b. and nearly as well as a discriminative network",
-            *judged(full, "gncn_pdh", ["relu_classifier"], "class_err", ("ahead", "level", "near")),
-        ],
-        ["6. Networks need fewer training images: GNCN-PDH, by ncf's defaults, at the article's shares, 2 to 75 %", *fewer],
-        [
-            "7a. Lateral competition makes codes sparse: fewer active units in t2-LΣ than in t1-Σ",
-            *judged(full, "gncn_t2_l_sigma", ["gncn_t1_sigma"], "active"),
-        ],
-        [
-            "7b. The t-SNE plane of GNCN-PDH's codes separates the classes better than that of GAN-AE's",
-            *judged(full, "gncn_pdh", ["gan_ae"], "tsne_err"),
-        ],
-        [
-            "8a. Samples of autoencoders match the data better than those of GNCN-PDH: fewer different bins",
-            *judged(full, "gncn_pdh", AUTOENCODERS, "ndb", ("behind",), each=True),
-        ],
-        ["8b. and a smaller Gaussian divergence", *judged(full, "gncn_pdh", AUTOENCODERS, "gaussian_kl", ("behind",), each=True)],
-        [
-            "9. Features compose: an image is the sum of the fields of its 30 most active units",
-            "shown, not measured",
-            "the section Composition of every run's report",
-        ],
-        [
-            "10. Nearest fantasies: samples of GNCN-PDH come as near to test images as those of the autoencoders",
-            *judged(full, "gncn_pdh", AUTOENCODERS, "fantasy_mse", ("ahead", "level")),
-        ],
-    ]
-    return rows
-
-
-def literature(full: Cells) -> list[str]:
-    own = network(full, "mnist", "gncn_pdh", "log_p")
-    if own is None:
-        return [*NOT_MEASURED]
-    value = mean(own.values("log_p"))
-    beaten = [name for name, figure in (("RBM", -112), ("denoising autoencoder", -142), ("walk-back", -116)) if value > figure]
-    fixed = published()["mnist", "gncn_pdh", "log_p"][0] - CORRECTION
-    verdict = "reproduced" if len(beaten) == 3 else "not reproduced"
-    return [
-        verdict,
-        f"{row_title(own.row)} {shown(own, 'log_p')} is past: {', '.join(beaten) or 'none'}; the article's own figure, corrected, is {fixed:.2f}, past the last two",
-    ]
-
-
 HEAD = f"""# Replication
 
 Written by `scripts/reproduce` from `results.jsonl`. What the article prints (A. Ororbia and D. Kifer, "The neural coding framework for learning generative models",
@@ -308,12 +123,6 @@ deviation over seeds, or, of a single seed (marked ¹), the value ± its standar
 STANDING = """The best of ncf's rows on the test images against what is printed, by how much it is better (of log p(x), than the corrected figure). *Past* and *short* differ
 at 5 % by Welch's test over seeds and the article's ten trials, of a single seed (¹) by its standard error over images; *undecided* is more than two standard errors away all the
 same, with too few seeds to tell. The best of several rows on test images flatters ours: the tables above have them all. KMNIST stays out: it has 5,237 training images here, 60,000 in the article."""
-
-CLAIMS_HEAD = """A network enters by one row fixed beforehand: the published protocol where it was run, else ncf's defaults, else the released settings. A rival enters by its best row on
-the test images, which favours it. "Ahead" and "behind" are significant at 5 %: by Welch's test over seeds, or, where a side has one seed (marked ¹), by the standard errors
-over images, which says nothing about other seeds. Level is within two standard errors, undecided beyond them with too few seeds to tell. Leads are positive where the network
-is better. *Reproduced* asks for every dataset measured, of the claims about samples (8) for every autoencoder too; *opposite* is a claim that is significantly wrong. "Competitive" (2b) and "nearly" (5b)
-allow the article's own distance on that set, where it prints one. log p(x) here is the article's Monte Carlo estimate, which rewards coarse codes; [annealed estimates](results.md) tell more."""
 
 SWITCHES = """GNCN-PDH on MNIST, 15,000 training images, 6 epochs, seed 0; value ± standard error over 10,000 validation images, which says nothing about other seeds
 (`python -m table.switches docs/switches.json outputs/switches`). Each line is the released settings with what its last column sets."""

@@ -14,7 +14,7 @@ from installed import rows as epochs_of
 from omegaconf import OmegaConf
 from scipy import stats
 from small import network
-from table import curve, masked, replication, sections, standing
+from table import article, claims, curve, masked, replication, sections, standing
 from table import page as results_page
 from table import reproduce as reproduction
 from table import rows as table
@@ -442,7 +442,7 @@ def test_nearly_as_good_allows_the_distance_that_the_article_has():
     def verdict(own: tuple[float, ...]) -> list[str]:
         cells = {("mnist", "gncn_pdh"): cell("gncn_pdh", *own, metric="class_err")}
         cells["mnist", "relu_classifier"] = cell("relu_classifier", 2.00, 2.02, 2.04, metric="class_err")
-        return replication.judged(cells, "gncn_pdh", ["relu_classifier"], "class_err", ("ahead", "level", "near"))
+        return claims.judged(cells, "gncn_pdh", ["relu_classifier"], "class_err", ("ahead", "level", "near"))
 
     assert verdict((2.35, 2.36, 2.37))[0] == "reproduced" and "behind by -0.34 ± 0.01, in the article by -0.35" in verdict((2.35, 2.36, 2.37))[1]
     assert verdict((2.45, 2.46, 2.47))[0] == "opposite" and verdict((1.90, 1.91, 1.92))[0] == "reproduced"
@@ -454,13 +454,10 @@ def test_a_claim_about_all_autoencoders_is_held_against_each():
         ("mnist", name): cell(name, *values, metric="ndb")
         for name, values in (("gncn_pdh", (50, 51, 52)), ("rae", (20, 21, 22)), ("gvae", (70, 71, 72)))
     }
-    found = replication.judged(cells, "gncn_pdh", ["rae", "gvae"], "ndb", ("behind",), each=True)
+    found = claims.judged(cells, "gncn_pdh", ["rae", "gvae"], "ndb", ("behind",), each=True)
     assert found[0] == "opposite in part" and found[1].count("MNIST") == 1 and "; GVAE 71.00 ± 1.00, ahead by +20.00" in found[1]
-    assert replication.judged(cells, "gncn_pdh", ["rae", "gvae"], "ndb", ("behind",))[0] == "reproduced"
-    assert (
-        replication.judged({**cells, ("mnist", "gvae"): cell("gvae", 40, 46, metric="ndb")}, "gncn_pdh", ["gvae"], "ndb", ("behind",))[0]
-        == "undecided"
-    )
+    assert claims.judged(cells, "gncn_pdh", ["rae", "gvae"], "ndb", ("behind",))[0] == "reproduced"
+    assert claims.judged({**cells, ("mnist", "gvae"): cell("gvae", 40, 46, metric="ndb")}, "gncn_pdh", ["gvae"], "ndb", ("behind",))[0] == "undecided"
 
 
 def test_the_replication_page_prints_the_article_beside_ours_and_judges_by_tests():
@@ -503,7 +500,7 @@ def test_a_row_is_past_level_or_short_of_what_is_printed_by_a_test():
 
     full = {("mnist", row): cell(row, *values) for row, values in {"gncn_pdh": (50.0, 50.2, 50.1), "gncn_pdh_tuned": (40.0, 40.2, 40.1)}.items()}
     small = Cell("kmnist", "gncn_pdh", None, {0: {"figures": {"bce": {"value": 1.0, "stderr": 0.1}}, "folder": "kmnist_6k"}})
-    table = replication.standing_table(replication.published(), full | {("kmnist", "gncn_pdh"): small})
+    table = replication.standing_table(article.published(), full | {("kmnist", "gncn_pdh"): small})
     assert table.splitlines()[2:] == ["| MNIST | GNCN-PDH | past, +4.76 (tuned) | – | – |"]
 
 

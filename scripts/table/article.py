@@ -1,0 +1,63 @@
+"""What the article prints, and the rows of ours that are held against it.
+
+Ororbia and Kifer, Nature Communications 13:2064 (2022). `published.csv` holds the figures of its Tables 1 and 2, Figure 6b and
+Supplementary Table 2; ours are those of results.jsonl.
+"""
+
+import csv
+from collections.abc import Iterable
+from math import log
+from pathlib import Path
+from statistics import mean
+
+from table.cells import Cell
+
+from ncf.measure.metrics import METRICS
+
+KINDS = {
+    "published": "published protocol",
+    "": "released settings",
+    "sgd": "ncf's defaults",
+    "cooled": "cooled down",
+    "prior": "with a prior that learns",
+    "tuned": "tuned",
+    "wide": "1.4 million synapses",
+    "narrow": "few latents",
+    "dropout": "with dropout",
+}
+NETWORKS = ("gncn_t1", "gncn_t1_sigma", "gncn_t2_l_sigma", "gncn_pdh")
+CORRECTION = 2 * log(5000)  # nats: the released script adds log S of its 5,000 draws where the mean subtracts it
+Cells = dict[tuple[str, str], Cell]
+NOT_MEASURED = ("not measured", "")
+
+
+def published() -> dict[tuple[str, str, str], tuple[float, float | None]]:
+    """(dataset, method, metric) -> mean and standard deviation over ten trials, as printed."""
+    with open(Path(__file__).with_name("published.csv"), newline="", encoding="utf-8") as file:
+        return {
+            (line["dataset"], line["method"], line["metric"]): (float(line["mean"]), float(line["sd"]) if line["sd"] else None)
+            for line in csv.DictReader(file)
+        }
+
+
+def corrected(method: str, metric: str, value: float) -> float | None:
+    """log p(x) with the sign of log S mended; a mixture over pixels needs no draws, and keeps its figure. None: printed figures as they are."""
+    return value - CORRECTION if metric == "log_p" and method != "gmm" else None
+
+
+def rows_of(method: str) -> dict[str, str]:
+    """Kind -> row."""
+    return {kind: f"{method}_{kind}" if kind else method for kind in KINDS}
+
+
+def measured(full: Cells, dataset: str, row: str, metric: str) -> bool:
+    return (dataset, row) in full and bool(full[dataset, row].values(metric))
+
+
+def choose(full: Cells, dataset: str, name: str, metric: str, kinds: Iterable[str]) -> Cell | None:
+    """Of a method's rows of these kinds the one with the best figure."""
+    cells = [full[dataset, row] for kind in kinds if measured(full, dataset, row := rows_of(name)[kind], metric)]
+    if metric == "m_mse":
+        cells = [cell for cell in cells if cell.inferred]
+    sign = 1 if METRICS[metric].higher else -1
+    return max(cells, key=lambda cell: sign * mean(cell.values(metric)), default=None)
