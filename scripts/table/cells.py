@@ -81,9 +81,8 @@ class Cell:
         return all("penalty" in figure for figure in self.found(metric))
 
     def by_image(self, metric: str) -> list[float]:
-        """The values of single images, each the mean over the seeds; empty where a seed has kept none."""
-        kept = [figure.get("values", ()) for figure in self.found(metric)]
-        return [mean(values) for values in zip(*kept)] if len({len(values) for values in kept}) == 1 else []
+        """The values of the first test images, of which every seed has kept them, each the mean over the seeds."""
+        return [mean(values) for values in zip(*(figure.get("values", ()) for figure in self.found(metric)))]
 
     def image_error(self, metric: str) -> float:
         """The standard error over the images, of the first seed."""

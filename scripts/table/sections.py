@@ -87,8 +87,7 @@ def density_table(dataset: str, table: Rows, full: Cells) -> str:
     metrics = [name for name in DENSITIES if any(cell and cell.values(name) for cell in own.values())]
     if not metrics:
         return ""
-    rivals = [cell for name in GENERATIVE if (cell := own.get(name)) and measured("log_p_annealed", cell)]
-    rival = max(rivals, key=lambda cell: mean(cell.values("log_p_annealed")), default=None)
+    rival = densest([cell for name in GENERATIVE if (cell := own.get(name)) and measured("log_p_annealed", cell)])
     head = ["method", *(METRICS[name].label for name in metrics), *([f"annealed, less that of {row_title(rival.row)}"] if rival else [])]
     rows = []
     for row, cell in own.items():
@@ -99,7 +98,7 @@ def density_table(dataset: str, table: Rows, full: Cells) -> str:
             verdict = compare(cell, rival, "log_p_annealed") if cell and measured("log_p_annealed", cell) else None
             told.append("–" if cell is rival else verdict.told if verdict else "not run")
         rows.append([row_title(row), *told])
-    note = "**Density.** Annealed figures are of the first test images, mostly 100." + (
+    note = f"**Density.** {annealed_images(own)}" + (
         f" Differences are from the densest of the GVAEs (here: {row_title(rival.row)}), each under the mixture fitted to its own codes, ± their standard error: over images, paired, and, "
         "where both sides have several seeds, over these too (without them, marked ¹, it says nothing of other seeds); *unpaired* by the two standard errors."
         if rival
@@ -108,13 +107,30 @@ def density_table(dataset: str, table: Rows, full: Cells) -> str:
     return f"{note}\n\n{markdown(head, rows)}"
 
 
+def densest(cells: list[Cell]) -> Cell | None:
+    """By annealed log p(x), on the images that all of them have."""
+    shared = min((len(cell.by_image("log_p_annealed")) for cell in cells), default=0)
+    return max(cells, key=lambda cell: mean(cell.by_image("log_p_annealed")[:shared] or cell.values("log_p_annealed")), default=None)
+
+
+def annealed_images(cells: dict[str, Cell | None]) -> str:
+    """Of how many images the annealed figures are, and which rows' of more or fewer."""
+    counted = {row: n for row, cell in cells.items() if cell and (n := len(cell.by_image("log_p_annealed")))}
+    if not counted:
+        return ""
+    usual, *others = sorted(set(counted.values()), key=lambda n: -list(counted.values()).count(n))
+    named = {n: [row_title(row) for row, count in counted.items() if count == n] for n in others}
+    apart = "; ".join(f"{', '.join(rows[:-1])}{' and ' * (len(rows) > 1)}{rows[-1]}: {n}" for n, rows in named.items())
+    beside = f" ({apart}), and images differ: compare rows by the differences, over the images that both have" if apart else ""
+    return f"Annealed figures are of the first {usual} test images{beside}."
+
+
 def refit_table(dataset: str, table: Rows, full: Cells) -> str:
     """Annealed densities under refitted priors, with what else a GVAE is held to; empty where none is measured."""
     cells = [found for row in table if (cell := full.get((dataset, row))) and (found := cell.refit).runs]
     if not cells:
         return ""
-    rivals = [cell for cell in cells if cell.row in GENERATIVE]
-    rival = max(rivals, key=lambda cell: mean(cell.values("log_p_annealed")), default=None)
+    rival = densest([cell for cell in cells if cell.row in GENERATIVE])
     metrics = ("log_p_annealed", "posterior_kl", "m_mse", "class_err", "bce")
     rows = []
     for cell in cells:

@@ -60,21 +60,21 @@ class Verdict:
 def compare(one: Cell, other: Cell, metric: str) -> Verdict:
     """Two rows by what both have: several seeds, the values of the same images (few of the test images), or both.
 
-    Over seeds by Welch's test; over images paired, each image's mean over a row's seeds; where both are at hand their variances add up. What is
-    measured on all test images keeps no values, and is compared on these images over seeds alone. With neither, by the two standard errors over images.
+    Over seeds by Welch's test; over images paired, each image's mean over a row's seeds, on the first test images, which both have; where both tests are
+    at hand their variances add up. What is measured on all test images keeps no values, and is compared on these images over seeds alone. With
+    neither, by the two standard errors over images.
     """
     a, b = one.values(metric), other.values(metric)
     sign = 1 if METRICS[metric].higher else -1
     over_seeds = min(len(a), len(b)) > 1
     parts: list[Part] = [(variance(values) / len(values), len(values) - 1) for values in (a, b)] if over_seeds else []
-    images = [cell.by_image(metric) for cell in (one, other)]
-    paired = len(images[0]) == len(images[1]) > 1
+    differences = [x - y for x, y in zip(one.by_image(metric), other.by_image(metric))]
+    paired = len(differences) > 1
     if paired:
-        differences = [x - y for x, y in zip(*images, strict=True)]
         parts.append((variance(differences) / len(differences), len(differences) - 1))
     elif not over_seeds:
         parts += [(cell.image_error(metric) ** 2, inf) for cell in (one, other)]
-    return Verdict.of((mean(a) - mean(b)) * sign, parts, over_seeds, paired)
+    return Verdict.of((mean(differences) if paired else mean(a) - mean(b)) * sign, parts, over_seeds, paired)
 
 
 def measured(metric: str, *cells: Cell | None) -> bool:
