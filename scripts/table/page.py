@@ -201,6 +201,6 @@ def commands(full: dict[tuple, Cell]) -> str:
         rows.append([DATASETS[dataset], row_title(row), str(seed), f"`{run['command'] or '-'}`", f"{run['seconds']:.0f}"])
     return (
         "A cell comes out again with its command; other seeds by `seed=`, annealed figures by\n"
-        f"`ncf-eval checkpoint=... split=test {shlex.join(LATER['density'])}`, those of samples by `metrics=samples`.\n\n"
+        f"`ncf-eval checkpoint=... split=test {shlex.join(LATER['density'])}` (of more images by their number), those of samples by `metrics=samples`.\n\n"
         + markdown(["dataset", "row", "seed", "command", "seconds"], rows)
     )

@@ -55,7 +55,14 @@ def read_arguments() -> argparse.Namespace:
         metavar="KEY=VALUE",
         help="further overrides for every run, or DATASET:KEY=VALUE, e.g. kmnist:dataset.folder=kmnist_6k",
     )
-    parser.add_argument("--annealed", action="store_true", help="also annealed importance sampling, for the first of --seeds of every row")
+    parser.add_argument(
+        "--annealed",
+        nargs="?",
+        type=int,
+        const=0,
+        metavar="IMAGES",
+        help="also annealed importance sampling, for the first of --seeds of every row; of 100 test images unless told, or measured anew where fewer were",
+    )
     parser.add_argument("--refit", action="store_true", help="also the same, for all of --seeds, under a prior refitted to what images leave open")
     parser.add_argument("--samples", action="store_true", help="also how like the training images the samples are, and how sparse the codes")
     parser.add_argument("--hidden", action="store_true", help="also the classification error from the autoencoders' hidden units")
@@ -123,7 +130,7 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
             folder = train(dataset, name, row, seed)
             model = model_of(dataset, row)
             asked = {
-                "density": arguments.annealed and seed == arguments.seeds[0] and applies(model, "log_p_annealed"),
+                "density": arguments.annealed is not None and seed == arguments.seeds[0] and applies(model, "log_p_annealed"),
                 "refit": arguments.refit and applies(model, "log_p_annealed"),
                 "samples": arguments.samples and "project" in model.abilities,
                 "hidden": arguments.hidden and row["model"] in AUTOENCODERS,
@@ -132,7 +139,7 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
             jobs += [
                 eval_command(dataset, folder, group, arguments, "settle" in model.abilities)
                 for group, wanted in asked.items()
-                if wanted and not measured_already(folder, group)
+                if wanted and not measured_already(folder, group, arguments.annealed or 0)
             ]
     if arguments.curve:
         sizes = [(dataset, round(share * n)) for dataset in arguments.datasets for n in [training_images(dataset, arguments)] for share in SHARES]
@@ -143,9 +150,12 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
     return jobs
 
 
-def measured_already(folder: Path, group: str) -> bool:
-    """Whether what is measured later is there; of a complete run, of its best checkpoint (it may have gone on since)."""
-    return (folder / f"{group}.json").exists() and (results.status(folder) != "complete" or bool(results.with_values(folder, group)))
+def measured_already(folder: Path, group: str, annealed: int = 0) -> bool:
+    """Whether what is measured later is there; of a complete run, of its best checkpoint (it may have gone on since), and a density of so many images."""
+    if not (folder / f"{group}.json").exists() or results.status(folder) != "complete":
+        return (folder / f"{group}.json").exists()
+    found = results.with_values(folder, group)
+    return bool(found) and (group != "density" or found["log_p_annealed"]["images"] >= annealed)
 
 
 def train_command(dataset: str, row: dict, seed: int, folder: Path, arguments: argparse.Namespace, n_train: int | None = None) -> list[str]:
@@ -178,6 +188,7 @@ def eval_command(dataset: str, folder: Path, metrics: str, arguments: argparse.N
         "ncf-eval",
         f"checkpoint={folder}",
         *results.LATER[metrics],
+        *([f"metrics.annealing.images={arguments.annealed}"] if metrics == "density" and arguments.annealed else []),
         *(["metrics.mixture.final_steps=30"] if metrics == "refit" and settles else []),
         *([f"metrics.reader={reader_of(dataset, arguments)}"] if metrics == "samples" else []),
         "metrics.cache=false",

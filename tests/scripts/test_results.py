@@ -644,8 +644,13 @@ def test_a_rerun_that_comes_out_the_same_keeps_what_was_measured_before(capsys):
 
 def test_a_figure_of_an_earlier_checkpoint_is_measured_again(tmp_path):
     (tmp_path / "summary.json").write_text(json.dumps({"status": "complete", "best_epoch": 30}))
-    found = {"metrics": {"test": {"log_p_annealed": {"value": -70.0}}}}
+    found = {"metrics": {"test": {"log_p_annealed": {"value": -70.0, "images": 100}}}}
     for epoch, there in ((15, False), (30, True)):
         (tmp_path / "density.json").write_text(json.dumps({"epoch": epoch} | found))
-        assert reproduction.measured_already(tmp_path, "density") == there
+        assert reproduction.measured_already(tmp_path, "density") == reproduction.measured_already(tmp_path, "density", 100) == there
+    assert not reproduction.measured_already(tmp_path, "density", 400)  # fewer than asked for
     assert not reproduction.measured_already(tmp_path, "samples")
+    asked = reproduction.argparse.Namespace(set=["metrics.annealing.steps=3"], annealed=400, output=tmp_path)
+    told = reproduction.eval_command("digits", tmp_path, "density", asked, settles=False)
+    last = dict(word.split("=", 1) for word in told[1:])  # of a key given twice the last counts
+    assert (last["metrics.annealing.images"], last["metrics.annealing.steps"]) == ("400", "3")
