@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ncf.config.schema import AnnealingConfig
 from ncf.data.streams import stream
-from ncf.measure.density import Estimate, base, likelihood_terms
+from ncf.measure.density import Estimate, base, delta_stderr, likelihood_terms
 from ncf.network.likelihoods import LIKELIHOODS
 from ncf.network.mixture import Mixture
 from ncf.runs.provenance import n_synapses
@@ -102,8 +102,7 @@ def estimate(log_weights: Tensor, offset: Tensor) -> Estimate:
     """From the chains' log weights (n, chains): log of their mean, effective chains, and the delta method's standard error."""
     chains = log_weights.shape[1]
     effective = (2 * log_weights.logsumexp(1) - (2 * log_weights).logsumexp(1)).exp()
-    variances = (1 / effective - 1 / chains).clamp(min=0) * chains / max(chains - 1, 1)
-    return Estimate(mean_weight(log_weights) + offset, effective, variances.sum().sqrt().item() / len(offset))
+    return Estimate(mean_weight(log_weights) + offset, effective, delta_stderr(effective, chains))
 
 
 def mean_weight(log_weights: Tensor) -> Tensor:

@@ -86,5 +86,12 @@ def encoder_estimates(network, x: Tensor, samples: int, rng: np.random.Generator
     log_w += base(network, x)
     total = log_w.logsumexp(0)
     effective = (2 * total - (2 * log_w).logsumexp(0)).exp()
-    stderr = ((1 / effective - 1 / samples).clamp(min=0) * samples / max(samples - 1, 1)).sum().sqrt().item() / len(x)
-    return log_w.mean(0), Estimate(total - log(samples), effective, stderr)
+    return log_w.mean(0), Estimate(total - log(samples), effective, delta_stderr(effective, samples))
+
+
+def delta_stderr(effective: Tensor, draws: int) -> float:
+    """Standard error of the mean over images of the log of a mean weight, by the delta method, from the effective draws (N,) of so many, each image's
+    its own; NaN of a single draw, whose spread nobody knows."""
+    if draws < 2:
+        return float("nan")
+    return ((1 / effective - 1 / draws).clamp(min=0) * draws / (draws - 1)).sum().sqrt().item() / len(effective)

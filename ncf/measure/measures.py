@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
-from math import log
+from math import isnan, log
 
 import torch
 from torch import Tensor
@@ -173,14 +173,15 @@ def log_p_encoder(subject: Subject) -> dict:
 
 def annealed_log_p(subject: Subject, annealed: tuple[Annealed, Bracket]) -> dict:
     estimate, bracket = annealed
-    told = {"simulated": asdict(bracket), "posterior_kl": estimate.divergence.mean().item(), "forces": estimate.forces}
+    simulated = {name: known(value) for name, value in asdict(bracket).items()}
+    told = {"simulated": simulated, "posterior_kl": estimate.divergence.mean().item(), "forces": estimate.forces}
     return summarize(estimate.log_p) | reliability(estimate) | asdict(subject.config.annealing) | told
 
 
 def posterior_divergence(subject: Subject) -> dict:
     """KL(posterior || prior) under the fitted mixture; `fit` is E[log p(x | f_L)] over the posterior, so that log p(x) = fit - KL."""
     estimate = subject.annealed[0]
-    means = {"fit": estimate.fit.mean().item(), "log_p": estimate.log_p.mean().item(), "log_p_sampling_stderr": estimate.sampling_stderr}
+    means = {"fit": estimate.fit.mean().item(), "log_p": estimate.log_p.mean().item(), "log_p_sampling_stderr": known(estimate.sampling_stderr)}
     return summarize(estimate.divergence) | {"effective_samples": estimate.effective_samples.median().item()} | means | fitted(subject)
 
 
@@ -213,4 +214,9 @@ def plane_error(subject: Subject) -> dict:
 
 
 def reliability(estimate: Estimate) -> dict:
-    return {"sampling_stderr": estimate.sampling_stderr, "effective_samples": estimate.effective_samples.median().item()}
+    return {"sampling_stderr": known(estimate.sampling_stderr), "effective_samples": estimate.effective_samples.median().item()}
+
+
+def known(value: float) -> float | None:
+    """None in place of NaN, which JSON has not: an error that a single draw leaves unknown."""
+    return None if isnan(value) else value

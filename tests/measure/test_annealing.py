@@ -222,6 +222,8 @@ def test_the_chains_standard_error_and_effective_number():
     assert same.sampling_stderr == pytest.approx(0, abs=1e-7)
     one = estimate(torch.tensor([[0.0, -800, -800, -800]], dtype=torch.float64), torch.zeros(1))
     assert one.effective_samples.item() == pytest.approx(1) and one.sampling_stderr == pytest.approx(1)
+    alone = estimate(torch.tensor([[-3.0], [-2.0]], dtype=torch.float64), torch.zeros(2))
+    assert alone.log_p.tolist() == [-3.0, -2.0] and np.isnan(alone.sampling_stderr)  # a single chain tells nothing of its spread
     rng = np.random.default_rng(0)
     runs = [estimate(torch.from_numpy(rng.normal(0, 0.3, (5, 16))), torch.zeros(5)) for _ in range(400)]
     spread = np.std([run.log_p.mean().item() for run in runs])

@@ -1,5 +1,6 @@
 """Clips, units, numbers of draws, standard errors and floors, each against a figure worked out by hand or by plain loops."""
 
+from dataclasses import replace
 from math import log
 from types import SimpleNamespace
 
@@ -183,6 +184,7 @@ def test_each_density_is_under_the_prior_that_its_name_says():
 def test_the_effective_number_told_is_that_of_the_image_in_the_middle():
     estimate = Estimate(torch.zeros(3), torch.tensor([9.0, 1.0, 2.0]), 0.5)
     assert reliability(estimate) == {"sampling_stderr": 0.5, "effective_samples": 2.0}
+    assert reliability(replace(estimate, sampling_stderr=float("nan"))) == {"sampling_stderr": None, "effective_samples": 2.0}  # JSON has no NaN
 
 
 # --- standard errors and effective numbers ----------------------------------------------------------------------------
