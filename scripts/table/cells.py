@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from dataclasses import dataclass
+from math import hypot
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -35,6 +36,7 @@ LATER = {  # what is measured once a run is complete: file -> what is asked for;
     "hidden": ["metrics.names=[class_err_hidden]"],  # of autoencoders
     "classes": ["metrics.names=[class_err]"],  # of runs whose %Err was measured before validation images chose its penalty
 }
+ONE_SET_OF_DRAWS = ("log_p", "log_p_own")  # Monte Carlo from a prior, for all images at once
 FEW = 1000  # values of single images that are kept among the rows, at most
 RUN = ("seed", "figures", "epochs_trained", "best_epoch", "seconds", "command", "folder", "settle", "versions", "hardware")  # what is told of one
 
@@ -53,8 +55,15 @@ class Cell:
         figures = [figure for _, run in sorted(self.runs.items()) if (figure := run["figures"].get(metric))]
         return [figure for figure in figures if "completed_by" in figure] or figures
 
-    def values(self, metric: str) -> list[float]:
-        return [figure["value"] for figure in self.found(metric)]
+    def values(self, metric: str, first: int | None = None) -> list[float]:
+        """Of every seed, the figure; of seeds that were measured on different numbers of images, or told `first`, by the images that come first."""
+        n = self.shared(metric) if first is None else first
+        kept = [(figure, figure.get("values", ())) for figure in self.found(metric)]
+        return [mean(values[:n]) if 0 < n < len(values) else figure["value"] for figure, values in kept]
+
+    def shared(self, metric: str) -> int:
+        """How many images' values every seed has kept, the first of the test images."""
+        return min((len(figure.get("values", ())) for figure in self.found(metric)), default=0)
 
     def spread(self, metric: str) -> float:
         """Over the seeds; of a single one, the standard error over its images."""
@@ -85,8 +94,12 @@ class Cell:
         return [mean(values) for values in zip(*(figure.get("values", ()) for figure in self.found(metric)))]
 
     def image_error(self, metric: str) -> float:
-        """The standard error over the images, of the first seed."""
-        return self.found(metric)[0]["stderr"]
+        """The standard error over the images, of the first seed, and of draws that all images share."""
+        return hypot(self.found(metric)[0]["stderr"], self.draws_error(metric))
+
+    def draws_error(self, metric: str) -> float:
+        """What the draws leave of the first seed's error where the same serve all images, so that their spread does not show it."""
+        return self.found(metric)[0].get("sampling_stderr") or 0.0 if metric in ONE_SET_OF_DRAWS else 0.0
 
 
 def read_json(path: Path) -> dict:

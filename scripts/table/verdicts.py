@@ -60,21 +60,21 @@ class Verdict:
 def compare(one: Cell, other: Cell, metric: str) -> Verdict:
     """Two rows by what both have: several seeds, the values of the same images (few of the test images), or both.
 
-    Over seeds by Welch's test; over images paired, each image's mean over a row's seeds, on the first test images, which both have; where both tests are
-    at hand their variances add up. What is measured on all test images keeps no values, and is compared on these images over seeds alone. With
-    neither, by the two standard errors over images.
+    The variance over seeds of every row that has several, over images paired (each image's mean over a row's seeds; the first test images, which both
+    have), of draws that serve all images: what is at hand adds up, as in Welch's test. What is measured on all test images keeps no values, and is
+    compared on these images over seeds alone; where a row has a single seed, by the two standard errors over images too.
     """
-    a, b = one.values(metric), other.values(metric)
-    sign = 1 if METRICS[metric].higher else -1
-    over_seeds = min(len(a), len(b)) > 1
-    parts: list[Part] = [(variance(values) / len(values), len(values) - 1) for values in (a, b)] if over_seeds else []
-    differences = [x - y for x, y in zip(one.by_image(metric), other.by_image(metric))]
-    paired = len(differences) > 1
+    first, sign = min(one.shared(metric), other.shared(metric)), 1 if METRICS[metric].higher else -1
+    a, b = one.values(metric, first), other.values(metric, first)
+    over_seeds, paired = min(len(a), len(b)) > 1, first > 1
+    parts: list[Part] = [(variance(values) / len(values), len(values) - 1) for values in (a, b) if len(values) > 1]
     if paired:
+        differences = [x - y for x, y in zip(one.by_image(metric), other.by_image(metric))]
         parts.append((variance(differences) / len(differences), len(differences) - 1))
+        parts += [(cell.draws_error(metric) ** 2, inf) for cell, values in ((one, a), (other, b)) if len(values) == 1]
     elif not over_seeds:
         parts += [(cell.image_error(metric) ** 2, inf) for cell in (one, other)]
-    return Verdict.of((mean(differences) if paired else mean(a) - mean(b)) * sign, parts, over_seeds, paired)
+    return Verdict.of((mean(a) - mean(b)) * sign, parts, over_seeds, paired)
 
 
 def measured(metric: str, *cells: Cell | None) -> bool:

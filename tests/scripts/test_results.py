@@ -426,7 +426,48 @@ def test_a_single_seed_is_held_against_the_mean_over_the_others_seeds_image_by_i
     other = seeds_and_images("gvae", np.array([[-11.0, -22.0, -30.0], [-13.0, -20.0, -32.0]]))
     verdict = compare(one, other, "log_p_annealed")
     assert not verdict.over_seeds and verdict.paired and verdict.lead == pytest.approx(1.0)
-    assert verdict.error == pytest.approx(np.std([2.0, 1.0, 0.0], ddof=1) / 3**0.5)
+    assert verdict.error**2 == pytest.approx(np.var([2.0, 1.0, 0.0], ddof=1) / 3 + np.var([-21.0, -65 / 3], ddof=1) / 2)  # its seeds count
+
+
+def test_seeds_that_are_at_hand_count_even_where_the_other_row_has_one():
+    """A row of three seeds, far apart, against one of a single seed with a small error over images: no difference that the images alone would see."""
+    rng, wrong = np.random.default_rng(0), []
+    for _ in range(300):
+        single = Cell("mnist", "gan_ae", None, {0: {"figures": {"gaussian_kl": {"value": rng.normal(100, 0.3), "stderr": 0.3}}}})
+        seeds = {s: {"figures": {"gaussian_kl": {"value": rng.normal(100, 5.0), "stderr": 0.3}}} for s in range(3)}
+        verdict = compare(single, Cell("mnist", "gvae_cooled", None, seeds), "gaussian_kl")
+        wrong.append(verdict.p < 0.05)
+    assert 0.02 < np.mean(wrong) < 0.09 and not verdict.over_seeds
+    values = [seeds[s]["figures"]["gaussian_kl"]["value"] for s in range(3)]
+    assert verdict.error**2 == pytest.approx(np.var(values, ddof=1) / 3 + 2 * 0.3**2)
+
+
+def test_seeds_measured_on_different_numbers_of_images_count_by_those_that_all_have():
+    rng = np.random.default_rng(0)
+    images = rng.normal(-90, 20, 12)
+    own, other = (images + rng.normal(0, 1, (3, 12)) + gain for gain in (1.0, 0.0))
+
+    def mixed(row: str, values: np.ndarray, counts: tuple[int, ...]) -> Cell:
+        figures = [{"value": line[:n].mean(), "stderr": 1.0, "values": list(map(float, line[:n]))} for line, n in zip(values, counts)]
+        return Cell("mnist", row, None, {seed: {"figures": {"log_p_annealed": figure}} for seed, figure in enumerate(figures)})
+
+    few = compare(mixed("gncn_pdh", own, (8, 8, 8)), mixed("gvae", other, (8, 8, 8)), "log_p_annealed")
+    more = compare(mixed("gncn_pdh", own, (12, 8, 8)), mixed("gvae", other, (12, 12, 12)), "log_p_annealed")
+    assert (more.lead, more.error, more.df) == pytest.approx((few.lead, few.error, few.df))
+    cell = mixed("gncn_pdh", own, (12, 8, 8))
+    assert cell.values("log_p_annealed") == pytest.approx(own[:, :8].mean(1)) and cell.spread("log_p_annealed") < 2
+
+
+def test_draws_that_serve_all_images_are_part_of_a_single_seed_s_error():
+    def row(name: str, metric: str, error: float, **more: list) -> Cell:
+        return Cell("mnist", name, None, {0: {"figures": {metric: {"value": -100.0, "stderr": 3.0, "sampling_stderr": error} | more}}})
+
+    one, other = row("gncn_pdh", "log_p", 4.0), row("gvae", "log_p", 0.0)
+    assert one.image_error("log_p") == 5.0 and compare(one, other, "log_p").error == pytest.approx(34**0.5)
+    assert row("gvae", "log_p_annealed", 4.0).image_error("log_p_annealed") == 3.0  # chains of each image's own: the images' spread shows them
+    assert row("gvae", "log_p", None).image_error("log_p") == 3.0
+    one, other = row("gncn_pdh", "log_p", 4.0, values=[-99.0, -101.0]), row("gvae", "log_p", 3.0, values=[-99.0, -101.0])
+    assert compare(one, other, "log_p").paired and compare(one, other, "log_p").error == pytest.approx(5.0)
 
 
 def test_without_kept_values_seeds_are_compared_by_welch_s_test():
