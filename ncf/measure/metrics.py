@@ -40,7 +40,7 @@ from ncf.measure.measures import (
 )
 from ncf.measure.reading import open_reader
 from ncf.measure.sample_measures import among_neighbours, divergence, entropy_of_classes, fantasies, frechet, likeness, two_sample
-from ncf.measure.subject import PER_IMAGE, Subject, summarize
+from ncf.measure.subject import PER_IMAGE, Subject, sequence_stderr, summarize
 from ncf.network.likelihoods import LIKELIHOODS
 from ncf.runs import memory
 
@@ -300,7 +300,19 @@ def measure(
             if failed is None:
                 raise
             failed[name] = str(error)
+    if data.frames > 1:
+        figures = {name: figure | frames_error(subject, name, figure) for name, figure in figures.items()}
     values = {f"{split}_{name}": figure.pop(PER_IMAGE).float().cpu().numpy() for name, figure in figures.items() if PER_IMAGE in figure}
     if per_image is not None:
         per_image |= values
     return {name: {"value": figure["value"], "unit": METRICS[name].unit, **figure} for name, figure in figures.items()}
+
+
+def frames_error(subject: Subject, name: str, figure: dict) -> dict:
+    """The standard error of a figure of frames, of which those of a sequence are alike; of less than two sequences, or of no frames, what it has is kept."""
+    values, needs = figure.get(PER_IMAGE), METRICS[name].needs
+    if values is None or needs == "sequences":
+        return {}
+    rows = subject.labelled if needs == "classes" else torch.arange(len(subject.x), device=subject.x.device)
+    sequence = rows[: len(values)] // subject.data.frames
+    return {"stderr": sequence_stderr(values, sequence)} if len(sequence.unique()) > 1 else {}

@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from functools import partial
 
+import torch
 from torch import Tensor
 
+from ncf.data.datasets import rows_of
+from ncf.data.streams import stream
 from ncf.measure.clouds import class_entropy, told_apart
 from ncf.measure.gaussians import frechet_distance, gaussian_kl, in_parts
 from ncf.measure.likeness import nearest
@@ -13,10 +16,13 @@ from ncf.measure.subject import PER_IMAGE, Subject, summarize
 
 
 def likeness(subject: Subject, measure: Callable[[Tensor], dict]) -> dict:
-    """A measure of as many samples as there are training images, and of the split's images, `held_out_n` of them: they show what can be had at best, less
-    what fewer images add by chance. CannotFit for training images, which are what is compared with."""
+    """A measure of as many samples as there are training images, and of the split's images, `held_out_n` of them: they show what can be had at best, but
+    for what their number does to the measure. CannotFit for training images, which are what is compared with."""
     subject.require_held_out()
-    return beside(measure(subject.training.drawn), measure(subject.x)) | {"held_out_n": len(subject.x)}
+    frames = subject.data.frames
+    order = torch.from_numpy(stream(0, "compared").permutation(len(subject.x) // frames))  # by class, say, parts of them would not be alike
+    held_out = subject.x[rows_of(order.to(subject.x.device), frames)]
+    return beside(measure(subject.training.drawn), measure(held_out)) | {"held_out_n": len(held_out)}
 
 
 def beside(figure: dict, held_out: dict) -> dict:

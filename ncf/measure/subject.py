@@ -30,6 +30,16 @@ def summarize(values: Tensor) -> dict:
     return {"value": values.mean().item(), "n": len(values), "stderr": spread / len(values) ** 0.5, PER_IMAGE: values}
 
 
+def sequence_stderr(values: Tensor, sequence: Tensor) -> float:
+    """Standard error of the mean of values (n,) that are alike within a sequence, `sequence` (n,) telling which of S each belongs to.
+
+    sqrt( S / (S - 1) sum over sequences of ( sum of its values - mean * their number )^2 ) / n: of sequences of one length, that of their means.
+    """
+    apart = torch.zeros(int(sequence.max()) + 1, dtype=torch.float64, device=values.device).index_add_(0, sequence, values - values.mean())
+    s = len(sequence.unique())
+    return (s / (s - 1) * apart.square().sum()).sqrt().item() / len(values)
+
+
 class Subject:
     """A model on one split: its images, what settling leaves on them (made once for all metrics), and the training images' latents."""
 

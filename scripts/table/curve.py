@@ -73,7 +73,7 @@ def fewer_images(cells: list[Cell], network: str = "gncn_pdh_sgd") -> list[str]:
                 )
     if not told:
         return ["not measured", ""]
-    mixed = "opposite at some sizes" if "behind" in words else "not reproduced"
+    mixed = "opposite at some sizes" if "behind" in words else "undecided" if words - {"ahead"} == {"undecided"} else "not reproduced"
     verdict = {("ahead",): "reproduced", ("behind",): "opposite"}.get(tuple(words), mixed)
     return [verdict if whole else f"{verdict}, measured in part", "<br>".join(told)]
 

@@ -64,7 +64,7 @@ def heading(cells: list[Cell]) -> str:
     return (
         "# Results\n\nWritten by `scripts/reproduce`; the runs behind every figure are in `results.jsonl` beside this page, one per line. Figures are of test images,\n"
         "of the checkpoint with the best validation BCE (the classifier's: cross-entropy): mean ± standard deviation over seeds, or, of a single seed (marked ¹), the value ± its\n"
-        'standard error over images. log p(x) is by Monte Carlo from the fitted mixture unless it says otherwise; "annealed" is on few images.\n'
+        'standard error over images (of Monte Carlo: and over its draws). log p(x) is by Monte Carlo from the fitted mixture unless it says otherwise; "annealed" is on few images.\n'
         "Where fewer than three seeds stand, or a command limits epochs, machine time was short; the same command with other seeds adds to the page.\n\n"
         f"Hardware: {'; '.join(machines) or 'none yet'}. Versions: {'; '.join(versions) or 'none yet'}."
     )
@@ -95,7 +95,7 @@ def claims(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
     lead = (
         "The claim is that the network is competitive with the variational autoencoder or better: reproduced where it is ahead or level, opposite where it is\n"
         "behind. Ahead and behind are significant at 5 % by Welch's test over seeds or, where a row has one seed (marked ¹), over images (paired where the values of both are\n"
-        "kept), which says nothing about other seeds; level is within two standard errors, undecided beyond them with too few seeds to tell; ± is the standard error of the difference, which is positive where the network is better. %Err is by a regression whose\n"
+        "kept) and the other row's seeds, which says nothing about that row's other seeds; level is within two standard errors, undecided beyond them with too few seeds to tell; ± is the standard error of the difference, which is positive where the network is better. %Err is by a regression whose\n"
         "penalty validation images chose, except in rows marked ³ in the tables above, where it is 1. What chose the\n"
         f"autoencoders: {'; '.join(f'{row_title(rival)}: {deciding(table[rival])}' for rival in rivals)}. How often, over the datasets and the figures below:"
     )
@@ -138,7 +138,7 @@ def choices(table: dict[str, dict], tuning: Path) -> str:
         rows.append(
             [row_title(name), f"`model={row['model']}`", ", ".join(f"`{s}`" for s in sets) or "the model's defaults", grid or "none", deciding(row)]
         )
-    text = "Test images play no part in any setting. A grid is gone through one key after the other, each left at its best value.\n\n"
+    text = "Test images play no part in any setting but those of GNCN-PDH with learning in the last phase and with a prior that learns, as their remarks say. A grid is gone through one key after the other, each left at its best value.\n\n"
     text += markdown(["row", "model", "sets", "grid", "figure that decides"], rows)
     remarks = [f"- {row_title(name)}: {' '.join(row['remark'].split())}" for name, row in table.items() if "remark" in row]
     text += "\n\n" + "\n".join(remarks) if remarks else ""

@@ -106,7 +106,7 @@ HEAD = f"""# Replication
 
 Written by `scripts/reproduce` from `results.jsonl`. What the article prints (A. Ororbia and D. Kifer, "The neural coding framework for learning generative models",
 Nature Communications 13:2064, 2022; Tables 1 and 2; mean ± standard deviation of ten trials) beside what ncf measured on the same test images: mean ± standard
-deviation over seeds, or, of a single seed (marked ¹), the value ± its standard error over images.
+deviation over seeds, or, of a single seed (marked ¹), the value ± its standard error over images (of Monte Carlo: and over its draws).
 
 - **corrected**: the authors' released script adds log S, for its S = 5,000 draws, to log p(x) where averaging subtracts it, and what it prints is close to the
   figures of the article. Less 2 ln 5000 = {CORRECTION:.2f} nats they are what the definition gives. The mixture over pixels needs no draws.

@@ -165,9 +165,12 @@ def sample_table(dataset: str, table: Rows, full: Cells, how: str, group: tuple[
     wrong = {figure["reader_wrong"] for figures in found.values() for figure in figures if figure.get("reader_wrong") is not None}
     read = f" The classifier is wrong on {', '.join(f'{value:.2f}' for value in sorted(wrong))} % of the test images." if wrong else ""
     heads = [METRICS[name].label.replace(" (pixels)", "").replace(" (features)", "") for name in metrics]
-    fewer = " They are fewer than the samples, of which there are as many as training images, and that alone makes NDB and the divergence larger." * (
-        "ndb" in group
-    )
+    fewer = ""
+    if "ndb" in group:
+        fewer = (
+            " They are fewer than the samples, of which there are as many as training images: that alone makes the divergence larger, and NDB, whose test has "
+            "less to go by, smaller where they differ."
+        )
     return f"**Samples, {how}.** Held-out images are test images in place of the samples.{fewer}{read}\n\n{markdown(['method', *heads], rows)}"
 
 

@@ -13,18 +13,21 @@ WORDS = {"ahead": "past", "behind": "short"}
 
 
 def standing(cell: Cell, metric: str, printed: float, spread: float | None) -> tuple[str, float]:
-    """Past, level, undecided or short, and by how much the cell is better (negative: worse) than what is printed, mean and standard deviation of TRIALS.
+    """Past, level, undecided or short, and by how much the cell is better (negative: worse) than what is printed."""
+    found = verdict(cell, metric, printed, spread)
+    return WORDS.get(found.word, found.word), found.lead
 
-    Past and short: different at 5 % by Welch's test over seeds and trials, or, of a single seed, by its standard error over images.
-    """
+
+def verdict(cell: Cell, metric: str, printed: float, spread: float | None) -> Verdict:
+    """A row against a printed mean and standard deviation of TRIALS: Welch's test over seeds and trials, or, of a single seed, its standard error over
+    images."""
     values, of_trials = cell.values(metric), (spread or 0.0) ** 2 / TRIALS
     lead = (mean(values) - printed) * (1 if METRICS[metric].higher else -1)
     if len(values) > 1:
         parts = [(variance(values) / len(values), len(values) - 1), (of_trials, TRIALS - 1)]
     else:
         parts = [(cell.image_error(metric) ** 2, inf), (of_trials, inf)]
-    word = Verdict.of(lead, parts, over_seeds=len(values) > 1).word
-    return WORDS.get(word, word), lead
+    return Verdict.of(lead, parts, over_seeds=len(values) > 1)
 
 
 def told(cell: Cell, metric: str, printed: float, spread: float | None) -> str:

@@ -14,6 +14,7 @@ from ncf.data.streams import stream
 from ncf.errors import UserError
 from ncf.measure.frames import best_flip, flipped, frames_of, sequence_bce
 from ncf.measure.metrics import METRICS, left_out, measure
+from ncf.measure.subject import sequence_stderr
 from ncf.models import build_model, seen_of
 from ncf.network.gncn import GNCN
 from ncf.network.optimizer import Optimizer
@@ -59,6 +60,27 @@ def test_every_figure_is_that_of_frames_in_order(batch_size):
     np.testing.assert_allclose(per_image["test_next_frame"], ahead, rtol=1e-4)
     assert figures["next_frame"]["n"] == 12 and figures["next_frame"]["value"] == pytest.approx(np.mean(ahead), rel=1e-4)
     assert figures["next_frame"]["flip"] == 0.0
+    by_sequence = np.reshape(bce, (-1, T)).mean(1)  # frames of a sequence are alike: each counts as one
+    assert figures["bce"]["n"] == 12 * T and figures["bce"]["stderr"] == pytest.approx(by_sequence.std(ddof=1) / 12**0.5, rel=1e-3)
+    assert figures["next_frame"]["stderr"] == pytest.approx(np.std(ahead, ddof=1) / 12**0.5, rel=1e-3)
+
+
+def test_the_error_of_frames_is_that_over_sequences_though_some_are_cut_short():
+    """Sequences with a level of their own, some of their frames without a value: the error is the spread of the mean over repetitions."""
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([np.arange(i * 10, i * 10 + n) for i, n in enumerate([10, 3, 10, 7, 10, 1] * 10)])
+    errors, means = [], []
+    for _ in range(300):
+        values = torch.from_numpy(rng.normal(0, 0.5, 600) + rng.normal(0, 2, 60).repeat(10))[torch.from_numpy(rows)]
+        errors.append(sequence_stderr(values, torch.from_numpy(rows // 10)))
+        means.append(values.mean().item())
+    assert np.mean(errors) == pytest.approx(np.std(means), rel=0.1)
+
+
+def test_a_single_sequence_keeps_the_error_over_its_frames():
+    data = sequences()
+    few = measure(recurrent(), data, "test", MetricsConfig(names=["bce"], n_images=T))["bce"]
+    assert few["n"] == T and few["stderr"] > 0
 
 
 def test_copying_knows_how_often_training_pixels_stay_white_and_turn_white():

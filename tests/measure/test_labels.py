@@ -7,7 +7,9 @@ from small import dataset
 
 from ncf.config.compose import compose_train
 from ncf.config.schema import MetricsConfig
+from ncf.data.datasets import Split
 from ncf.measure.metrics import left_out, measure
+from ncf.measure.reading import percent_wrong
 from ncf.network.gncn import GNCN
 
 NAMES = ["label_err_half", "bce_label", "m_mse_label", "label_image"]
@@ -65,3 +67,19 @@ def test_labels_of_other_classes_are_left_out_with_the_reason(network):
     data = dataset()
     data.n_classes = 4
     assert set(left_out(network, data, [*NAMES, "label_err"]).values()) == {"the images have 4 classes, the model's label has 3"}
+
+
+def test_the_mean_image_of_a_class_that_training_images_lack_counts_for_nothing(network):
+    data = dataset()
+    train, test = data.splits["train"], data.splits["test"]
+    train.y[train.y == 2] = -1
+    figure = measure(network, data, "test", MetricsConfig(names=["label_image"]))["label_image"]
+    means = [train.x[train.y == c].mean(0) for c in (0, 1)]
+    errors = [((x - means[c]) ** 2).sum().item() for x, c in zip(test.x, test.y.tolist()) if c < 2]
+    assert figure["class_mean"] == pytest.approx(np.mean(errors), rel=1e-5) and figure["n"] == 60 > len(errors)
+
+
+def test_a_reader_is_wrong_on_images_whose_class_is_known():
+    x, y = torch.zeros(6, 9), torch.tensor([0, 1, -1, 2, -1, 0])
+    assert percent_wrong(lambda images: torch.zeros(len(images), dtype=torch.int64), Split(x, y)) == 50.0
+    assert percent_wrong(lambda images: torch.zeros(len(images)), Split(x, torch.full((6,), -1))) is None

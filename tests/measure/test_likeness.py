@@ -1,5 +1,7 @@
 """Samples against training images: closed forms, a test written out, and distributions that are the same or not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -36,6 +38,22 @@ def test_images_of_the_same_kind_differ_in_few_bins_and_a_single_image_in_all():
     same, one = different_bins(gaussian(10_000, pixels=6), bins), different_bins(gaussian(1, pixels=6).repeat(10_000, 1), bins)
     assert same["value"] < 25 and one["value"] == 100 and same["stderr"] > 0 == one["stderr"]
     assert len(bins.share) == 100 and len(Bins(gaussian(35)).share) == 3
+
+
+def test_the_error_of_the_bins_is_the_spread_over_draws():
+    bins = Bins(gaussian(4000))
+    found = [different_bins(gaussian(1500, spread=1.15), bins) for _ in range(60)]
+    assert np.mean([figure["stderr"] for figure in found]) == pytest.approx(np.std([figure["value"] for figure in found]), rel=0.5)
+
+
+def test_the_error_of_held_out_images_does_not_hang_on_the_order_they_stand_in():
+    net, data = network(), dataset()
+    test = data.splits["test"]
+    order = test.x.sum(1).argsort()
+    ordered = replace(data, splits=data.splits | {"test": replace(test, x=test.x[order], y=test.y[order])})
+    shuffled = replace(data, splits=data.splits | {"test": replace(test, x=test.x[RNG.permutation(len(order))])})
+    one, other = (measure(net, d, "test", MetricsConfig(names=["gaussian_kl"]))["gaussian_kl"] for d in (ordered, shuffled))
+    assert one["held_out"] == pytest.approx(other["held_out"]) and one["held_out_stderr"] == pytest.approx(other["held_out_stderr"], rel=0.6)
 
 
 def test_as_many_samples_as_training_images_are_held_against_them_and_held_out_images_too():

@@ -78,6 +78,22 @@ def test_samples_with_noise_at_every_layer_vary_as_the_precision_says(target):
     assert ((images.T.cov() - expected).abs() < 5 * torch.outer(deviation, deviation) / n**0.5).all()
 
 
+def test_noise_of_a_sample_is_around_the_prediction():
+    """z_1 = relu(f_2 W_2) + N(0, 1), and the activity is tanh of that, where the errors compare states; of activities relu(z_1) + N(0, 1)."""
+    code, n, drawn = torch.tensor([[1.0, -1.0, 0.5]]), 4, []
+    for target in ("state", "activity"):
+        terms = dict(activation="tanh", prediction="relu", target=target, error_synapses="tied")
+        network = GNCN(GNCNConfig(layers=[4, 3], init_sd=0.6, **terms), 5, np.random.default_rng(0))
+        drive = code @ network.parameters["W2"]
+        assert (drive < 0).any()
+        noise = torch.from_numpy(np.random.default_rng(1).standard_normal((n, 4), dtype=np.float32))
+        z, f = network.descend(code.expand(n, 3), rng=np.random.default_rng(1))
+        expected = (drive.relu() + noise).tanh() if target == "state" else drive.relu() + noise
+        torch.testing.assert_close(f[1], expected)
+        drawn.append(f[1])
+    assert not torch.equal(*drawn)
+
+
 def test_what_is_seen_of_a_root_stays_as_it_is_given():
     """A label on top, known for some images only: noise moves the unknown ones alone."""
     layers = [f"model.populations.{z}={{size:6,columns:0}}" for z in ("z1", "z2", "z3")]

@@ -295,6 +295,18 @@ def test_the_claim_on_fewer_images_asks_for_a_lead_over_the_best_autoencoder_at_
     assert curve.fewer_images(rivals) == ["not measured", ""]
 
 
+def test_the_claim_on_fewer_images_is_undecided_or_measured_in_part_where_it_is():
+    def at(row: str, n_train: int, *values: float) -> Cell:
+        return Cell("digits", row, n_train, {seed: {"figures": {"bce": {"value": value, "stderr": 0.1}}} for seed, value in enumerate(values)})
+
+    ahead = [cell for n in (1, 2, 3, 4) for cell in (at("gncn_pdh_sgd", n, 6.0), at("rae", n, 8.0), at("gvae", n, 9.0))]
+    last = [at("gncn_pdh_sgd", 5, 6.0, 7.0), at("rae", 5, 8.3, 9.3)]  # 2.3 apart, by 0.7: two seeds cannot tell
+    assert curve.fewer_images([*ahead, *last, at("gvae", 5, 9.0, 9.5)])[0] == "undecided"
+    whole = [at("gncn_pdh_sgd", 5, 6.0), at("rae", 5, 8.0)]
+    assert curve.fewer_images([*ahead, *whole, at("gvae", 5, 9.0)])[0] == "reproduced"
+    assert curve.fewer_images([*ahead, *whole])[0] == "reproduced, measured in part"  # an autoencoder of the other shares is missing at this one
+
+
 def test_few_images_get_more_epochs_and_many_the_usual(tmp_path):
     arguments = reproduction.argparse.Namespace(epochs=None, set=[])
     cases = (("mnist", 100), ("digits", 100), ("mnist", 10_000))
@@ -477,6 +489,47 @@ def test_without_kept_values_seeds_are_compared_by_welch_s_test():
     assert found.p_beyond(1.0) == pytest.approx(stats.ttest_ind(np.add(a, 1.0), b, equal_var=False).pvalue)
 
 
+def test_what_is_more_than_two_errors_apart_is_undecided_where_seeds_are_too_few_to_tell():
+    apart = {gap: compare(cell("gncn_pdh", 50.0, 51.0), cell("gvae", 50.0 + gap, 51.0 + gap), "bce") for gap in (1.0, 1.6, 4.0)}
+    assert all(verdict.error == pytest.approx(0.5**0.5) for verdict in apart.values())
+    assert [verdict.word for verdict in apart.values()] == ["level", "undecided", "ahead"] and apart[1.6].p > 0.05
+    rival = {("mnist", "rae"): cell("rae", 51.6, 52.6)}
+    told = [
+        claims.judged(rival | {("mnist", "gncn_pdh"): cell("gncn_pdh", *own)}, "gncn_pdh", ["rae"], "bce", ("ahead", "level"))
+        for own in ((50.0, 51.0), (53.2, 54.2))
+    ]
+    assert [verdict for verdict, _ in told] == ["reproduced", "undecided"]  # better, it is level at least; worse, it is not
+
+
+def test_the_literature_s_figures_are_passed_by_a_test():
+    """log p(x) of an RBM -112, of a denoising autoencoder -142, of its walk-back version -116."""
+
+    def found(*values: float) -> list[str]:
+        return claims.literature({("mnist", "gncn_pdh"): cell("gncn_pdh", *values, metric="log_p")})
+
+    assert found(-110.9, -111.0, -111.1)[0] == "reproduced" and "past: RBM, denoising autoencoder, walk-back" in found(-110.9, -111.0, -111.1)[1]
+    assert found(-112.9, -113.0, -113.1)[0] == "not reproduced" and "past: denoising autoencoder, walk-back;" in found(-112.9, -113.0, -113.1)[1]
+    assert found(-108.0, -115.8)[0] == "not reproduced"  # past the RBM on average, and too far apart to tell
+
+
+def test_autoencoders_enter_by_their_best_row_of_any_kind_and_networks_by_the_fixed_one():
+    own = {("mnist", "gncn_pdh_sgd"): cell("gncn_pdh_sgd", 50.0, 50.1)}
+    for kind in ("tuned", "wide", "cooled", "narrow"):
+        rivals = {("mnist", "gvae"): cell("gvae", 60.0, 60.1), ("mnist", f"gvae_{kind}"): cell(f"gvae_{kind}", 40.0, 40.1)}
+        assert claims.judged(own | rivals, "gncn_pdh", ["gvae"], "bce")[0] == "opposite", kind
+    dropped = {("mnist", "relu_classifier"): (3.0, 3.1), ("mnist", "relu_classifier_dropout"): (2.0, 2.1), ("mnist", "gncn_pdh_sgd"): (2.5, 2.6)}
+    full = {key: cell(key[1], *values, metric="class_err") for key, values in dropped.items()}
+    assert "with dropout 2.05" in claims.judged(full, "gncn_pdh", ["relu_classifier"], "class_err")[1]
+    networks = {("mnist", "gncn_t1_sgd"): cell("gncn_t1_sgd", 60.0, 60.1), ("mnist", "gncn_t1_tuned"): cell("gncn_t1_tuned", 40.0, 40.1)}
+    assert claims.judged(own | networks, "gncn_pdh", ["gncn_t1"], "bce")[0] == "reproduced"
+
+
+def test_the_article_s_own_distance_is_that_to_its_best_rival():
+    """Table 1: MNIST's log p(x) -97.255 of GNCN-PDH; of the autoencoders' the best is GAN-AE's, -94.418."""
+    assert claims.printed_lead("mnist", "gncn_pdh", table.AUTOENCODERS, "log_p") == pytest.approx(-2.837)
+    assert claims.printed_lead("mnist", "gncn_pdh", ["rae"], "class_err") == pytest.approx(11.99 - 2.28)
+
+
 def test_nearly_as_good_allows_the_distance_that_the_article_has():
     """Published on MNIST: %Err 2.28 of GNCN-PDH, 1.93 of the discriminative network, a distance of 0.35."""
 
@@ -536,8 +589,11 @@ def test_a_row_is_past_level_or_short_of_what_is_printed_by_a_test():
     single = Cell("mnist", "rae", None, {0: {"figures": {"bce": {"value": 45.1, "stderr": 0.2}}}})
     assert standing.standing(single, "bce", *printed)[0] == "level" and standing.told(single, "bce", *printed) == "level, -0.24¹"
     assert standing.standing(single, "bce", 46.0, None)[0] == "past"
-    by_hand = stats.ttest_ind(44.857 + 0.054 * TEN, [44.7, 45.0, 45.3], equal_var=False).pvalue
-    assert by_hand > 0.05 and stats.ttest_ind(44.857 + 0.054 * TEN, [45.7, 45.8, 45.9], equal_var=False).pvalue < 0.05
+    for spread in (0.054, 2.0):  # of the trials: little and much beside the seeds'
+        seeds = (44.7, 45.0, 45.6)
+        by_hand = stats.ttest_ind(44.857 + spread * TEN, seeds, equal_var=False)
+        verdict = standing.verdict(cell("gncn_pdh", *seeds), "bce", 44.857, spread)
+        assert (verdict.p, verdict.df) == pytest.approx((by_hand.pvalue, by_hand.df))
 
     full = {("mnist", row): cell(row, *values) for row, values in {"gncn_pdh": (50.0, 50.2, 50.1), "gncn_pdh_tuned": (40.0, 40.2, 40.1)}.items()}
     small = Cell("kmnist", "gncn_pdh", None, {0: {"figures": {"bce": {"value": 1.0, "stderr": 0.1}}, "folder": "kmnist_6k"}})
