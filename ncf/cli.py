@@ -14,8 +14,6 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from ncf import __version__, plugins, sweep
 from ncf.charsets import print_losslessly
@@ -72,9 +70,9 @@ def train_job(cfg: DictConfig) -> float:
         speak(f"\njob {job.job.num}: {folder.name}")
         sweep.note(folder, "unfinished")
         try:
+            if cfg.resume not in ("auto", "never", None):
+                raise UserError(f"resume={cfg.resume}: a sweep resumes with the same command and name=; a folder is for a single run")
             config = train_config(cfg)
-            if config.resume not in ("auto", "never"):
-                raise UserError(f"resume={config.resume}: a sweep resumes with the same command and name=; a folder is for a single run")
             summary = train_run(config, folder, named=True)
         except UserError as error:
             sweep.note_failure(folder, error)
@@ -84,11 +82,7 @@ def train_job(cfg: DictConfig) -> float:
         sweep.note(folder, "complete")
     else:
         with past_hydra():
-            if cfg.resume in ("auto", "never", None):
-                config = train_config(cfg)
-            else:  # the command line alone is no whole config
-                plugins.load(config_dir())
-                config = resumed_config(cfg, Path(cfg.resume), job.overrides.task)
+            config = train_config(cfg)
             folder, named = run_folder(config)
             summary = train_run(config, folder, named)
     return summary["validation_bce"]
@@ -103,37 +97,19 @@ def past_hydra():
         raise Abort(error) from error
 
 
-def resumed_config(cfg: DictConfig, folder: Path, given: list[str]) -> TrainConfig:
-    """The config of an existing run with what the command line gives on top; its science may not change (Run.open checks)."""
-    from ncf.runs.existing import stored_config
-
-    stored = stored_config(folder)
-    if stored is None:
-        raise UserError(f"resume={folder}: no run is there (no config.yaml); expected auto, never or the folder of a run")
-    stored = changed(stored, cfg, given, f"resume={folder}")
-    stored.run_dir, stored.resume = str(folder), "auto"
-    return build(stored, TrainConfig)
-
-
 def train_config(cfg: DictConfig) -> TrainConfig:
-    """The config of a run: composed, or that of another run (config=FILE) with what the command line gives on top."""
+    """The config of a run: composed, or that of another run (config=RUN, resume=RUN) with what the command line gives on top."""
+    from ncf.runs import again
+
     job = HydraConfig.get()
     own = config_dir()
     plugins.load(own)  # again: a job of a sweep may run in another process
-    if cfg.config is None:
+    config = again.of_another(cfg, job.overrides.task)
+    if config is None:
         config = build(cfg, TrainConfig)
         config.chosen = {group: job.runtime.choices[group] for group in ("model", "dataset", "optimizer") if job.runtime.choices.get(group)}
         config.config_dir = own
-        return config
-    path = Path(cfg.config).expanduser()
-    try:
-        stored = OmegaConf.to_container(OmegaConf.load(path / "config.yaml" if path.is_dir() else path), resolve=False)
-        if not isinstance(stored, dict) or "${" in str(stored):
-            raise ValueError("it is no config.yaml that a run has written")
-    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"config={path}: cannot be read ({getattr(error, 'strerror', None) or error}); give RUN/config.yaml") from error
-    stored |= {"name": None, "run_dir": None, "output_dir": cfg.output_dir, "resume": "auto"}  # it is another run
-    return build(changed(stored, cfg, job.overrides.task, f"config={path}"), TrainConfig)
+    return config
 
 
 def config_dir() -> str | None:
@@ -141,25 +117,10 @@ def config_dir() -> str | None:
     return next((source.path for source in HydraConfig.get().runtime.config_sources if source.provider == "command-line"), None)
 
 
-def changed(stored: dict, cfg: DictConfig, given: list[str], whose: str) -> DictConfig:
-    """A run's stored config with what the command line gives on top."""
-    config = OmegaConf.create(stored)
-    for override in given:
-        key = dotted(override)
-        if key == "experiment":
-            raise UserError(f"{override} with {whose}: a run has its own config; give the single keys to change, e.g. epochs=")
-        OmegaConf.update(config, key, OmegaConf.select(cfg, key))
-    return config
-
-
-def dotted(override: str) -> str:
-    """The key that an override sets: ``+model/x@y=1`` -> ``model.x``."""
-    return override.lstrip("+~").split("=", 1)[0].split("@")[0].replace("/", ".")
-
-
 def eval_job(cfg: DictConfig) -> float:
     """One evaluation; returns the BCE of the last split measured, if it was measured."""
     from ncf.evaluate import evaluate as evaluate_checkpoint
+    from ncf.runs.again import dotted
 
     with past_hydra():
         figures = evaluate_checkpoint(build(cfg, EvalConfig), {dotted(o) for o in HydraConfig.get().overrides.task})["metrics"]
@@ -168,6 +129,7 @@ def eval_job(cfg: DictConfig) -> float:
 
 def sample_job(cfg: DictConfig) -> None:
     """Samples and completions of one checkpoint."""
+    from ncf.runs.again import dotted
     from ncf.sample import sample as sample_checkpoint
 
     with past_hydra():
@@ -185,6 +147,10 @@ def run_command(name: str, job) -> None:
     try:
         arguments = overrides.renamed(overrides.flags_first(name, arguments))
         plugins.load(overrides.config_dir_of(arguments))
+        if name == "train" and any(argument.startswith(("config=", "resume=")) for argument in arguments):
+            from ncf.runs import again
+
+            arguments = again.with_its_model(arguments)
         overrides.require_fitting(name, arguments)
         overrides.require_plugins(arguments, bool({"-m", "--multirun"} & set(arguments)))
         sys.argv[1:] = arguments

@@ -21,7 +21,7 @@ from ncf.network.settling import multiply_adds
 from ncf.network.solvers import solver_words
 from ncf.report import run_page
 from ncf.report.tables import draw_reconstructions, metric_table
-from ncf.runs import checkpoint
+from ncf.runs import checkpoint, guards
 from ncf.runs.files import as_npz, write_whole
 from ncf.runs.provenance import git_state, hardware, n_synapses, packages, products, versions
 from ncf.runs.run import Run, speak
@@ -151,8 +151,11 @@ def evaluate(config: EvalConfig, given: set[str] = frozenset()) -> dict:
     splits = ["validation", "test"] if config.split == "all" else [config.split]
     failed: dict[str, str] = {}
     figures, per_image = measure_splits(opened.network, data, metrics, splits, path, speak, failed)
-    if failed and not any(figures.values()):
-        raise UserError(not_measured(failed)[0])
+    if metrics.names and not any(figures.values()):
+        raise UserError(not_measured(failed)[0] if failed else "nothing is left to measure; name other metrics.names, for the reasons above")
+    for split, found in figures.items():
+        values = {METRICS[name].label: figure["value"] for name, figure in found.items()}
+        guards.require_numbers(opened.network, values, f"evaluation on {split} images")
     result = {
         "checkpoint": str(path),
         "model": trained.model.name,

@@ -11,6 +11,7 @@ from ncf import __version__, plugins
 from ncf.charsets import print_losslessly
 from ncf.config import defaults
 from ncf.config.parser import Parser
+from ncf.config.schema import REAL_VALUED
 from ncf.data.wording import title
 from ncf.errors import UserError
 from ncf.measure.metrics import METRICS, require_metric
@@ -92,12 +93,20 @@ def ranked(runs: list[Record], split: str, metric: str) -> list[Listed]:
 
 
 def value_of(run: Record, split: str, metric: str) -> float | None:
-    """Of the summary; of a run without one the best validation BCE so far."""
+    """Of the summary; of a run that reconstructs and has none yet, the best validation BCE so far."""
     measured = run.summary.get("metrics")
     figure = ((measured if isinstance(measured, dict) else {}).get(split) or {}).get(metric)
     if isinstance(figure, dict) and isinstance(figure.get("value"), (int, float)):
         return figure["value"]
-    return run.best[0] if (split, metric) == ("validation", "bce") and run.best else None
+    so_far = run.best if (split, metric) == ("validation", "bce") and not measured and reconstructs(run) else None
+    return so_far[0] if so_far else None
+
+
+def reconstructs(run: Record) -> bool:
+    """Whether what a run calls validation BCE is one: a classifier's is the cross entropy of classes, that of real-valued pixels half a squared error."""
+    family, bundles = run.value("model", "family"), run.value("model", "bundles")
+    predicts = not isinstance(bundles, list) or any("-> image" in str(bundle) for bundle in bundles)
+    return family != "classifier" and predicts and run.value("dataset", "name") not in REAL_VALUED
 
 
 def dataset_of(run: Record) -> str:

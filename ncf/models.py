@@ -1,7 +1,7 @@
 """Models by family: a fresh one for a config, and the one that a checkpoint holds."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
@@ -118,4 +118,6 @@ def images_for(restored: Restored, dataset: DatasetConfig, data_dir: str | None 
         one, other = ("real values", "pixels in [0, 1]") if data.real else ("pixels in [0, 1]", "real values")
         raise UserError(f"dataset={dataset.name}: its images are {one}, the checkpoint was trained on {other}")
     frames_of(restored.network, data)
-    return data.to(restored.device)
+    known, about = restored.content["data"], data.about()
+    strange = bool(about["n_classes"]) and "n_classes" in known and any(known.get(what) != about.get(what) for what in ("n_classes", "labels"))
+    return replace(data, other_classes=strange).to(restored.device)

@@ -29,6 +29,7 @@ from ncf.models import Restored, images_for, restore
 from ncf.network.discrepancy import bce, tod
 from ncf.network.model import Model
 from ncf.network.state import State
+from ncf.runs import again
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,10 @@ class Network:
     def project(self, code) -> np.ndarray:
         """Images (N, height, width) from activities of the top (N, J_top), down without noise: ancestral projection."""
         self._require("project", "it has no decoder")
-        given = torch.as_tensor(np.asarray(code, dtype=np.float32)).to(self._restored.device)
+        try:
+            given = torch.as_tensor(np.asarray(code, dtype=np.float32)).to(self._restored.device)
+        except (ValueError, TypeError) as error:
+            raise UserError(f"a code that is no array of numbers ({error})") from error
         if given.ndim == 1:
             given = given[None]
         top = self.model.code_size  # type: ignore[attr-defined]
@@ -126,6 +130,8 @@ class Network:
         """n images drawn from the prior over the top, (n, height, width); it is fitted to the training images when it is first asked for."""
         self._require("project", "it has no decoder")
         self._count(n)
+        if not isinstance(seed, (int, np.integer)) or seed < 0:
+            raise UserError(f"seed={seed}: must be a whole number, at least 0")
         own = "own_prior" in self.model.abilities  # then the training images are not read
         prior = self.model.own_prior if own else self._latents.prior  # type: ignore[attr-defined]
         return self._as_images(self.model.project(prior.sample(n, stream(seed, "samples"))))  # type: ignore[attr-defined]
@@ -162,11 +168,19 @@ class Network:
 
     def _pixels(self, x, what: str = "images", real: bool = False) -> Tensor:
         """(N, J_0) float32, in [0, 1] unless `real`, on the network's device."""
-        array = np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x)
+        try:
+            array = np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x)
+        except ValueError as error:
+            raise UserError(f"{what} that are no array of numbers ({error})") from error
         height, width = self.image_shape
         if array.shape in ((height, width), (height * width,)):
             array = array[None]
-        if array.ndim not in (2, 3) or array.shape[1:] not in ((height, width), (height * width,)) or array.dtype.kind not in "uifb":
+        if (
+            not array.size
+            or array.ndim not in (2, 3)
+            or array.shape[1:] not in ((height, width), (height * width,))
+            or array.dtype.kind not in "uifb"
+        ):
             raise UserError(
                 f"{what} of shape {array.shape} and type {array.dtype}: expected numbers of shape (N, {height}, {width}) or (N, {height * width})"
             )
@@ -252,7 +266,9 @@ def train(*overrides: str | Sequence[str] | Mapping[str, Any], config_dir: str |
             lines += [f"{key}={override_text(value)}" for key, value in given.items()]
         else:
             lines += given.split() if isinstance(given, str) else list(given)
-    config = build(compose_checked(lines, config_dir), TrainConfig)
+    lines = again.with_its_model(lines)
+    cfg = compose_checked(lines, config_dir)
+    config = again.of_another(cfg, lines) or build(cfg, TrainConfig)
     folder, named = run_folder(config)
     folder = folder if named else new_folder(folder)
     try:

@@ -110,6 +110,8 @@ def draw(network, training: TrainingLatents, config: SampleConfig) -> tuple[Tens
         f_top = prior.sample(config.n, rng)
         return f_top, network.project(f_top, **noise), None, kind
     classes = asked_classes(config, training.data)
+    if training.data.other_classes and "label" in network.abilities:
+        raise UserError(f"condition={config.condition}: the classes of dataset={training.data.name} are not those that the model was trained on")
     each = -(-config.n // len(classes))
     asked = torch.tensor(classes, device=training.images.device).repeat_interleave(each)[: config.n]
     f_top = torch.cat([training.prior_of(label).sample(int((asked == label).sum()), rng) for label in classes if (asked == label).any()])

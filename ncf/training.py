@@ -41,6 +41,8 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
     device = choose_device(config.device, config.threads)
     if config.start_from:
         config.start_from = str(Path(config.start_from).absolute())
+    if config.metrics.reader:
+        config.metrics.reader = str(Path(config.metrics.reader).absolute())
     require_known(config.metrics)
     require_stoppable(config)
     loggers.require(config.logger)

@@ -62,15 +62,24 @@ def departures(config: dict, place: dict | None = None) -> dict[str, tuple]:
 
     `place` is the rest of its config, where that is known: it tells the folder of the user's own options.
     """
-    flat = flatten(config)
-    default = None
+    default = defaults_of(config, place)
+    return {key: (value, default.get(key)) for key, value in flatten(config).items() if value != default.get(key, ...)}
+
+
+def left_out(config: dict, place: dict | None = None) -> list[str]:
+    """The populations that the defaults of a run's model have and the run has not."""
+    own = config["model"].get("populations")
+    names = {key.split(".")[2] for key in defaults_of(config, place) if key.startswith("model.populations.")} if isinstance(own, dict) else set()
+    return [f"model.populations.{name}" for name in sorted(names - set(own or ()))]
+
+
+def defaults_of(config: dict, place: dict | None) -> dict:
     if own := own_options(place):
         with suppress(Exception):  # the folder may be gone, or hold something else by now
-            default = own_defaults(place["config_dir"], *own)
-    if default is None:
-        family, model, dataset, optimizer = (flat.get(key) for key in ("model.family", "model.name", "dataset.name", "optimizer.name"))
-        default = flat_defaults(family, model, dataset, optimizer_option(model, optimizer))
-    return {key: (value, default.get(key)) for key, value in flat.items() if value != default.get(key, ...)}
+            return own_defaults(place["config_dir"], *own)  # type: ignore[index]
+    flat = flatten(config)
+    family, model, dataset, optimizer = (flat.get(key) for key in ("model.family", "model.name", "dataset.name", "optimizer.name"))
+    return flat_defaults(family, model, dataset, optimizer_option(model, optimizer))
 
 
 def own_options(place: dict | None) -> list[str]:
@@ -92,6 +101,7 @@ def command(config: dict, place: dict | None = None, exact: dict | None = None) 
     keys = {key: value for key, (value, _) in departures(config, place).items()}
     if place and place.get("data_dir"):
         keys["data_dir"] = place["data_dir"]
+    overrides += [f"~{key}" for key in left_out(config, place)]
     overrides += [f"{key}={override_text(value)}" for key, value in (keys | (exact or {})).items()]
     return shlex.join(["ncf-train", *flags, *overrides])
 

@@ -29,12 +29,13 @@ def section(cls, help: str, **range_) -> Any:
 # --- the networks -----------------------------------------------------------------------------------------------------
 
 
+MOST_STEPS = 100_000  # a batch is settled to its end before a signal is heard
 SOLVERS = ("euler", "momentum", "chebyshev")
 
 
 @dataclass
 class SettleConfig:
-    steps: int = key(50, "K, settling steps per image", least=1)
+    steps: int = key(50, "K, settling steps per image", least=1, most=MOST_STEPS)
     beta: float = key(0.1, "beta, step size of the states", above=0)
     gamma: float = key(0.001, "gamma, leak of the states", least=0)
     solver: str = key("euler", "how the states step: euler (published), momentum or chebyshev (far fewer steps)", choices=SOLVERS)
@@ -389,7 +390,7 @@ class EvalConfig:
     checkpoint: str = key(MISSING, "path of a checkpoint (best.pt), or its run folder")
     dataset: DatasetConfig = section(DatasetConfig, "other images of the same shape; not given: those of the checkpoint")
     metrics: MetricsConfig = section(MetricsConfig, "what to measure; not given: what the training report measured")
-    steps: int | None = key(None, "K, settling steps; null: those of training", least=1)
+    steps: int | None = key(None, "K, settling steps; null: those of training", least=1, most=MOST_STEPS)
     beta: float | None = key(None, "beta, step size of the states; null: that of training", above=0)
     solver: str | None = key(None, "euler, momentum or chebyshev; null: that of training", choices=SOLVERS)
     momentum: float | None = key(None, "m of the momentum solver; null: that of training", least=0, most=0.999)

@@ -57,6 +57,7 @@ class Dataset:
     labels: tuple[int, ...] | None = None  # what the classes are called in the data, where not 0, 1, ..
     remarks: tuple[str, ...] = ()  # what a person should know of these images
     frames: int = 1  # T, of each sequence; 1: still images
+    other_classes: bool = False  # they are not those that the model which sees these images was trained on
 
     @property
     def real(self) -> bool:

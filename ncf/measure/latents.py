@@ -96,7 +96,8 @@ class TrainingLatents:
         split, config = self.data.splits["train"], self.config
         rows = (split.y == label).nonzero()[:, 0][: most or config.mixture.latents]
         if len(rows) < 2:
-            raise UserError(f"class {label} has {len(rows)} training image{'s' * (len(rows) != 1)}; no mixture can be fitted to them")
+            name = label if self.data.labels is None else self.data.labels[label]
+            raise UserError(f"class {name} has {len(rows)} training image{'s' * (len(rows) != 1)}; no mixture can be fitted to them")
         return fit_prior(self.codes(self.images[rows], split.y[rows]), config.mixture)
 
     def codes(self, x: Tensor, y: Tensor | None = None) -> Tensor:

@@ -249,6 +249,10 @@ def left_out(network, data: Dataset, names: list[str], mask: str = "right", read
         why = LACKS["classes"] if not labelled else f"the images have {data.n_classes} classes, the model's label has {units}"
         unfit = not labelled or data.n_classes != units
         reasons = {name: why for name in names if unfit and METRICS[name].needs in ("label", "conditional")} | reasons
+    if data.other_classes:
+        told = {"label", "conditional"} | ({"classes"} if "classify" in network.abilities else set())
+        why = "the classes of the images are not those that the model was trained on"
+        reasons = {name: why for name in names if METRICS[name].needs in told and name not in ("tsne_err", "class_err_hidden")} | reasons
     regressions = {"class_err", "class_err_hidden"} & set(names) if "classify" not in network.abilities else set()
     if regressions and (not labelled or len(data.splits["train"].y[data.splits["train"].labelled].unique()) < 2):
         why = "the training images are all of one class" if labelled else LACKS["classes"]

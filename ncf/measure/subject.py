@@ -19,6 +19,7 @@ from ncf.network.discrepancy import bce_of, squared_error
 from ncf.network.mixture import Mixture
 from ncf.network.model import Model
 from ncf.network.state import State
+from ncf.runs import guards
 
 PER_IMAGE = "per_image"
 
@@ -59,6 +60,8 @@ class Subject:
         down to, and `told` (N,), the class that the network tells."""
         parts = []
         for rows, state in settled(self.network, self.x, frames_of(self.network, self.data), self.config.batch_size):
+            if "settle" in self.network.abilities:
+                guards.require_settled(self.network, state, f"evaluation on {self.split} images")
             entropy, tod = self.network.losses(state, None if self.y is None else self.y[rows])
             found = {"rows": rows, "bce": entropy, "tod": tod, "code": state.code}
             if "active" in self.config.names:

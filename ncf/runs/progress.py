@@ -97,9 +97,11 @@ def made_with(network) -> dict[str, str]:
 
 
 def restore(run: Run, network, optimizer, ranks: Ranks) -> Progress:
-    """Put the newest checkpoint of the run into network and optimizer; a fresh `Progress` when there is none."""
+    """Put the newest checkpoint of the run into network and optimizer; a fresh `Progress` when there is none. UserError, the folder left as it is, where it
+    does not go on from there."""
     content = ranks.share(run.newest())
     if content is None:
+        run.begin()
         run.rewind_rows(0)
         run.say(f"run folder: {run.folder}")
         return Progress()
@@ -113,6 +115,8 @@ def restore(run: Run, network, optimizer, ranks: Ranks) -> Progress:
         progress = Progress(**content["progress"])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"run {run.folder}: its checkpoint does not fit the network: {error}") from error
+    run.require_rows(progress.rows)
+    run.begin()
     run.rewind_rows(progress.rows)
     remember_patience(progress, ranks.share(run.rows()), run.config)
     run.renew(science(run.config))

@@ -56,6 +56,9 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
+MOST_THREADS = 16  # per core: more help nobody, and thousands fill the memory with stacks
+
+
 def choose_device(name: str, threads: int | None) -> torch.device:
     """The device that the config asks for, with its threads set; UserError when it is not there.
 
@@ -65,6 +68,8 @@ def choose_device(name: str, threads: int | None) -> torch.device:
     if threads is not None and threads < 1:
         raise UserError(f"threads={threads}: must be at least 1")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if threads is not None and threads > (most := MOST_THREADS * (os.cpu_count() or 1)):
+        raise UserError(f"threads={threads}: must be at most {most} on this machine, whose fastest is {cores}, a thread per core")
     wished = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     torch.set_num_threads(threads or min(cores, int(wished) if wished.isdigit() and int(wished) else cores))
     torch.set_flush_denormal(True)

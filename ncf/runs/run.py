@@ -54,6 +54,7 @@ class Run:
         self.config = config
         self.checkpoints = folder / "checkpoints"
         self.lock = None
+        self.begun = False  # whether anything of the folder has changed
 
     # --- opening ------------------------------------------------------------------------------------------------------
 
@@ -68,8 +69,6 @@ class Run:
             run.take_lock()
             require_mine(run.folder, config)  # again: the run that it was looked at for may have begun meanwhile
             tidy(run.folder)
-            run.forget_end()
-            run.write_text("config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
         except OSError as error:
             if run and run.lock and created:
                 (run.folder / ".lock").unlink(missing_ok=True)
@@ -83,6 +82,12 @@ class Run:
             run.close()
             raise
         return run
+
+    def begin(self) -> None:
+        """From here on the folder is this run's: its config, and no summary while it runs, which would speak of an earlier end."""
+        self.begun = True
+        (self.folder / "summary.json").unlink(missing_ok=True)
+        self.write_text("config.yaml", OmegaConf.to_yaml(OmegaConf.structured(self.config)))
 
     def take_lock(self) -> None:
         """Hold the folder for as long as this process lives, whatever ends it."""
@@ -161,8 +166,8 @@ class Run:
         path = self.folder / "metrics.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
-    def rewind_rows(self, n: int) -> None:
-        """Cut metrics.jsonl back to its first n lines: what a checkpoint does not know did not happen."""
+    def require_rows(self, n: int) -> None:
+        """UserError unless the first n lines of metrics.jsonl are whole."""
         path = self.folder / "metrics.jsonl"
         lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
         whole = [line for line in lines if line.endswith(b"\n")]
@@ -173,8 +178,13 @@ class Run:
                 raise UserError(
                     f"run {self.folder}: line {i} of metrics.jsonl is damaged; put a good copy of the file there, or choose another name="
                 )
+
+    def rewind_rows(self, n: int) -> None:
+        """Cut metrics.jsonl back to its first n lines: what a checkpoint does not know did not happen."""
+        path = self.folder / "metrics.jsonl"
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
         if len(lines) > n or not path.exists():
-            write_whole(path, b"".join(whole[:n]))
+            write_whole(path, b"".join(lines[:n]))
 
     def add_row(self, row: dict) -> None:
         with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
@@ -185,12 +195,10 @@ class Run:
     def write_summary(self, summary: dict) -> None:
         self.write_text("summary.json", json.dumps(summary, indent=2) + "\n")
 
-    def forget_end(self) -> None:
-        """No summary while it runs: it would speak of an earlier end."""
-        (self.folder / "summary.json").unlink(missing_ok=True)
-
     def end(self, status: str, reason: str) -> None:
-        """Say in summary.json why there is no result; the disk may be the reason, so this may fail."""
+        """Say in summary.json why there is no result; the disk may be the reason, so this may fail. What was refused before it began leaves all as it was."""
+        if not self.begun:
+            return
         config = self.config
         which = {"model": config.model.name, "dataset": config.dataset.name, "seed": config.seed, "epochs": config.epochs}
         try:
@@ -208,7 +216,7 @@ class Follower(Run):
     def nothing(self, *_, **__) -> None:
         pass
 
-    forget_end = newest = renew = save_last = save_best = say = add_row = rows = rewind_rows = write_summary = nothing
+    begin = newest = renew = save_last = save_best = say = add_row = rows = require_rows = rewind_rows = write_summary = nothing
 
 
 def new_folder(wanted: Path) -> Path:
