@@ -270,12 +270,14 @@ def train(*overrides: str | Sequence[str] | Mapping[str, Any], config_dir: str |
     cfg = compose_checked(lines, config_dir)
     config = again.of_another(cfg, lines) or build(cfg, TrainConfig)
     folder, named = run_folder(config)
+    made = [path for path in folder.parents if not path.exists()]
     folder = folder if named else new_folder(folder)
     try:
         return TrainedRun(folder, train_run(config, folder, named=True), config_dir)
     except UserError:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+        for path in (folder, *made):
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
         raise
 
 

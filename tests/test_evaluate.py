@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from ncf.config.compose import compose_train
-from ncf.config.schema import DatasetConfig, EvalConfig, MetricsConfig, TrainConfig
+from ncf.config.schema import DatasetConfig, EvalConfig, MetricsConfig, SampleConfig, TrainConfig
 from ncf.errors import UserError
 from ncf.evaluate import evaluate, file_name, own_dataset
 from ncf.runs import checkpoint
 from ncf.runs.existing import data_dir_of
 from ncf.runs.files import write_whole
+from ncf.sample import sample
 from ncf.training import train
 
 
@@ -156,3 +157,46 @@ def test_another_set_by_its_name_alone_does_not_inherit_the_path_of_the_trained_
     assert own_dataset(trained, DatasetConfig(name="digits"), {"dataset.name"}).path is None
     assert own_dataset(trained, DatasetConfig(name="npz"), {"dataset.name"}).path == "/there/own.npz"
     assert own_dataset(trained, DatasetConfig(name="folder", path="pics"), {"dataset.name", "dataset.path"}).path == "pics"
+
+
+@pytest.mark.parametrize(
+    "changes, given, words",
+    [
+        ({"beta": 5.0, "steps": 60}, (), "settling diverged in evaluation on test images"),
+        ({"metrics": MetricsConfig(names=["elbo"])}, ("metrics",), "nothing is left to measure"),
+    ],
+)
+def test_an_evaluation_without_a_figure_to_trust_writes_nothing(run, tmp_path, changes, given, words):
+    with pytest.raises(UserError, match=words):
+        evaluate(EvalConfig(checkpoint=str(run / "run"), threads=1, split="test", output=str(tmp_path / "eval.json"), **changes), set(given))
+    assert not list(tmp_path.iterdir())
+
+
+def test_classes_of_another_set_are_not_read_as_those_of_training(tmp_path, capsys):
+    """A classifier and a circuit with a label, trained on classes 0, 1 and 2, meet classes 1 and 2, or 1, 2 and 3: numbered from 0 they are others."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 80)
+    x = (rng.random((80, 4, 4)) < np.where(np.arange(16) % 3 == y[:, None], 0.9, 0.1).reshape(80, 4, 4)).astype(np.float32)
+    few = y > 0
+    for name, rows, classes in (("own", few | ~few, y), ("fewer", few, y), ("renamed", few | ~few, y + 1)):
+        np.savez(tmp_path / f"{name}.npz", x_train=x[rows][:40], y_train=classes[rows][:40], x_test=x[rows][40:], y_test=classes[rows][40:])
+    label = "model=image_and_label model.populations.z1={size:6,columns:0} model.populations.z2={size:6,columns:0} model.populations.z3={size:6,columns:0}"
+    dataset = dict(name="npz", binarize="none", n_validation=10)
+    for model, metric in (("model=relu_classifier model.layers=[6]", "class_err"), (label, "label_err")):
+        folder = tmp_path / metric
+        own = DatasetConfig(path=str(tmp_path / "own.npz"), **dataset)
+        config = compose_train(*model.split(), "epochs=1", "threads=1", "progress=off", "report=false", f"metrics.names=[{metric}]")
+        config.dataset = own
+        train(config, folder, named=True)
+        for name in ("fewer", "renamed"):
+            other = DatasetConfig(path=str(tmp_path / f"{name}.npz"), **dataset)
+            asked = EvalConfig(checkpoint=str(folder), threads=1, dataset=other, output=str(tmp_path / "eval.json"))
+            with pytest.raises(UserError, match="nothing is left to measure"):
+                evaluate(asked, {"dataset.path"})
+            told = capsys.readouterr().out
+            assert "the classes of the images are not those that the model was trained on" in told or "the images have 2 classes" in told
+        assert evaluate(EvalConfig(checkpoint=str(folder), threads=1, output=str(tmp_path / "eval.json")))["metrics"]["test"][metric]["n"] == 40
+    asked = SampleConfig(checkpoint=str(folder), threads=1, dataset=other, condition="label:3", n=3, output=str(tmp_path / "samples"))
+    with pytest.raises(UserError, match="condition=label:3: the classes of dataset=npz are not those"):
+        sample(asked, {"dataset.path"})
+    assert not (tmp_path / "samples").exists()

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,6 +49,19 @@ def test_all_runs_are_listed_the_best_first_and_other_data_are_not_compared(runs
     assert "several data sets (digits, mnist)" in done.stdout and "repeat" not in done.stdout
     told = [json.loads(line) for line in warm("ncf-runs", "outputs/sweeps/s", "--json", cwd=runs).stdout.splitlines()]
     assert [round(item["value"], 3) for item in told] == values and told[0]["metric"] == "bce"
+
+
+def test_what_stands_in_for_bce_while_training_is_no_bce(tmp_path):
+    """A classifier's cross entropy of classes does not make it the best run by BCE, complete or stopped."""
+    tiny = [word for word in TINY if not word.startswith("model.")]
+    assert warm("ncf-train", "model=relu_classifier", *tiny, "name=reader", cwd=tmp_path).returncode == 0
+    assert warm("ncf-train", *TINY, "name=network", cwd=tmp_path).returncode == 0
+    done = warm("ncf-runs", "--best", "--dataset", "digits", cwd=tmp_path)
+    assert done.returncode == 0 and done.stderr.startswith("outputs/runs/network: "), done.stderr
+    for name in ("reader", "network"):
+        (tmp_path / "outputs/runs" / name / "summary.json").unlink()  # stopped
+    found = {Path(item["run"]).name: item["value"] for item in map(json.loads, warm("ncf-runs", "--json", cwd=tmp_path).stdout.splitlines())}
+    assert found["reader"] is None and found["network"] > 0
 
 
 @pytest.mark.parametrize(

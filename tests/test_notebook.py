@@ -31,6 +31,16 @@ def test_a_named_run_is_continued_by_the_same_call(tmp_path):
     assert more.folder == first.folder and [row["epoch"] for row in more.rows] == [1, 2]
 
 
+def test_a_run_is_repeated_and_resumed_from_python_as_by_the_command(run, tmp_path):
+    """config= and resume= name a run of another model than the default one, whose own keys may change."""
+    again = ncf.train(config=str(run.folder), output_dir=str(tmp_path), name="again")
+    assert again.network.config.model.layers == [12, 10] and torch.equal(again.network.model.parameters["W1"], run.network.model.parameters["W1"])
+    other = ncf.train({"config": run.folder / "config.yaml", "model.layers": [9, 10]}, output_dir=str(tmp_path), epochs=1, name="other")
+    assert other.network.config.model.layers == [9, 10] and other.network.config.model.name == "gncn_t1" and other.summary["epochs_trained"] == 1
+    more = ncf.train(resume=str(again.folder), epochs=3, progress="off")
+    assert more.folder == again.folder and len(more.rows) == 3
+
+
 def test_settling_gives_the_equations_values_by_population(run):
     network, config = run.network, run.network.config.model
     x = network.images("test", 5)
@@ -88,6 +98,14 @@ WRONG = [
     (lambda n: n.settle(np.full((2, 8, 8), 2.0)), "expected numbers from 0 to 1"),
     (lambda n: n.settle(np.full((2, 8, 8), np.nan)), "expected numbers from 0 to 1"),
     (lambda n: n.settle(np.array([["a"] * 64])), "expected numbers of shape"),
+    (lambda n: n.settle(np.zeros((0, 64))), "expected numbers of shape"),
+    (lambda n: n.settle([[0.0, 1.0], [0.0]]), "images that are no array of numbers"),
+    (lambda n: n.project("a"), "a code that is no array of numbers"),
+    (lambda n: n.sample(2, seed=-1), "seed=-1: must be a whole number, at least 0"),
+    (lambda n: ncf.train(resume="nowhere"), "resume=nowhere: no run is there"),
+    (lambda n: ncf.train(config="nowhere.yaml"), "config=nowhere.yaml: cannot be read"),
+    (lambda n: ncf.train(threads=100_000), "threads=100000: must be at most"),
+    (lambda n: ncf.train("model.settle.steps=9999999999"), "model.settle.steps=9999999999: must be"),
     (lambda n: n.settle(np.zeros((1, 64)), steps=0), "at least 1"),
     (lambda n: n.complete(np.zeros((1, 64)), None), "1 where a pixel is seen"),
     (lambda n: n.complete(np.zeros((3, 64)), np.ones((2, 64))), "2 masks for 3 images"),

@@ -5,7 +5,12 @@ import re
 import shlex
 
 import pytest
+import yaml
 from installed import TINY, require_one_line, warm
+
+from ncf.config import defaults
+from ncf.config.compose import compose_train
+from ncf.config.schema import science
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +47,32 @@ def test_what_the_command_line_gives_stands_above_that_config_also_in_a_sweep(ow
     assert done.returncode == 0, done.stderr
     for seed, name in ((0, "first"), (5, "other")):
         assert (own / f"outputs/sweeps/both/seed={seed}/checkpoints/best.pt").read_bytes() == checkpoint(own, name)
+
+
+def test_the_keys_of_another_model_change_in_the_run_of_that_model(tmp_path):
+    """config= of an autoencoder: its own keys are known, what is not given stays; another option of a group comes whole."""
+    tiny = [word for word in TINY if not word.startswith("model.")]
+    done = warm("ncf-train", "model=rae", "model.layers=[9,4]", *tiny, "name=small", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+    def model_of(name: str, *given: str) -> dict:
+        done = warm("ncf-train", "config=outputs/runs/small", f"name={name}", *given, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return yaml.safe_load((tmp_path / "outputs/runs" / name / "config.yaml").read_text())["model"]
+
+    first = yaml.safe_load((tmp_path / "outputs/runs/small/config.yaml").read_text())["model"]
+    assert model_of("penalty", "model.l2=0.5") == model_of("named", "model=rae", "model.l2=0.5") == first | {"l2": 0.5}
+    net = model_of("net", "model=gncn_t1", "model.layers=[8,8]", "model.settle.steps=3")
+    assert (net["name"], net["layers"], net["settle"]["steps"]) == ("gncn_t1", [8, 8], 3) and "code" not in net
+    require_one_line(warm("ncf-train", "config=outputs/runs/small", "model.settle.steps=3", "name=wrong", cwd=tmp_path), "model.settle.steps")
+
+
+def test_the_command_that_repeats_a_run_leaves_out_the_populations_that_it_left_out():
+    given = ["model=image_and_label", "~model.populations.z3", "model.bundles=[z1 -> image, z1 -> label, z2 -> z1]"]
+    config = science(compose_train(*given[:2], 'model.bundles=["z1 -> image","z1 -> label","z2 -> z1"]'))
+    typed = shlex.split(defaults.command(config))
+    assert "~model.populations.z3" in typed and science(compose_train(*typed[1:])) == config
+    assert "~" not in defaults.command(science(compose_train("model=image_and_label")))
 
 
 def test_the_report_shows_a_run_against_its_own_base_with_the_command_that_repeats_it(own):

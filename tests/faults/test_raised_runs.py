@@ -43,6 +43,24 @@ def test_a_run_raised_to_more_epochs_is_the_run_asked_for_them_at_once(words, en
     require_same_run(tmp_path, "raised", "once")
 
 
+@pytest.mark.parametrize("damage", ["row", "checkpoints"])
+def test_a_resume_that_is_refused_leaves_the_result(damage, tmp_path):
+    """A complete run with a line of metrics.jsonl or its checkpoints damaged cannot go on; its summary and its config stay."""
+    train(tmp_path, "epochs=1", "name=run")
+    run = tmp_path / "outputs/runs/run"
+    if damage == "row":
+        (run / "metrics.jsonl").write_text((run / "metrics.jsonl").read_text().replace('"epoch": 1', '"epoch": 7'))
+    else:
+        for name in ("last.pt", "previous.pt"):
+            (run / "checkpoints" / name).write_bytes(b"damaged")
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file() and path.name not in ("run.log", ".lock")}
+    require_one_line(
+        warm("ncf-train", *TRAIN, "epochs=2", "name=run", cwd=tmp_path), "line 1 of metrics" if damage == "row" else "no readable checkpoint"
+    )
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file() and path.name not in ("run.log", ".lock")} == before
+    assert summary(run)["status"] == "complete" and summary(run)["epochs"] == 1
+
+
 def test_only_validations_that_are_due_choose_best_pt_and_without_any_it_is_the_last_state(tmp_path):
     said = train(tmp_path, "validate_every=2", "epochs=3", "name=run")
     run = tmp_path / "outputs/runs/run"
