@@ -119,9 +119,8 @@ def annealed_images(cells: dict[str, Cell | None]) -> str:
     if not counted:
         return ""
     usual, *others = sorted(set(counted.values()), key=lambda n: -list(counted.values()).count(n))
-    named = {n: [row_title(row) for row, count in counted.items() if count == n] for n in others}
-    apart = "; ".join(f"{', '.join(rows[:-1])}{' and ' * (len(rows) > 1)}{rows[-1]}: {n}" for n, rows in named.items())
-    beside = f" ({apart}), and images differ: compare rows by the differences, over the images that both have" if apart else ""
+    apart = [f"{n} of {'; '.join(row_title(row) for row, count in counted.items() if count == n)}" for n in others]
+    beside = f" ({'; '.join(apart)}), and images differ: compare rows by the differences, over the images that both have" if apart else ""
     return f"Annealed figures are of the first {usual} test images{beside}."
 
 

@@ -665,7 +665,7 @@ def test_rows_annealed_on_more_images_are_compared_on_those_that_both_have():
     }
     page = sections.density_table("mnist", MODELS | {"gncn_t1": {"model": "gncn_t1"}}, full)
     found = lines_of(page)
-    assert "annealed, less that of GVAE, tuned |" in page and "of the first 3 test images (GVAE, tuned and GNCN-t1, released: 4)" in page
+    assert "annealed, less that of GVAE, tuned |" in page and "of the first 3 test images (4 of GVAE, tuned; GNCN-t1, released), and" in page
     assert found["GNCN-PDH, released"][-1] == "-9.67 ± 0.88¹, behind" and found["GVAE"][-1].startswith("-1.00 ± 0.00")
     assert found["GNCN-t1, released"][-1].startswith("-1.00 ± 0.41")  # over all four
 
