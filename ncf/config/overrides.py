@@ -205,7 +205,7 @@ def explain_hydra(error: Exception, name: str, configs: str) -> str:
     if isinstance(error, OverrideParseException):
         if name != "train" and Path(error.override).exists():
             return f"{error.override}: write checkpoint={error.override}"
-        return f"cannot read {error.override!r}: expected key=value, e.g. seed=1 or 'metrics.names=[bce,tod]' (quote brackets and spaces)"
+        return f"cannot read {error.override!r}: expected key=value, e.g. seed=1 or 'metrics.names=[bce,tod]' (quote brackets and spaces; texts with spaces in a list once more: 'key=[\"a b\"]')"
     ambiguous = re.search(r"Ambiguous value for argument '(.*?)'", text)
     if ambiguous:
         return f"{ambiguous[1]}: several values make a sweep, add --multirun; a list is written 'key=[a,b]'"

@@ -43,10 +43,11 @@ def joined(parts: list[Gaussian]) -> Gaussian:
 
 
 def in_parts(measure: Callable[[Gaussian], float], points: Tensor) -> dict:
-    """A measure of the Gaussian of points (n, J), and its error by the jackknife: from what it is without each of PARTS parts of them."""
+    """A measure of the Gaussian of points (n, J), and its error by the jackknife: from what it is without each of PARTS parts of them; None where
+    they are too few for that."""
     parts = [gaussian_of(part) for part in points.chunk(PARTS)]
     without = [measure(joined(parts[:k] + parts[k + 1 :])) for k in range(len(parts))] if len(points) >= 2 * PARTS else []
-    error = sqrt((len(without) - 1) ** 2 / len(without)) * float(np.std(without, ddof=1)) if without else 0.0
+    error = sqrt((len(without) - 1) ** 2 / len(without)) * float(np.std(without, ddof=1)) if without else None
     return {"value": measure(joined(parts)), "n": len(points), "stderr": error}
 
 

@@ -313,10 +313,11 @@ def measure(
 
 
 def frames_error(subject: Subject, name: str, figure: dict) -> dict:
-    """The standard error of a figure of frames, of which those of a sequence are alike; of less than two sequences, or of no frames, what it has is kept."""
+    """The standard error of a figure of frames, of which those of a sequence are alike: that over sequences, None of a single one. What is no figure of
+    frames keeps its own."""
     values, needs = figure.get(PER_IMAGE), METRICS[name].needs
     if values is None or needs == "sequences":
         return {}
     rows = subject.labelled if needs == "classes" else torch.arange(len(subject.x), device=subject.x.device)
     sequence = rows[: len(values)] // subject.data.frames
-    return {"stderr": sequence_stderr(values, sequence)} if len(sequence.unique()) > 1 else {}
+    return {"stderr": sequence_stderr(values, sequence) if len(sequence.unique()) > 1 else None}

@@ -25,10 +25,10 @@ PER_IMAGE = "per_image"
 
 
 def summarize(values: Tensor) -> dict:
-    """Mean over the images, their number, the standard error of the mean, and the values themselves."""
+    """Mean over the images, their number, the standard error of the mean (None of a single image, which tells nothing of it), and the values themselves."""
     values = values.double()
-    spread = values.std().item() if len(values) > 1 else 0.0
-    return {"value": values.mean().item(), "n": len(values), "stderr": spread / len(values) ** 0.5, PER_IMAGE: values}
+    error = values.std().item() / len(values) ** 0.5 if len(values) > 1 else None
+    return {"value": values.mean().item(), "n": len(values), "stderr": error, PER_IMAGE: values}
 
 
 def sequence_stderr(values: Tensor, sequence: Tensor) -> float:

@@ -33,7 +33,9 @@ def metric_table(figures: dict[str, dict], title: str) -> str:
     return title + "\n" + aligned(rows)
 
 
-def with_error(value: float, error: float) -> str:
+def with_error(value: float, error: float | None) -> str:
+    if error is None:
+        return f"{value:.2f}"
     return f"{value:.{(d := digits(error))}f} +- {error:.{d}f}"
 
 

@@ -95,7 +95,7 @@ class Cell:
 
     def image_error(self, metric: str) -> float:
         """The standard error over the images, of the first seed, and of draws that all images share."""
-        return hypot(self.found(metric)[0]["stderr"], self.draws_error(metric))
+        return hypot(self.found(metric)[0]["stderr"] or 0.0, self.draws_error(metric))
 
     def draws_error(self, metric: str) -> float:
         """What the draws leave of the first seed's error where the same serve all images, so that their spread does not show it."""
