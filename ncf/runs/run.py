@@ -196,8 +196,8 @@ class Run:
         self.write_text("summary.json", json.dumps(summary, indent=2) + "\n")
 
     def end(self, status: str, reason: str) -> None:
-        """Say in summary.json why there is no result; the disk may be the reason, so this may fail. What was refused before it began leaves all as it was."""
-        if not self.begun:
+        """Say in summary.json why there is no result; the disk may be the reason, so this may fail. Of what was refused before it began the result stays."""
+        if not self.begun and (self.folder / "summary.json").exists():
             return
         config = self.config
         which = {"model": config.model.name, "dataset": config.dataset.name, "seed": config.seed, "epochs": config.epochs}
