@@ -101,7 +101,6 @@ def restore(run: Run, network, optimizer, ranks: Ranks) -> Progress:
     does not go on from there."""
     content = ranks.share(run.newest())
     if content is None:
-        run.begin()
         run.rewind_rows(0)
         run.say(f"run folder: {run.folder}")
         return Progress()

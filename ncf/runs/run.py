@@ -69,6 +69,8 @@ class Run:
             run.take_lock()
             require_mine(run.folder, config)  # again: the run that it was looked at for may have begun meanwhile
             tidy(run.folder)
+            if not any((run.checkpoints / name).exists() for name in ("last.pt", "previous.pt")):  # else once it is known to go on from there
+                run.begin()
         except OSError as error:
             if run and run.lock and created:
                 (run.folder / ".lock").unlink(missing_ok=True)

@@ -289,7 +289,7 @@ def test_a_stopped_run_says_how_to_go_on_in_words_that_work(where, uninterrupted
     (run,) = (tmp_path / where / "runs").iterdir()
     assert summary(run)["status"] == "stopped" and "SIGTERM" in summary(run)["reason"]
     assert [row["epoch"] for row in rows(run)] == [1]
-    said = done.stdout.splitlines()[-1].split("go on with: ")[1]
+    said = done.stdout.splitlines()[-1].split("resume with: ")[1]
     shell = f"PATH={shlex.quote(str(script('ncf-train').parent))}:$PATH {said}"
     done = subprocess.run(shell, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=900)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
@@ -322,7 +322,7 @@ def test_a_second_interrupt_stops_at_once(tmp_path):
     job.send(signal.SIGINT)
     done = job.wait(timeout=60)
     assert (done.returncode, done.stderr) == (130, "")
-    assert "go on with" in done.stdout.splitlines()[-1]
+    assert "resume with" in done.stdout.splitlines()[-1]
     assert summary(log.parent)["status"] == "stopped"
     assert os.listdir(log.parent / "checkpoints") == []
 
