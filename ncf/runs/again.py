@@ -21,8 +21,9 @@ def with_its_model(arguments: list[str]) -> list[str]:
     source = given.get("config") or given.get("resume")
     if source in (None, "null", "auto", "never") or "model" in given:
         return arguments
+    read = stored_by if "config" in given else stored_config
     try:
-        stored = stored_config(Path(source.strip("'\"")).expanduser()) if "config" not in given else stored_by(Path(source.strip("'\"")).expanduser())
+        stored = read(Path(source.strip("'\"")).expanduser())
     except UserError:  # said where it is used
         return arguments
     name = option_of(stored or {}, "model")

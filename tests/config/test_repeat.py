@@ -68,8 +68,8 @@ def test_the_keys_of_another_model_change_in_the_run_of_that_model(tmp_path):
 
 
 def test_the_command_that_repeats_a_run_leaves_out_the_populations_that_it_left_out():
-    given = ["model=image_and_label", "~model.populations.z3", "model.bundles=[z1 -> image, z1 -> label, z2 -> z1]"]
-    config = science(compose_train(*given[:2], 'model.bundles=["z1 -> image","z1 -> label","z2 -> z1"]'))
+    given = ("model=image_and_label", "~model.populations.z3", 'model.bundles=["z1 -> image","z1 -> label","z2 -> z1"]')
+    config = science(compose_train(*given))
     typed = shlex.split(defaults.command(config))
     assert "~model.populations.z3" in typed and science(compose_train(*typed[1:])) == config
     assert "~" not in defaults.command(science(compose_train("model=image_and_label")))
