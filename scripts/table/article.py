@@ -23,6 +23,7 @@ KINDS = {
     "tuned": "tuned",
     "wide": "1.4 million synapses",
     "narrow": "few latents",
+    "many": "360 latents",
     "dropout": "with dropout",
 }
 NETWORKS = ("gncn_t1", "gncn_t1_sigma", "gncn_t2_l_sigma", "gncn_pdh")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from statistics import mean
 
-from table.article import CORRECTION, NETWORKS, NOT_MEASURED, Cells, choose, measured, published, rows_of
+from table.article import CORRECTION, KINDS, NETWORKS, NOT_MEASURED, Cells, choose, measured, published, rows_of
 from table.cells import Cell
 from table.rows import AUTOENCODERS, DATASETS, row_title
 from table.standing import standing
@@ -62,11 +62,7 @@ def no_further(verdict: Verdict, gap: float) -> bool:
 
 def rival_cell(full: Cells, dataset: str, name: str, metric: str) -> Cell | None:
     """A network by its fixed row; others by their best on test images, which favours them."""
-    return (
-        network(full, dataset, name, metric)
-        if name in NETWORKS
-        else choose(full, dataset, name, metric, ("", "tuned", "wide", "cooled", "narrow", "dropout"))
-    )
+    return network(full, dataset, name, metric) if name in NETWORKS else choose(full, dataset, name, metric, KINDS)
 
 
 def judged(full: Cells, name: str, rivals: Iterable[str], metric: str, accept: tuple[str, ...] = ("ahead",), each: bool = False) -> list[str]:

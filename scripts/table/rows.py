@@ -35,6 +35,7 @@ SUFFIXES = {
     "published": "published protocol",
     "wide": "1.4 million synapses",
     "narrow": "few latents",
+    "many": "360 latents",
     "dropout": "with dropout",
 }
 
