@@ -23,7 +23,8 @@ OF_SAMPLES = {
     "among training images, by the pixels": tuple(compared("pixels")),
     "among training images, by the features of a classifier": READ,
 }
-GENERATIVE = ("gvae", "gvae_tuned", "gvae_wide", "gvae_cooled", "gvae_narrow")  # by the ELBO itself, its divergence unweighted: the densest is what others are held against
+# By the ELBO itself, its divergence not weighted: the densest of these is what the others are held against.
+GENERATIVE = ("gvae", "gvae_tuned", "gvae_wide", "gvae_cooled", "gvae_narrow")
 YARDSTICKS = {"log_p": "Remembered training images", "class_err": "Pixels in place of codes"}  # of table.without_model
 Rows = dict[str, dict]
 Cells = dict[tuple[str, str], Cell]
