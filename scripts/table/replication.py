@@ -114,7 +114,7 @@ deviation over seeds, or, of a single seed (marked ¹), the value ± its standar
 - **published protocol**: SGD, columns of norm 1, lateral synapses of 0.13 and 0.125, the article's precision, 2,000 validation images drawn per class. That leaves 58,000 to
   train on; all other rows, the autoencoders' among them, have 50,000.
 - **released settings**: those of the authors' code (Adam, columns of norm at most 1); of the autoencoders, ncf's own.
-- **ncf's defaults**: SGD, columns of norm 1, the rest as released. *Cooled down*: five epochs more, in which the learning rate falls to zero (GNCN-t1 without its Laplace prior); of
+- **ncf's defaults**: SGD, columns of norm 1, the rest as released. *Cooled down*: five epochs more, in which the learning rate falls to zero (GNCN-t1: 38, without its Laplace prior); of
   the GVAE ten epochs more of its row of 1.4 million synapses.
 - **with a prior that learns**: ncf's defaults, then fifteen epochs in which synapses learn in a last phase, twelve of them with a prior over the top
   ([density](guides/density.md)).
