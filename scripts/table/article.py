@@ -11,21 +11,13 @@ from pathlib import Path
 from statistics import mean
 
 from table.cells import Cell
+from table.rows import SUFFIXES
 
 from ncf.measure.metrics import METRICS
 
-KINDS = {
-    "published": "published protocol",
-    "": "released settings",
-    "sgd": "ncf's defaults",
-    "cooled": "cooled down",
-    "prior": "with a prior that learns",
-    "tuned": "tuned",
-    "wide": "1.4 million synapses",
-    "narrow": "few latents",
-    "many": "360 latents",
-    "dropout": "with dropout",
-}
+OWN_TITLES = {"": "released settings", "sgd": "ncf's defaults"}  # the others are titled as everywhere
+ORDER = ("published", "", "sgd", "cooled", "prior", "tuned", "wide", "narrow", "many", "dropout")
+KINDS = {kind: OWN_TITLES.get(kind) or SUFFIXES[kind] for kind in ORDER}
 NETWORKS = ("gncn_t1", "gncn_t1_sigma", "gncn_t2_l_sigma", "gncn_pdh")
 CORRECTION = 2 * log(5000)  # nats: the released script adds log S of its 5,000 draws where the mean subtracts it
 Cells = dict[tuple[str, str], Cell]
