@@ -155,7 +155,7 @@ def evaluate(config: EvalConfig, given: set[str] = frozenset()) -> dict:
         raise UserError(not_measured(failed)[0] if failed else "nothing is left to measure; name other metrics.names, for the reasons above")
     for split, found in figures.items():
         values = {METRICS[name].label: figure["value"] for name, figure in found.items()}
-        guards.require_numbers(opened.network, values, f"evaluation on {split} images")
+        guards.require_numbers(opened.network, values, f"evaluation on {split} images", measuring=True)
     result = {
         "checkpoint": str(path),
         "model": trained.model.name,

@@ -38,7 +38,9 @@ def fit_prior(codes: Tensor, wanted: MixtureConfig) -> Mixture:
     """The mixture of Gaussians fitted to top activities (N, J_L). UserError where they are not finite or too many for the memory."""
     require_room(codes.shape[1], len(codes), wanted)
     if not torch.isfinite(codes).all():
-        raise CannotFit("the training images' top activities are not finite, so no prior can be fitted to them: lower model.settle.beta")
+        raise CannotFit(
+            "the training images' top activities are not finite, so no prior can be fitted to them: lower beta of ncf-eval (in training model.settle.beta)"
+        )
     try:
         with quiet_fit():
             return fit_mixture(codes, wanted.components, wanted.floor, seed=0, shrinkage=wanted.shrinkage)

@@ -61,7 +61,7 @@ class Subject:
         parts = []
         for rows, state in settled(self.network, self.x, frames_of(self.network, self.data), self.config.batch_size):
             if "settle" in self.network.abilities:
-                guards.require_settled(self.network, state, f"evaluation on {self.split} images")
+                guards.require_settled(self.network, state, f"evaluation on {self.split} images", measuring=True)
             entropy, tod = self.network.losses(state, None if self.y is None else self.y[rows])
             found = {"rows": rows, "bce": entropy, "tod": tod, "code": state.code}
             if "active" in self.config.names:

@@ -23,13 +23,13 @@ LARGEST_STATE = 2.0**16
 LARGEST_GROWTH = 100.0
 
 
-def require_settled(network, state, where: str) -> None:
+def require_settled(network, state, where: str, measuring: bool = False) -> None:
     """Refuse states z_l, l from 1, (B, J_l), that are not finite or beyond LARGEST_STATE."""
     moving = state.free or range(1, len(state.z))
     largest = torch.stack([state.z[i].abs().amax() for i in moving]).tolist()
     for name, value in zip((network.names[i] for i in moving), largest):
         if not value <= LARGEST_STATE:
-            raise UserError(f"settling diverged in {where}: the states of {name} reach {value:.3g}; lower {keys(network)}")
+            raise UserError(f"settling diverged in {where}: the states of {name} reach {value:.3g}; lower {keys(network, measuring)}")
 
 
 def require_finite(network, updates: dict[str, Tensor], where: str) -> None:
@@ -39,11 +39,11 @@ def require_finite(network, updates: dict[str, Tensor], where: str) -> None:
             raise UserError(f"learning diverged in {where}: the update of {name} is not finite; lower {keys(network)}")
 
 
-def require_numbers(network, figures: dict[str, float], where: str) -> None:
+def require_numbers(network, figures: dict[str, float], where: str, measuring: bool = False) -> None:
     """Refuse measured figures that are not finite: NaN is never better, and would stay the best for ever."""
     for name, value in figures.items():
         if not isfinite(value):
-            raise UserError(f"settling diverged in {where}: {name} is not finite; lower {keys(network)}")
+            raise UserError(f"settling diverged in {where}: {name} is not finite; lower {keys(network, measuring)}")
 
 
 @contextmanager
@@ -70,8 +70,10 @@ def column_norms(parameters: dict[str, Tensor]) -> list[float]:
     return [(square / p.shape[-1]) ** 0.5 for square, p in zip(squares, parameters.values())]
 
 
-def keys(network) -> str:
-    """What to lower."""
+def keys(network, measuring: bool = False) -> str:
+    """What to lower: in training, or in `measuring` on a checkpoint, where ncf-eval has names of its own and synapses are what they are."""
+    if measuring and "settle" in network.abilities:
+        return "beta or steps of ncf-eval (in training model.settle.beta, model.settle.steps or optimizer.lr)"
     if "settle" in network.abilities and network.config.last_phase.steps:
         return "model.last_phase.beta, model.settle.beta or optimizer.lr"
     return "model.settle.beta, model.settle.steps or optimizer.lr" if "settle" in network.abilities else "optimizer.lr"
