@@ -111,7 +111,7 @@ deviation over seeds, or, of a single seed (marked ¹), the value ± its standar
 
 - **corrected**: the authors' released script adds log S, for its S = 5,000 draws, to log p(x) where averaging subtracts it, and what it prints is close to the
   figures of the article. Less 2 ln 5000 = {CORRECTION:.2f} nats they are what the definition gives. The mixture over pixels needs no draws.
-- **published protocol**: SGD, columns of norm 1, lateral synapses of 0.13 and 0.125, the article's precision, 50 epochs, 2,000 validation images drawn per class. That leaves
+- **published protocol**: plain SGD, columns of norm 1, lateral synapses of 0.13 and 0.125, the article's precision, 50 epochs, 2,000 validation images drawn per class. That leaves
   58,000 of MNIST to train on; all other rows, the autoencoders' among them, have 50,000. What the protocol leaves open was chosen on MNIST and holds for all sets.
 - **released settings**: those of the authors' code (Adam, columns of norm at most 1); of the autoencoders, ncf's own.
 - **ncf's defaults**: SGD, columns of norm 1, the rest as released. *Cooled down*: five epochs more, in which the learning rate falls to zero (GNCN-t1: 38, without its Laplace prior); of
