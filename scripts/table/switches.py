@@ -12,6 +12,7 @@ from ncf.runs.files import write_whole
 
 SHORT = "dataset=mnist dataset.n_train=15000 dataset.n_validation=10000 epochs=6 report=false progress=off metrics.names=[bce,m_mse,class_err]"
 SGD = "optimizer=sgd optimizer.lr=0.1"
+PLAIN = "optimizer=sgd optimizer.lr=0.2 optimizer.beta1=0.0"
 UNIT = "model.constraint.kind=unit"
 LATERAL = "model.lateral.self_excitation=0.13 model.lateral.inhibition=0.125"
 PRECISION = "model.precision.kind=published"
@@ -20,10 +21,11 @@ SWITCHES = {
     "columns of norm 1": UNIT,
     "SGD": SGD,
     "SGD, columns of norm 1 (ncf's default)": f"{SGD} {UNIT}",
+    "plain SGD, a fifth of its step size, columns of norm 1": f"{PLAIN} {UNIT}",
     "lateral synapses of 0.13 and 0.125": LATERAL,
     "the article's precision": PRECISION,
     "no precision": "model.precision.kind=none",
-    "all of the article's": f"{SGD} {UNIT} {LATERAL} {PRECISION}",
+    "all of the article's": f"{PLAIN} {UNIT} {LATERAL} {PRECISION}",
 }
 
 
