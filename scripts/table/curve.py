@@ -69,7 +69,7 @@ def fewer_images(cells: list[Cell], network: str = "gncn_pdh_sgd") -> list[str]:
                 verdict = compare(at[network, n], best, "bce")
                 words.add(verdict.word)
                 told.append(
-                    f"{title}, {n:,} images: BCE {shown(at[network, n], 'bce')}, {row_title(best.row)} {shown(best, 'bce')}, {verdict.word} by {verdict}"
+                    f"{title}, {n:,} images: BCE {shown(at[network, n], 'bce')}, {row_title(best.row)} {shown(best, 'bce')}, {verdict.phrase}"
                 )
     if not told:
         return ["not measured", ""]

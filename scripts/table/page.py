@@ -138,7 +138,7 @@ def choices(table: dict[str, dict], tuning: Path) -> str:
         rows.append(
             [row_title(name), f"`model={row['model']}`", ", ".join(f"`{s}`" for s in sets) or "the model's defaults", grid or "none", deciding(row)]
         )
-    text = "Test images play no part in any setting but those of GNCN-PDH with learning in the last phase and with a prior that learns, and the epochs of GNCN-t1 cooled down, as their remarks say. A grid is gone through one key after the other, each left at its best value.\n\n"
+    text = "Test images play no part in any setting but those of GNCN-PDH with learning in the last phase and with a prior that learns, and the epochs of GNCN-t1 cooled down, as their remarks say. The choices of RAE, GVAE-CV, GAN-AE and GMM, and of the published protocol, are by validation images too, but were made anew after test figures of an earlier choice had been seen. A grid is gone through one key after the other, each left at its best value.\n\n"
     text += markdown(["row", "model", "sets", "grid", "figure that decides"], rows)
     remarks = [f"- {row_title(name)}: {' '.join(row['remark'].split())}" for name, row in table.items() if "remark" in row]
     text += "\n\n" + "\n".join(remarks) if remarks else ""

@@ -10,6 +10,11 @@ from ncf.measure.metrics import METRICS
 
 TRIALS = 10  # of a printed mean and standard deviation
 WORDS = {"ahead": "past", "behind": "short"}
+SEEN = (
+    "gncn_t1_cooled",
+    "gncn_pdh_last",
+    "gncn_pdh_prior",
+)  # rows whose settings were compared on test images, or set after test figures (their remarks)
 
 
 def standing(cell: Cell, metric: str, printed: float, spread: float | None) -> tuple[str, float]:
@@ -31,6 +36,7 @@ def verdict(cell: Cell, metric: str, printed: float, spread: float | None) -> Ve
 
 
 def told(cell: Cell, metric: str, printed: float, spread: float | None) -> str:
-    """E.g. ``past, +2.37``; ¹ marks a single seed."""
+    """E.g. ``past by 2.37`` or ``level (-0.10)``; ¹ marks a single seed, † a row whose settings were compared on test images."""
     word, lead = standing(cell, metric, printed, spread)
-    return f"{word}, {lead:+.2f}" + "¹" * (len(cell.values(metric)) == 1)
+    marks = "¹" * (len(cell.values(metric)) == 1) + "†" * (cell.row in SEEN)
+    return f"{word} by {abs(lead):.2f}{marks}" if word in WORDS.values() else f"{word} ({lead:+.2f}{marks})"

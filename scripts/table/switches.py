@@ -25,7 +25,7 @@ SWITCHES = {
     "lateral synapses of 0.13 and 0.125": LATERAL,
     "the article's precision": PRECISION,
     "no precision": "model.precision.kind=none",
-    "all of the article's": f"{PLAIN} {UNIT} {LATERAL} {PRECISION}",
+    "plain SGD, norm, lateral synapses and precision": f"{PLAIN} {UNIT} {LATERAL} {PRECISION}",
 }
 
 

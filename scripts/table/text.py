@@ -6,7 +6,7 @@ from table.cells import Cell
 from table.rows import AUTOENCODERS, REGRESSED
 
 MARKS = (
-    "¹: a single seed. ²: measured before ncf completed images by inferring an autoencoder's latents; zero filling or refilling, whichever was better on "
+    "¹: a single seed (of M-MSE also: a single one whose latents were inferred). ²: measured before ncf completed images by inferring an autoencoder's latents; zero filling or refilling, whichever was better on "
     "validation images. ³: measured, in one seed at least, before validation images chose the regression's penalty; with a penalty of 1."
 )
 

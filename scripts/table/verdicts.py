@@ -53,6 +53,12 @@ class Verdict:
         """The lead, the word, and whether images were compared unpaired."""
         return f"{self}, {self.word}" + ("" if self.over_seeds or self.paired else ", unpaired")
 
+    @property
+    def phrase(self) -> str:
+        """In a sentence: ``behind by 3.10 ± 0.20``, or, of what is neither ahead nor behind, ``level (+0.10 ± 0.20)``."""
+        signed = str(self)
+        return f"{self.word} by {signed[1:]}" if self.word in ("ahead", "behind") else f"{self.word} ({signed})"
+
     def __str__(self) -> str:
         return f"{self.lead:+.2f} ± {self.error:.2f}" + ("" if self.over_seeds else "¹")
 

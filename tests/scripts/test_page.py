@@ -93,9 +93,9 @@ def test_every_switch_is_a_run_of_the_released_settings_with_one_change_and_stan
     apart = {name: {key for key, value in flatten(science(config)).items() if value != released[key]} for name, config in changed.items()}
     assert apart["released settings"] == set() and apart["columns of norm 1"] == {"model.constraint.kind"}
     assert apart["no precision"] == apart["the article's precision"] == {"model.precision.kind"}
-    assert apart["all of the article's"] == set.union(*(apart[name] for name in apart if name != "no precision"))
+    assert apart["plain SGD, norm, lateral synapses and precision"] == set.union(*(apart[name] for name in apart if name != "no precision"))
     published = flatten(science(compose_train("experiment=published", "model=gncn_pdh")))
-    alike = flatten(science(changed["all of the article's"]))
+    alike = flatten(science(changed["plain SGD, norm, lateral synapses and precision"]))
     assert all(alike[key] == published[key] for key in alike if key.startswith(("model.", "optimizer.")))
     found = {name: {metric: {"value": 50.0, "stderr": 0.25} for metric in ("bce", "m_mse", "class_err")} | {"switch": "x=1"} for name in apart}
     rows = columns(replication.switch_table(found))

@@ -389,7 +389,8 @@ def test_a_claim_for_the_autoencoders_is_judged_from_their_side():
         cells = {("mnist", name): cell(name, *values, metric="ndb") for name, values in (("gncn_pdh", own), ("gvae", other))}
         return next(line.split(" | ")[1] for line in replication.page(cells).splitlines() if line.startswith("| 8a"))
 
-    assert verdict((80, 81, 82), (60, 61, 62)) == "reproduced" and verdict((60, 61, 62), (80, 81, 82)) == "opposite"
+    # the article's own table has the GVAE behind on MNIST (a share of 0.71 against 0.69), so there that is what is reproduced
+    assert verdict((60, 61, 62), (80, 81, 82)) == "reproduced" and verdict((80, 81, 82), (60, 61, 62)) == "opposite"
     assert verdict((60, 70, 80), (61, 71, 79)) == "not reproduced"
 
 
@@ -540,20 +541,51 @@ def test_nearly_as_good_allows_the_distance_that_the_article_has():
         cells["mnist", "relu_classifier"] = cell("relu_classifier", 2.00, 2.02, 2.04, metric="class_err")
         return claims.judged(cells, "gncn_pdh", ["relu_classifier"], "class_err", ("ahead", "level", "near"))
 
-    assert verdict((2.35, 2.36, 2.37))[0] == "reproduced" and "behind by -0.34 ± 0.01, in the article by -0.35" in verdict((2.35, 2.36, 2.37))[1]
+    assert verdict((2.35, 2.36, 2.37))[0] == "reproduced" and "behind by 0.34 ± 0.01, in the article behind by 0.35" in verdict((2.35, 2.36, 2.37))[1]
     assert verdict((2.45, 2.46, 2.47))[0] == "opposite" and verdict((1.90, 1.91, 1.92))[0] == "reproduced"
     assert verdict((2.2, 2.4, 2.7))[0] == "reproduced"  # undecided, and no further than in the article as far as seeds tell
 
 
-def test_a_claim_about_all_autoencoders_is_held_against_each():
-    cells = {
-        ("mnist", name): cell(name, *values, metric="ndb")
-        for name, values in (("gncn_pdh", (50, 51, 52)), ("rae", (20, 21, 22)), ("gvae", (70, 71, 72)))
-    }
-    found = claims.judged(cells, "gncn_pdh", ["rae", "gvae"], "ndb", ("behind",), each=True)
-    assert found[0] == "opposite in part" and found[1].count("MNIST") == 1 and "; GVAE 71.00 ± 1.00, ahead by +20.00" in found[1]
-    assert claims.judged(cells, "gncn_pdh", ["rae", "gvae"], "ndb", ("behind",))[0] == "reproduced"
-    assert claims.judged({**cells, ("mnist", "gvae"): cell("gvae", 40, 46, metric="ndb")}, "gncn_pdh", ["gvae"], "ndb", ("behind",))[0] == "undecided"
+def test_a_claim_about_all_autoencoders_is_held_against_each_as_the_article_s_table_has_it():
+    """Printed on KMNIST: shares of different bins .745 (GNCN-PDH), .72 (RAE), .685 (GVAE), .74 (GAN-AE); on MNIST .69, and .72 of the RAE, which is behind."""
+
+    def found(dataset: str, **values: tuple[float, ...]) -> list[str]:
+        cells = {(dataset, name): Cell(dataset, name, None, cell(name, *of, metric="ndb").runs) for name, of in values.items()}
+        return claims.judged_as_printed(cells, "gncn_pdh", ["rae", "gvae"], "ndb")
+
+    own, low, high = (50, 51, 52), (20, 21, 22), (70, 71, 72)
+    verdict, told = found("kmnist", gncn_pdh=own, rae=low, gvae=high)
+    assert verdict == "opposite in part" and told.count("KMNIST") == 1
+    assert "RAE 21.00 ± 1.00, behind by 30.00" in told and "; GVAE 71.00 ± 1.00, ahead by 20.00 ± 0.82 (article: behind)" in told
+    assert found("kmnist", gncn_pdh=own, rae=low, gvae=low)[0] == "reproduced"
+    assert found("mnist", gncn_pdh=own, rae=low)[0] == "opposite" and found("mnist", gncn_pdh=own, rae=high)[0] == "reproduced"
+    assert found("mnist", gncn_pdh=own, rae=high, gvae=low)[0] == "opposite in part"  # of two that are behind in print one is
+    assert found("digits", gncn_pdh=own, rae=low)[0] == "reproduced" and "article" not in found("digits", gncn_pdh=own, rae=low)[1]  # nothing printed
+    assert found("kmnist", gncn_pdh=own, gvae=(40, 46))[0] == "undecided" and found("kmnist", gvae=own) == ["not measured", ""]
+
+
+def test_what_is_behind_is_not_judged_competitive_or_not_without_a_printed_distance():
+    def found(**datasets: tuple[tuple[float, ...], tuple[float, ...]]) -> list[str]:
+        cells = {}
+        for dataset, (own, other) in datasets.items():
+            for name, values in (("gncn_pdh", own), ("gvae", other)):
+                cells[dataset, name] = Cell(dataset, name, None, cell(name, *values, metric="log_p").runs)
+        return claims.judged(cells, "gncn_pdh", ["gvae"], "log_p", claims.COMPETITIVE)
+
+    behind, ahead = ((-20.0, -20.1), (-10.0, -10.1)), ((-10.0, -10.1), (-20.0, -20.1))
+    assert found(digits=behind)[0] == "cannot be compared" and "behind by 10.00 ± 0.07, and no distance printed" in found(digits=behind)[1]
+    assert found(digits=ahead)[0] == "reproduced" and found(digits=behind, mnist=ahead)[0] == "reproduced" and found(mnist=behind)[0] == "opposite"
+
+
+def test_codes_are_held_against_the_encoder_s_units_too():
+    def row(name: str, latents: float, units: float | None) -> Cell:
+        figures = {"class_err": {"value": latents, "stderr": 0.1, "penalty": 1.0}}
+        return Cell("mnist", name, None, {0: {"figures": figures | ({"class_err_hidden": {"value": units, "stderr": 0.1}} if units else {})}})
+
+    full = {("mnist", cell.row): cell for cell in (row("gncn_pdh", 5.0, None), row("gvae", 10.0, 4.0), row("rae", 3.0, None))}
+    units = claims.by_encoder_units(full)
+    assert claims.judged(units, "gncn_pdh", ["gvae", "rae"], "class_err")[1].startswith("MNIST: GNCN-PDH, released 5.00 ± 0.10¹, GVAE 4.00 ± 0.10¹")
+    assert claims.judged(full, "gncn_pdh", ["gvae"], "class_err")[0] == "reproduced" and full["mnist", "gvae"].values("class_err") == [10.0]
 
 
 def test_the_replication_page_prints_the_article_beside_ours_and_judges_by_tests():
@@ -572,10 +604,10 @@ def test_the_replication_page_prints_the_article_beside_ours_and_judges_by_tests
         "40.00 ± 0.50¹²" in found[0]
         and "far better than autoencoders, which infer their latents from the seen pixels as the networks do | not measured" in found[0]
     )
-    assert "1.4 million synapses 26.00 ± 0.50¹, level by -1.10 ± 0.71¹" in found[1]
+    assert "1.4 million synapses 26.00 ± 0.50¹, level (-1.10 ± 0.71¹)" in found[1]
     full["mnist", "gvae_wide"] = cell("gvae_wide", 30.0, 30.2, 30.1)  # one rival ahead is enough
     assert (
-        "| opposite | MNIST: GNCN-PDH, default (SGD) 40.10 ± 0.10, GVAE, 1.4 million synapses 30.10 ± 0.10, behind by -10.00 ± 0.08"
+        "| opposite | MNIST: GNCN-PDH, default (SGD) 40.10 ± 0.10, GVAE, 1.4 million synapses 30.10 ± 0.10, behind by 10.00 ± 0.08"
         in replication.page(full)
     )
 
@@ -589,7 +621,7 @@ def test_a_row_is_past_level_or_short_of_what_is_printed_by_a_test():
     assert (word, round(lead, 3)) == ("short", -0.943)
     assert standing.standing(cell("gncn_pdh", -110.0, -110.1, metric="log_p"), "log_p", -114.29, 0.084)[0] == "past"  # here more is better
     single = Cell("mnist", "rae", None, {0: {"figures": {"bce": {"value": 45.1, "stderr": 0.2}}}})
-    assert standing.standing(single, "bce", *printed)[0] == "level" and standing.told(single, "bce", *printed) == "level, -0.24¹"
+    assert standing.standing(single, "bce", *printed)[0] == "level" and standing.told(single, "bce", *printed) == "level (-0.24¹)"
     assert standing.standing(single, "bce", 46.0, None)[0] == "past"
     for spread in (0.054, 2.0):  # of the trials: little and much beside the seeds'
         seeds = (44.7, 45.0, 45.6)
@@ -600,7 +632,7 @@ def test_a_row_is_past_level_or_short_of_what_is_printed_by_a_test():
     full = {("mnist", row): cell(row, *values) for row, values in {"gncn_pdh": (50.0, 50.2, 50.1), "gncn_pdh_tuned": (40.0, 40.2, 40.1)}.items()}
     small = Cell("kmnist", "gncn_pdh", None, {0: {"figures": {"bce": {"value": 1.0, "stderr": 0.1}}, "folder": "kmnist_6k"}})
     table = replication.standing_table(article.published(), full | {("kmnist", "gncn_pdh"): small})
-    assert table.splitlines()[2:] == ["| MNIST | GNCN-PDH | past, +4.76 (tuned) | – | – |"]
+    assert table.splitlines()[2:] == ["| MNIST | GNCN-PDH | past by 4.76 (tuned) | – | – |"]
 
 
 TEN = np.array([-1.0, 1.0] * 5) * (9 / 10) ** 0.5  # ten trials of mean 0 and standard deviation 1
