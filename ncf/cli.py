@@ -22,6 +22,7 @@ from ncf.config import overrides
 from ncf.config.arguments import of_sweep, quote_paths
 from ncf.config.checks import build
 from ncf.config.help import help_text
+from ncf.config.idle import idle
 from ncf.config.schema import EvalConfig, SampleConfig, TrainConfig, configs_folder
 from ncf.errors import Abort, UserError
 
@@ -100,6 +101,7 @@ def past_hydra():
 def train_config(cfg: DictConfig) -> TrainConfig:
     """The config of a run: composed, or that of another run (config=RUN, resume=RUN) with what the command line gives on top."""
     from ncf.runs import again
+    from ncf.runs.run import speak
 
     job = HydraConfig.get()
     own = config_dir()
@@ -109,6 +111,8 @@ def train_config(cfg: DictConfig) -> TrainConfig:
         config = build(cfg, TrainConfig)
         config.chosen = {group: job.runtime.choices[group] for group in ("model", "dataset", "optimizer") if job.runtime.choices.get(group)}
         config.config_dir = own
+    for line in idle(config, map(again.dotted, job.overrides.task)):
+        speak(f"note: {line}")
     return config
 
 

@@ -5,6 +5,7 @@ out is numpy. Whatever is wrong with them is an `ncf.errors.UserError` that says
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +20,7 @@ from ncf import plugins
 from ncf.config.checks import build
 from ncf.config.compose import composed
 from ncf.config.defaults import override_text
+from ncf.config.idle import idle
 from ncf.config.schema import REAL_VALUED, TrainConfig
 from ncf.data.datasets import Dataset
 from ncf.data.streams import stream
@@ -116,7 +118,7 @@ class Network:
         """Images (N, height, width) from activities of the top (N, J_top), down without noise: ancestral projection."""
         self._require("project", "it has no decoder")
         try:
-            given = torch.as_tensor(np.asarray(code, dtype=np.float32)).to(self._restored.device)
+            given = torch.as_tensor(np.asarray(code.detach().cpu() if isinstance(code, Tensor) else code, dtype=np.float32)).to(self._restored.device)
         except (ValueError, TypeError) as error:
             raise UserError(f"a code that is no array of numbers ({error})") from error
         if given.ndim == 1:
@@ -250,13 +252,16 @@ class TrainedRun:
         return load(self.folder, config_dir=self.config_dir)
 
 
+OVERRIDE = r"""(?:\[[^\]]*\]|\{[^}]*\}|'[^']*'|"[^"]*"|\S)+"""  # of several in a text; blanks within brackets and quotes are its own
+
+
 def train(*overrides: str | Sequence[str] | Mapping[str, Any], config_dir: str | None = None, **keys: Any) -> TrainedRun:
     """Train as ``ncf-train OVERRIDES`` does: ``ncf.train("model=gncn_t1", "model.settle.steps=30", epochs=5)``.
 
     Overrides are texts (several may stand in one, or in a list), or a mapping from keys to values; keyword arguments are keys without a
     dot. A name= makes it a run that is continued by the same call. Raises UserError for what the command would refuse.
     """
-    from ncf.runs.run import new_folder, run_folder
+    from ncf.runs.run import new_folder, run_folder, speak
     from ncf.training import train as train_run
 
     plugins.load(config_dir)
@@ -265,10 +270,14 @@ def train(*overrides: str | Sequence[str] | Mapping[str, Any], config_dir: str |
         if isinstance(given, Mapping):
             lines += [f"{key}={override_text(value)}" for key, value in given.items()]
         else:
-            lines += given.split() if isinstance(given, str) else list(given)
+            lines += (
+                [word.strip("'\"") if word[0] in "'\"" else word for word in re.findall(OVERRIDE, given)] if isinstance(given, str) else list(given)
+            )
     lines = again.with_its_model(lines)
     cfg = compose_checked(lines, config_dir)
     config = again.of_another(cfg, lines) or build(cfg, TrainConfig)
+    for line in idle(config, map(again.dotted, lines)):
+        speak(f"note: {line}")
     folder, named = run_folder(config)
     made = [path for path in folder.parents if not path.exists()]
     folder = folder if named else new_folder(folder)

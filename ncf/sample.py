@@ -157,7 +157,11 @@ def choose_prior(network, training: TrainingLatents, wanted: str):
     own = "own_prior" in network.abilities
     if wanted == "own" and not own:
         raise UserError("prior=own: the model has no prior of its own over its top activities; use prior=fitted")
-    return (training.prior, "fitted") if wanted == "fitted" else (training.sampling_prior, "own" if own else "fitted")
+    if own and wanted != "fitted":
+        return training.sampling_prior, "own"
+    if training.kept_prior is None:
+        speak("fitting a mixture to the codes of training images (minutes; kept for the next time)")
+    return training.prior, "fitted"
 
 
 # --- the class of a sample --------------------------------------------------------------------------------------------

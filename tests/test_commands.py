@@ -277,6 +277,12 @@ BAD_TRAIN = [  # overrides, words of the line
     (["name=../escape"], "name=../escape", "run_dir="),
     (["resume=nowhere"], "resume=nowhere", "no run is there"),
     (["--multirun", "seed=0,1", "run_dir=here"], "run_dir=", "name="),
+    (["name=a", "run_dir=b"], "name=a and run_dir=b", "give one of them"),
+    (["resume=a", "name=b"], "name=b and resume=a", "start_from=a"),
+    (["resume=a", "run_dir=b"], "run_dir=b and resume=a", "start_from=a"),
+    (["resume=a", "config=b.yaml"], "config=b.yaml and resume=a", "give one of them"),
+    (["metrics.names=[bce,fid]"], "'fid'", "known: bce, "),
+    (["experiment=published", "model=gvae"], "experiment=published sets model.constraint", "networks of another kind"),
 ]
 
 

@@ -25,6 +25,14 @@ def test_a_run_has_its_rows_and_figures_as_plain_python(run):
     assert isinstance(run.metrics["validation"]["tod"], float)
 
 
+def test_a_text_of_several_overrides_keeps_blanks_within_brackets_and_quotes(tmp_path, capsys):
+    text = f"{TINY} " + "metrics.names=[bce, m_mse]  'name=my run' model.settle.momentum=0.9"
+    trained = ncf.train(text, epochs=1, output_dir=str(tmp_path))
+    assert set(trained.metrics["test"]) == {"bce", "m_mse"} and trained.folder.name == "my run"
+    assert "note: model.settle.momentum changes nothing beside model.settle.solver=euler" in capsys.readouterr().out
+    assert (trained.network.project(torch.zeros(10, requires_grad=True)) == trained.network.project(np.zeros(10))).all()
+
+
 def test_a_named_run_is_continued_by_the_same_call(tmp_path):
     first = ncf.train(TINY, epochs=1, output_dir=str(tmp_path), name="one")
     more = ncf.train(TINY.split(), epochs=2, output_dir=str(tmp_path), name="one")

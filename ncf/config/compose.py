@@ -6,13 +6,21 @@ from collections.abc import Sequence
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from ncf.config.arguments import quote_paths, quoted
 from ncf.config.checks import build
 from ncf.config.schema import TrainConfig, configs_folder, register_schemas
 
 register_schemas()  # for Hydra's own run of a command too
+
+
+def by_model(values: dict, otherwise, *, _root_: DictConfig):
+    """``${ncf.by_model:{gncn_t1: none}, published}``: what an experiment sets for the models it names, and for all others."""
+    return values.get(_root_.model.name, otherwise)
+
+
+OmegaConf.register_new_resolver("ncf.by_model", by_model, replace=True)
 
 
 def composed(name: str, overrides: Sequence[str] = (), config_dir: str | None = None, return_hydra_config: bool = False) -> DictConfig:

@@ -205,7 +205,7 @@ def explain_hydra(error: Exception, name: str, configs: str) -> str:
     if isinstance(error, OverrideParseException):
         if name != "train" and Path(error.override).exists():
             return f"{error.override}: write checkpoint={error.override}"
-        return f"cannot read {error.override!r}: expected key=value, e.g. seed=1 or 'metrics.names=[bce,tod]' (quote brackets and spaces; texts with spaces in a list once more: 'key=[\"a b\"]')"
+        return f"cannot read {error.override!r}: expected key=value, e.g. seed=1 or 'metrics.names=[bce,tod]' (quote brackets and spaces; texts with spaces or arrows in a list once more: 'key=[\"a -> b\"]')"
     ambiguous = re.search(r"Ambiguous value for argument '(.*?)'", text)
     if ambiguous:
         return f"{ambiguous[1]}: several values make a sweep, add --multirun; a list is written 'key=[a,b]'"
@@ -228,6 +228,8 @@ def explain_hydra(error: Exception, name: str, configs: str) -> str:
             return f"unknown key {key!r}: it is a key of ncf-{owner}, which ncf-{name} does not have"
         return f"unknown key {key!r}{theirs}: {nearest_key(key, known)}"
     own = re.search(r"Key '(\w+)' not in '(\w+)'", text)
+    if own and (experiment := re.match(r"In 'experiment/(\w+)'", text)):
+        return f"experiment={experiment[1]} sets model.{own[1]}, which the chosen model does not have: it is for networks of another kind"
     if own and hasattr(config_schema, own[2]):
         return f"unknown key {own[1]!r} in {text.split(':')[0].removeprefix('In ')}; {nearest(own[1], [f.name for f in fields(getattr(config_schema, own[2]))])}"
     lines = str(getattr(cause, "msg", None) or cause).splitlines()

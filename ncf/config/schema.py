@@ -14,8 +14,9 @@ from omegaconf import MISSING
 
 
 def key(default, help: str, **range_) -> Any:
-    """One config key: default, line of help, its range (least, above, most, choices), and `place` (not part of the science), `free`
-    (no part of what is learned: it may change when a run resumes) or `recorded` (by the run, not to be set)."""
+    """One config key: default, line of help, its range (least, above, most, choices), `place` (not part of the science), `free`
+    (no part of what is learned: it may change when a run resumes) or `recorded` (by the run, not to be set), and `when`: what a key
+    beside it must be for it to matter, ``solver=euler|momentum`` or ``kind!=none``."""
     metadata = {"help": help, **range_}
     if isinstance(default, (list, dict)) or is_dataclass(default):
         return field(default_factory=lambda: default if is_dataclass(default) else type(default)(default), metadata=metadata)
@@ -39,16 +40,26 @@ class SettleConfig:
     beta: float = key(0.1, "beta, step size of the states", above=0)
     gamma: float = key(0.001, "gamma, leak of the states", least=0)
     solver: str = key("euler", "how the states step: euler (published), momentum or chebyshev (far fewer steps)", choices=SOLVERS)
-    momentum: float = key(0.5, "m of the momentum solver", least=0, most=0.999)
-    growth: float = key(0.0, "g: beta_k of euler and momentum grows from (1 - g) beta to (1 + g) beta", least=0, most=0.999)
-    damping: float = key(9.0, "epsilon of the chebyshev solver: more of it tolerates less stiffness, and damps stiff modes more", above=0)
-    rounds: int = key(1, "chebyshev: the steps are taken in this many rounds, each starting without momentum", least=1)
+    momentum: float = key(0.5, "m of the momentum solver", least=0, most=0.999, when="solver=momentum")
+    growth: float = key(
+        0.0, "g: beta_k of euler and momentum grows from (1 - g) beta to (1 + g) beta", least=0, most=0.999, when="solver=euler|momentum"
+    )
+    damping: float = key(
+        9.0, "epsilon of the chebyshev solver: more of it tolerates less stiffness, and damps stiff modes more", above=0, when="solver=chebyshev"
+    )
+    rounds: int = key(1, "chebyshev: the steps are taken in this many rounds, each starting without momentum", least=1, when="solver=chebyshev")
     start: str = key(
         "rest",
         "where states start: rest (zero), projection (what observed roots predict, an image at the top) or recogniser (synapses of its own)",
         choices=("rest", "projection", "recogniser"),
     )
-    share: float = key(0.68, "share of the recognised states that they start from; 1 - K/K' makes K steps like K' from rest", least=0, most=1)
+    share: float = key(
+        0.68,
+        "share of the recognised states that they start from; 1 - K/K' makes K steps like K' from rest",
+        least=0,
+        most=1,
+        when="start=recogniser",
+    )
     temperature: float = key(0.0, "T: learning settles under noise sqrt(2 beta T) at every step; 1: draws from the posterior", least=0)
     tolerance: float = key(0.0, "stop before K once a step changes every image's states by less than this share of their norm; 0: never", least=0)
 
@@ -56,23 +67,23 @@ class SettleConfig:
 @dataclass
 class PriorConfig:
     kind: str = key("none", "prior on the states", choices=("none", "laplace", "gaussian", "cauchy"))
-    strength: float = key(0.01, "lambda, strength of the prior", least=0)
+    strength: float = key(0.01, "lambda, strength of the prior", least=0, when="kind!=none")
 
 
 @dataclass
 class LateralConfig:
     enabled: bool = key(False, "lateral competition within columns (the L in a name)")
-    columns: list[int] = key([12, 12, 18], "units per column, one number per layer or one for all")
-    self_excitation: float = key(0.15, "alpha_e (published: 0.13)", least=0)
-    inhibition: float = key(0.1, "alpha_h (published: 0.125)", least=0)
+    columns: list[int] = key([12, 12, 18], "units per column, one number per layer or one for all", when="enabled=true")
+    self_excitation: float = key(0.15, "alpha_e (published: 0.13)", least=0, when="enabled=true")
+    inhibition: float = key(0.1, "alpha_h (published: 0.125)", least=0, when="enabled=true")
 
 
 @dataclass
 class PrecisionConfig:
     kind: str = key("none", "precision on e_1.. (the Sigma in a name)", choices=("none", "whitened", "published"))
-    rate: float = key(0.01, "published: step of Sigma toward the batch's mean outer product", above=0, most=1)
-    shrinkage: float = key(0.1, "published: share of that outer product kept on its diagonal alone", least=0, most=1)
-    floor: float = key(1.0, "published: least variance; shrinkage * floor must be above beta / 2", above=0)
+    rate: float = key(0.01, "published: step of Sigma toward the batch's mean outer product", above=0, most=1, when="kind=published")
+    shrinkage: float = key(0.1, "published: share of that outer product kept on its diagonal alone", least=0, most=1, when="kind=published")
+    floor: float = key(1.0, "published: least variance; shrinkage * floor must be above beta / 2", above=0, when="kind=published")
 
 
 @dataclass
@@ -80,11 +91,12 @@ class ConstraintConfig:
     kind: str = key(
         "unit", "norm of every column of synapses: unit (published), limit (released: scale down only), none", choices=("limit", "unit", "none")
     )
-    radius: float = key(1.0, "the norm that is limited or set", above=0)
+    radius: float = key(1.0, "the norm that is limited or set", above=0, when="kind!=none")
     axis: str = key(
         "into",
         "a column is all synapses of a bundle into one unit (published), or out_of one unit: its field, as in sparse coding",
         choices=("into", "out_of"),
+        when="kind!=none",
     )
 
 
@@ -100,21 +112,23 @@ class LastPhaseConfig:
         "learning: after settling, the top alone fits the image in so many further steps, and synapses learn from the errors that remain, too; 0: none",
         least=0,
     )
-    beta: float = key(0.1, "step size of the last phase", above=0)
-    temperature: float = key(1.0, "T: noise sqrt(2 beta T) on the top at every step of the last phase; with a prior there is none", least=0)
+    beta: float = key(0.1, "step size of the last phase", above=0, when="steps!=0")
+    temperature: float = key(
+        1.0, "T: noise sqrt(2 beta T) on the top at every step of the last phase; with a prior there is none", least=0, when="components=0"
+    )
     components: int = key(
         0,
         "components of a mixture over the top that learns in the last phase too, the top then drawn towards its posterior; 0: no prior",
         least=0,
         most=500,
     )
-    moves: int = key(3, "with a prior: Hamiltonian moves by which the top is drawn, after the steps", least=1)
+    moves: int = key(3, "with a prior: Hamiltonian moves by which the top is drawn, after the steps", least=1, when="components!=0")
     alone: bool = key(
         False,
         "synapses learn in the last phase alone, not from settled states too, and precision stays as it is; with a prior, an image's draws go on from "
         "epoch to epoch, and images settle in the first one only",
     )
-    skips: bool = key(True, "synapses past a population (skips) learn in the last phase too")
+    skips: bool = key(True, "synapses past a population (skips) learn in the last phase too", when="steps!=0")
 
 
 @dataclass
@@ -125,7 +139,9 @@ class TermsConfig:
     name: str = key("", "name shown in reports")
     activation: str = key("relu", "phi on the states z", choices=ACTIVATIONS)
     prediction: str = key("relu", "g on the predictions mu of hidden populations", choices=ACTIVATIONS)
-    threshold: float = key(1.0, "lambda of activation threshold: phi(z) = max(z - lambda, 0) - max(-z - lambda, 0)", least=0)
+    threshold: float = key(
+        1.0, "lambda of activation threshold: phi(z) = max(z - lambda, 0) - max(-z - lambda, 0)", least=0, when="activation=threshold"
+    )
     likelihood: str = key(
         "bernoulli",
         "of the image: bernoulli (g_0 sigmoid) or gaussian (g_0 identity; BCE clips its mu_0 to (0, 1))",
@@ -205,10 +221,10 @@ class AutoencoderConfig:
     layers: list[int] = key([360, 360, 20], "units of the layers from the image up, the last one the latents; the encoder mirrors the decoder")
     code: str = key("plain", "what the latents are", choices=("plain", "gaussian", "constant", "adversarial"))
     l2: float = key(0.0, "penalty on the squared synapses of encoder and decoder, nats per image", least=0)
-    divergence: float = key(1.0, "gaussian, constant: weight of the latents' divergence from their prior", least=0)
-    variance: float = key(0.1, "constant: variance of the latents", above=0)
-    adversary: int = key(360, "adversarial: units in each of the adversary's two layers", least=1)
-    deception: float = key(1.0, "adversarial: weight of deceiving it, against nats per image", least=0)
+    divergence: float = key(1.0, "gaussian, constant: weight of the latents' divergence from their prior", least=0, when="code=gaussian|constant")
+    variance: float = key(0.1, "constant: variance of the latents", above=0, when="code=constant")
+    adversary: int = key(360, "adversarial: units in each of the adversary's two layers", least=1, when="code=adversarial")
+    deception: float = key(1.0, "adversarial: weight of deceiving it, against nats per image", least=0, when="code=adversarial")
     refills: int = key(20, "completion: unseen pixels are zero, or refilled this many times, or the latents inferred, as validation chooses", least=1)
     inference_steps: int = key(50, "completion: steps of Adam that infer the latents from the seen pixels", least=1)
     inference_rate: float = key(0.1, "completion: step size of that inference", above=0)
@@ -253,8 +269,10 @@ class DatasetConfig:
     name: str = key("digits", f"which reader: {', '.join(DATASETS)}, or a plugin's")
     folder: str | None = key(None, "folder inside data_dir; null: the dataset's name", free=True)
     path: str | None = key(None, "npz: the file; folder: the folder of pictures; idx: the folder of the files", free=True)
-    size: int | None = key(None, "folder: pictures are cropped to a square and resized to this many pixels per side; null: as they are", least=1)
-    grey: bool = key(False, "folder, npz: turn coloured pictures grey")
+    size: int | None = key(
+        None, "folder: pictures are cropped to a square and resized to this many pixels per side; null: as they are", least=1, when="name=folder"
+    )
+    grey: bool = key(False, "folder, npz: turn coloured pictures grey", when="name=folder|npz")
     invert: bool = key(False, "invert the grey levels: ncf expects bright objects on a dark ground")
     binarize: str = key(
         "threshold",
@@ -274,8 +292,8 @@ class OptimizerConfig:
     name: str = key("adam", "how local updates change the synapses; default: sgd for the networks, adam for the baselines", choices=("adam", "sgd"))
     lr: float = key(0.001, "learning rate", above=0)
     beta1: float = key(0.9, "adam: decay of the first moment; sgd: momentum", least=0, most=0.999999)
-    beta2: float = key(0.999, "adam: decay of the second moment", least=0, most=0.999999)
-    epsilon: float = key(1e-7, "adam: added to the root of the uncorrected second moment", above=0)
+    beta2: float = key(0.999, "adam: decay of the second moment", least=0, most=0.999999, when="name=adam")
+    epsilon: float = key(1e-7, "adam: added to the root of the uncorrected second moment", above=0, when="name=adam")
     clip: float | None = key(
         None, "updates of all synapses that are longer together are shortened to this norm; null: never (the article's baselines: 5)", above=0
     )
@@ -368,7 +386,7 @@ class TrainConfig:
     seed: int = key(0, "seed of weights, data order and sampling", least=0)
     validate_every: int = key(1, "epochs from one validation to the next (validation chooses best.pt); 0: after the last only", least=0)
     patience: int | None = key(None, "stop after this many validations without a better BCE; null: never", least=1, free=True)
-    patience_gain: float = key(0.0, "nats per image by which a BCE must be better to count for patience", least=0, free=True)
+    patience_gain: float = key(0.0, "nats per image by which a BCE must be better to count for patience", least=0, free=True, when="patience!=null")
     threads: int | None = key(None, "processor threads; null: all cores", least=1, **PLACE)
     device: str = key("auto", "auto (CUDA if available), cpu, cuda or cuda:N", **PLACE)
     data_dir: str | None = key(None, "folder of the image sets; null: NCF_DATA, else a cache folder in your home", **PLACE)

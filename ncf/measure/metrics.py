@@ -203,7 +203,9 @@ def require_known(config: MetricsConfig) -> None:
 def require_metric(name: str, words: str) -> None:
     """UserError, beginning with `words`, for a metric that nobody has registered."""
     if name not in METRICS:
-        raise UserError(f"{words}{nearest(name, METRICS)} (a plugin's metric needs --config-dir=FOLDER)")
+        hint = nearest(name, METRICS)
+        hint = hint if hint.startswith("did") else f"known: {', '.join(METRICS)}"
+        raise UserError(f"{words}{hint} (a plugin's metric needs --config-dir=FOLDER)")
 
 
 def require_measurable(network, data: Dataset, config: MetricsConfig) -> None:

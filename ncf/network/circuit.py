@@ -194,6 +194,11 @@ def require_meaning(circuit: Circuit) -> None:
         back.add((f.source, f.target))
         if f.source >= circuit.n_predicted:
             raise UserError(f"model.feedback: '{words(circuit, f)}': nothing predicts {circuit.names[f.source]}, so it has no errors")
+        if f.target < circuit.n_predicted and circuit.populations[f.target].observed:
+            raise UserError(
+                f"model.feedback: '{words(circuit, f)}': {circuit.names[f.target]} is observed and predicted, so no error ever moves it; "
+                f"feedback goes from the population whose errors are carried to the one they move, e.g. '{circuit.names[f.target]} -> {circuit.names[f.source]}'"
+            )
         if f.name is None and f.bundle is None:
             raise UserError(
                 f"model.feedback: '{words(circuit, f)}' is tied to a bundle that does not exist; write learned behind it, or add the bundle"

@@ -298,7 +298,7 @@ class GNCN:
 
     @torch.no_grad()
     def local_updates(self, state: State, y: Tensor | None = None, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
-        """One ascent direction per bundle of synapses, averaged over the batch (section 5); classes play no part, and `rng` only in a last phase,
+        """One ascent direction per bundle of synapses, averaged over the batch; classes play no part, and `rng` only in a last phase,
         whose updates are added (`ncf.network.last_phase`).
 
         dW_st = f_s^T e_t / B,  dE_ts = e_t^T f_s / B times `error_rate` (dW_st^T where there is that bundle),  dR_st = f_s[n-1]^T e_t / B,
@@ -375,7 +375,7 @@ class GNCN:
 
     @torch.no_grad()
     def project(self, code: Tensor, given: dict[str, Tensor] | None = None, rng: np.random.Generator | None = None) -> Tensor:
-        """Ancestral projection (section 7): images mu_0 (S, J_0) from the activities of the top populations (S, J_top).
+        """Ancestral projection: images mu_0 (S, J_0) from the activities of the top populations (S, J_top).
 
         The argument is an activity: phi is not applied to it again. `given` shows observed roots (label), which are zero otherwise. Without noise, or,
         with `rng`, every hidden population below the top is drawn from N(mu, Sigma), Sigma = I where it has no precision.

@@ -2,7 +2,8 @@
 
     z_s <- z_s + beta d_s + sqrt(2 beta T) xi_s,    xi ~ N(0, 1)     (`model.settle.temperature` T)
 
-Where feedback is tied and multiplied by phi', d is the slope of the log joint density of image and states, and with T = 1 small steps draw from
+Where feedback is tied and multiplied by phi', errors compare states with linear predictions (as in GNCN-t1), and neither lateral competition nor whitened
+precision has a part, d is the slope of the log joint density of image and states, and with T = 1 small steps draw from
 the posterior of the states: Monte Carlo predictive coding (Oliviers, Bogacz and Meulemans, "Learning probability distributions of sensory inputs with
 Monte Carlo predictive coding", PLOS Computational Biology 20, 2024). Learning settles so; whatever is measured settles without noise.
 

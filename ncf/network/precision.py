@@ -7,7 +7,7 @@ JITTER = 0.00025  # whitened precision: added to every entry of Sigma at each pr
 
 
 def prepare_covariance(sigma: Tensor) -> None:
-    """Whitened precision (section 6), before it is factorised: Sigma's diagonal raised to at least 1, JITTER added to every entry."""
+    """Whitened precision, before it is factorised: Sigma's diagonal raised to at least 1, JITTER added to every entry."""
     sigma.diagonal().clamp_(min=1.0)
     sigma.add_(JITTER)
 
@@ -19,9 +19,9 @@ def whitening(factor: Tensor) -> Tensor:
 
 
 def move_covariance(sigma: Tensor, outer: Tensor, rate: float, shrinkage: float, floor: float) -> None:
-    """Published precision (section 6): Sigma <- (1 - rate) Sigma + rate * S, S (J_l, J_l) the batch's mean outer product of r.
+    """Published precision: Sigma <- (1 - rate) Sigma + rate * S, S (J_l, J_l) the batch's mean outer product of r.
 
-    S - Sigma is the natural gradient (times two) of the Gaussian log likelihood of r, local to the pair of units. S is shrunk toward
+    S - Sigma is the natural gradient of the Gaussian log likelihood of r, local to the pair of units. S is shrunk toward
     its diagonal, which is kept at least at `floor`, so that no eigenvalue of it falls below shrinkage * floor: a convex mixture of
     positive definite matrices stays so.
     """

@@ -39,6 +39,7 @@ def option_of(stored: dict, group: str) -> str | None:
 
 def of_another(cfg: DictConfig, given: list[str]) -> TrainConfig | None:
     """What config= or resume= makes of another run and the overrides given; None where neither names one."""
+    require_one_folder(cfg)
     if cfg.config is not None:
         path = Path(cfg.config).expanduser()
         stored = stored_by(path) | {"name": None, "run_dir": None, "output_dir": cfg.output_dir, "resume": "auto"}  # it is another run
@@ -52,6 +53,20 @@ def of_another(cfg: DictConfig, given: list[str]) -> TrainConfig | None:
     found = changed(found, cfg, given, f"resume={folder}")
     found.run_dir, found.resume = str(folder), "auto"
     return build(found, TrainConfig)  # its science may not change: Run.open checks
+
+
+def require_one_folder(cfg: DictConfig) -> None:
+    """UserError where two keys name the folder of the run, or the run that it is made of."""
+    resumed = None if cfg.resume in ("auto", "never", None) else cfg.resume
+    named = f"name={cfg.name}" if cfg.name is not None else f"run_dir={cfg.run_dir}" if cfg.run_dir is not None else None
+    if cfg.name is not None and cfg.run_dir is not None:
+        raise UserError(f"name={cfg.name} and run_dir={cfg.run_dir} both name the run's folder; give one of them")
+    if resumed and cfg.config is not None:
+        raise UserError(f"config={cfg.config} and resume={resumed}: resume goes on with that run, config makes a new one; give one of them")
+    if resumed and named:
+        raise UserError(
+            f"{named} and resume={resumed}: resume goes on in that run's own folder; a run of another name starts from it by start_from={resumed}"
+        )
 
 
 def stored_by(path: Path) -> dict:

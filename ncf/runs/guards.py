@@ -36,7 +36,7 @@ def require_finite(network, updates: dict[str, Tensor], where: str) -> None:
     """Refuse updates that are not finite. One look at each bundle: a sum is finite only if all of it is."""
     for name, total in zip(updates, torch.stack([update.sum() for update in updates.values()]).tolist()):
         if not isfinite(total):
-            raise UserError(f"learning diverged in {where}: the update of {name} is not finite; lower {keys(network)}")
+            raise UserError(f"learning diverged in {where}: the update of {name} is not finite; lower {learning_keys(network)}")
 
 
 def require_numbers(network, figures: dict[str, float], where: str, measuring: bool = False) -> None:
@@ -57,10 +57,14 @@ def steady(network, where: str):
         failure = error
     for name, old, new in zip(network.parameters, before, column_norms(network.parameters)):
         if not new <= LARGEST_GROWTH * max(old, 1.0):
-            raise UserError(f"learning diverged in {where}: one step took {name} from column norms of {old:.3g} to {new:.3g}; lower {keys(network)}")
+            raise UserError(
+                f"learning diverged in {where}: one step took {name} from column norms of {old:.3g} to {new:.3g}; lower {learning_keys(network)}"
+            )
     if failure:
         bad = [f"Sigma of {network.names[i]}" for i, sigma in network.sigma.items() if torch.linalg.cholesky_ex(sigma).info.item()]
-        raise UserError(f"learning diverged in {where}: {', '.join(bad)} is not positive definite any more; lower {keys(network)}") from failure
+        raise UserError(
+            f"learning diverged in {where}: {', '.join(bad)} is not positive definite any more; lower {learning_keys(network)}"
+        ) from failure
 
 
 def column_norms(parameters: dict[str, Tensor]) -> list[float]:
@@ -68,6 +72,12 @@ def column_norms(parameters: dict[str, Tensor]) -> list[float]:
     flat = [p.flatten() for p in parameters.values()]
     squares = torch.stack([torch.dot(p, p) for p in flat]).tolist()  # (BLAS: half of vector_norm's time)
     return [(square / p.shape[-1]) ** 0.5 for square, p in zip(squares, parameters.values())]
+
+
+def learning_keys(network) -> str:
+    """What to lower where synapses ran away: the learning rate first."""
+    *others, rate = keys(network).replace(" or ", ", ").split(", ")
+    return ", ".join([rate, *others[:-1]]) + f" or {others[-1]}" if others else rate
 
 
 def keys(network, measuring: bool = False) -> str:

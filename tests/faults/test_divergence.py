@@ -45,7 +45,7 @@ def test_a_step_of_the_states_a_million_times_too_large(model, kind, tmp_path):
 def test_a_learning_rate_a_million_times_too_large(model, rate, tmp_path):
     done = warm("ncf-train", *RUN, *rate.split(), f"model={model}", cwd=tmp_path)
     require_stopped(
-        done, tmp_path / "outputs/runs/run", "learning diverged", "column norms", "lower model.settle.beta, model.settle.steps or optimizer.lr"
+        done, tmp_path / "outputs/runs/run", "learning diverged", "column norms", "lower optimizer.lr, model.settle.beta or model.settle.steps"
     )
 
 

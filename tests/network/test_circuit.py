@@ -264,6 +264,7 @@ WRONG = {
     "two images": (dict(populations=CHAIN | {"other": PopulationConfig(observed="image")}, bundles=[*PDH, "z1 -> other"]), "image", "several"),
     "tied to nothing": (dict(feedback=["image -> z1", "z1 -> z2", "z2 -> z3", "image -> z3 tied"]), "'image -> z3'", "does not exist"),
     "no errors": (dict(feedback=["image -> z1", "z1 -> z2", "z3 -> z2"]), "nothing predicts z3"),
+    "backwards": (dict(feedback=["image -> z1", "z1 -> image", "z2 -> z3"]), "'z1 -> image'", "observed and predicted", "'image -> z1'"),
     "out of reach": (
         dict(bundles=["z1 -> image", "z3 -> image"], populations={k: v for k, v in CHAIN.items() if k != "z2"}, feedback=["image -> z1"]),
         "z3",
