@@ -18,7 +18,7 @@ from ncf.measure.frames import frames_of
 from ncf.measure.metrics import measure, require_known, require_measurable
 from ncf.models import build_model, seen_of
 from ncf.network.langevin import noise_for
-from ncf.network.last_phase import explained, remember_tops, remembers_tops
+from ncf.network.last_phase import recalled_state, remember_tops, remembers_tops
 from ncf.network.model import Model
 from ncf.network.optimizer import Optimizer
 from ncf.network.state import State
@@ -216,7 +216,7 @@ def train_step(
     noise = noise_for(network, rng, len(x), rows)
     further = {name: value for name, value in (("before", before), ("noise", noise)) if value is not None}
     shown, classes, which = x[rows], None if y is None else y[rows], None if images is None else images[rows]
-    state = explained(network, shown, classes, which) or network.settle(shown, y=classes, **further)
+    state = recalled_state(network, shown, classes, which) or network.settle(shown, y=classes, **further)
     state.batch, state.rows, state.images = len(x), rows, which
     lap("settle")
     guards.require_settled(network, state, where)

@@ -8,7 +8,7 @@ Where d is carried over tied or transposed synapses, dW is the gradient of log p
 does for a draw from the prior, becomes more probable. Without a prior the top moves under noise of `temperature`. With one (`ncf.network.top_prior`) it is drawn
 towards the posterior under it, and this is the M-step of Monte Carlo EM (Wei and Tanner, Journal of the American Statistical Association 85, 1990). What
 predicts the top itself, such as a label above it, learns from settled states only, and so not at all where synapses learn `alone`. Those that do, from draws,
-need no settled states: an image whose top the prior remembers has the state in which that top explains it (`explained`), and its draw goes on from there.
+need no settled states: an image whose top the prior remembers has the state in which that top explains it (`recalled_state`), and its draw goes on from there.
 """
 
 import numpy as np
@@ -54,7 +54,7 @@ def remember_tops(network, n: int) -> None:
 
 
 @torch.no_grad()
-def explained(network, x: Tensor, y: Tensor | None, images: Tensor | None) -> State | None:
+def recalled_state(network, x: Tensor, y: Tensor | None, images: Tensor | None) -> State | None:
     """The state of training images x (B, J_0), so numbered, in which the top that the prior remembers explains them: all populations below it at their
     predictions, no error but the image's (where a population's g is not its phi, the one that is left counts as none). None unless it remembers all of them."""
     prior = prior_of(network)

@@ -11,7 +11,7 @@ from ncf.measure.density import likelihood_terms
 from ncf.network.discrepancy import bce_of
 from ncf.network.gncn import GNCN
 from ncf.network.langevin import Noise
-from ncf.network.last_phase import explained, last_phase_updates, remember_tops, remembers_tops
+from ncf.network.last_phase import last_phase_updates, recalled_state, remember_tops, remembers_tops
 from ncf.network.mixture import Mixture
 from ncf.network.top_inference import carried_up, infer_top
 from ncf.network.top_prior import FLOOR, REFIT, SHRINKAGE, WARM, TopPrior, draw_top, fit_and_slope
@@ -243,7 +243,7 @@ def remembering(shape=CHAIN, skips: bool = True, **changes):
 
 def test_the_draws_of_an_image_go_on_where_its_last_ones_ended():
     net = remembering()
-    assert explained(net, IMAGES, None, IMAGE_NUMBERS) is None  # nothing is remembered yet
+    assert recalled_state(net, IMAGES, None, IMAGE_NUMBERS) is None  # nothing is remembered yet
     state = net.settle(IMAGES)
     state.images = IMAGE_NUMBERS
     updates = last_phase_updates(net, state, rng())
@@ -253,14 +253,14 @@ def test_the_draws_of_an_image_go_on_where_its_last_ones_ended():
     assert torch.equal(net.prior.tops[IMAGE_NUMBERS], updates["Prior.tops"]) and not torch.allclose(updates["Prior.tops"], best)
     assert int(net.prior.tops[:, 0].isnan().sum()) == 22
     again = IMAGE_NUMBERS.flip(0)  # in another order, as every epoch has
-    state = explained(net, IMAGES.flip(0), None, again)
+    state = recalled_state(net, IMAGES.flip(0), None, again)
     state.images = again
     assert torch.equal(state.drawn, updates["Prior.tops"].flip(0))
     found = last_phase_updates(net, state, np.random.default_rng(9))
     noise = Noise(np.random.default_rng(9).integers(2**63, size=8), 0.0)
     wanted, _, _ = draw_top(net, net.prior, IMAGES.flip(0), updates["Prior.tops"].flip(0), {}, 3, noise)
     assert torch.equal(found["Prior.tops"], wanted)
-    assert explained(net, IMAGES, None, IMAGE_NUMBERS - 1) is None and explained(net, IMAGES, None, None) is None  # of one there is no top
+    assert recalled_state(net, IMAGES, None, IMAGE_NUMBERS - 1) is None and recalled_state(net, IMAGES, None, None) is None  # of one there is no top
 
 
 @pytest.mark.parametrize("shape", ["chain", "skips", "two tops"])
@@ -268,7 +268,7 @@ def test_what_a_remembered_top_explains_is_the_state_with_no_error_but_the_image
     net = remembering(SHAPES[shape])
     code = torch.randn(8, net.code_size)
     net.prior.tops[IMAGE_NUMBERS] = code
-    state = explained(net, IMAGES, None, IMAGE_NUMBERS)
+    state = recalled_state(net, IMAGES, None, IMAGE_NUMBERS)
     torch.testing.assert_close(state.mu[0], net.project(code))
     torch.testing.assert_close(state.e[0], IMAGES - net.project(code))
     torch.testing.assert_close(net.losses(state, None)[0], bce_of(IMAGES, net.project(code)))
@@ -287,11 +287,11 @@ def test_a_start_of_settling_leaves_no_errors_in_a_remembered_state():
             synapses.normal_()
     assert net.rest(IMAGES).e[1].any()
     net.prior.tops[IMAGE_NUMBERS] = torch.randn(8, 8)
-    state = explained(net, IMAGES, None, IMAGE_NUMBERS)
+    state = recalled_state(net, IMAGES, None, IMAGE_NUMBERS)
     assert not any(e.any() for e in state.e[1:]) and not any(r.any() for r in state.r[1:])
     net.prior.tops[IMAGE_NUMBERS[0]] = 1e9
     with pytest.raises(UserError, match="diverged"):
-        require_settled(net, explained(net, IMAGES, None, IMAGE_NUMBERS), "batch 1")
+        require_settled(net, recalled_state(net, IMAGES, None, IMAGE_NUMBERS), "batch 1")
 
 
 def test_a_label_that_is_seen_is_part_of_what_a_remembered_top_explains():
@@ -301,7 +301,7 @@ def test_a_label_that_is_seen_is_part_of_what_a_remembered_top_explains():
     remember_tops(net, 30)
     code, y = torch.randn(8, net.code_size), torch.arange(8) % 3
     net.prior.tops[IMAGE_NUMBERS] = code
-    state = explained(net, IMAGES, y, IMAGE_NUMBERS)
+    state = recalled_state(net, IMAGES, y, IMAGE_NUMBERS)
     torch.testing.assert_close(state.mu[0], net.project(code, {"label": torch.eye(3)[y]}))
     assert not torch.allclose(state.mu[0], net.project(code))
 
@@ -361,7 +361,7 @@ def test_alone_precision_stays_as_it_is(kind, alone):
     before = {i: sigma.clone() for i, sigma in net.sigma.items()}
     assert before
     for epoch in range(2):  # settled, then remembered
-        state = explained(net, IMAGES, None, IMAGE_NUMBERS) or net.settle(IMAGES)
+        state = recalled_state(net, IMAGES, None, IMAGE_NUMBERS) or net.settle(IMAGES)
         assert (state.drawn is not None) == (alone and epoch == 1)
         state.images = IMAGE_NUMBERS
         updates = net.local_updates(state, rng=rng())

@@ -131,14 +131,14 @@ def test_a_prior_is_fresh_kept_or_dropped_as_the_new_run_has_it(tmp_path):
 @pytest.mark.parametrize("binarize", ["threshold", "bernoulli"])
 def test_from_the_second_epoch_on_every_batch_has_the_tops_of_its_own_images(binarize, tmp_path, monkeypatch):
     """Images that are drawn anew in every epoch are settled in all of them."""
-    batches, explain = [], last_phase.explained
+    batches, explain = [], last_phase.recalled_state
 
     def watched(network, x, y, images):
         state = explain(network, x, y, images)
         batches.append((x, images, state is not None))
         return state
 
-    monkeypatch.setattr(training, "explained", watched)
+    monkeypatch.setattr(training, "recalled_state", watched)
     config = compose_train(*TINY, *PRIOR, "model.last_phase.alone=true", "epochs=2", f"dataset.binarize={binarize}", "validate_every=0")
     training.train(config, tmp_path / "run", named=True)
     data = datasets.load(config.dataset, config.data_dir).splits["train"].x
