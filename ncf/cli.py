@@ -111,7 +111,7 @@ def train_config(cfg: DictConfig) -> TrainConfig:
         config = build(cfg, TrainConfig)
         config.chosen = {group: job.runtime.choices[group] for group in ("model", "dataset", "optimizer") if job.runtime.choices.get(group)}
         config.config_dir = own
-    for line in idle(config, map(again.dotted, job.overrides.task)):
+    for line in idle(config, map(again.dotted, job.overrides.task)) if os.environ.get("RANK", "0") == "0" else ():
         speak(f"note: {line}")
     return config
 
@@ -203,7 +203,7 @@ def circuit_text(given: list[str], config_dir: str | None) -> str:
     from ncf.network.expand import circuit_of
     from ncf.report.circuit_picture import describe
 
-    model = OmegaConf.to_container(composed("train", given, config_dir).model)
+    model = OmegaConf.to_container(composed("train", given, config_dir).model, resolve=True)
     schema = MODEL_FAMILIES.get(model.get("family"))
     if schema is None or not issubclass(schema, TermsConfig):
         return ""

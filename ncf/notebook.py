@@ -5,7 +5,6 @@ out is numpy. Whatever is wrong with them is an `ncf.errors.UserError` that says
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -252,7 +251,22 @@ class TrainedRun:
         return load(self.folder, config_dir=self.config_dir)
 
 
-OVERRIDE = r"""(?:\[[^\]]*\]|\{[^}]*\}|'[^']*'|"[^"]*"|\S)+"""  # of several in a text; blanks within brackets and quotes are its own
+def words(text: str) -> list[str]:
+    """The overrides that stand in one text: apart at blanks, but for those within brackets and quotes. A quote opens where a value or an element begins."""
+    found, depth, quote, before = [""], 0, "", " "
+    for char in text:
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"" and (before.isspace() or before in "=[{(,:"):
+            quote = char
+        else:
+            depth += (char in "[{(") - (char in ")}]")
+        if char.isspace() and not quote and depth <= 0:
+            found.append("")
+        else:
+            found[-1] += char
+        before = char
+    return [word[1:-1] if len(word) > 1 and word[0] == word[-1] and word[0] in "'\"" else word for word in found if word]
 
 
 def train(*overrides: str | Sequence[str] | Mapping[str, Any], config_dir: str | None = None, **keys: Any) -> TrainedRun:
@@ -270,9 +284,7 @@ def train(*overrides: str | Sequence[str] | Mapping[str, Any], config_dir: str |
         if isinstance(given, Mapping):
             lines += [f"{key}={override_text(value)}" for key, value in given.items()]
         else:
-            lines += (
-                [word.strip("'\"") if word[0] in "'\"" else word for word in re.findall(OVERRIDE, given)] if isinstance(given, str) else list(given)
-            )
+            lines += words(given) if isinstance(given, str) else list(given)
     lines = again.with_its_model(lines)
     cfg = compose_checked(lines, config_dir)
     config = again.of_another(cfg, lines) or build(cfg, TrainConfig)

@@ -52,7 +52,8 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
         summary = stored_result(folder, config)
         if summary:
             tidy(folder)
-            speak(f"already complete: {folder} (a larger epochs= goes on)\n{metric_table(summary['metrics'], result_title(summary))}")
+            more = "" if summary["epochs_trained"] < config.epochs or config.optimizer.cooldown else " (a larger epochs= goes on)"
+            speak(f"already complete: {folder}{more}\n{metric_table(summary['metrics'], result_title(summary))}")
             return summary
     data = datasets.load(config.dataset, config.data_dir)
     about = data.about()

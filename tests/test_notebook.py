@@ -9,6 +9,7 @@ import torch
 
 import ncf
 from ncf.network.gncn import GNCN
+from ncf.notebook import words
 
 TINY = "model.layers=[12,10] model.settle.steps=6 model=gncn_t1 dataset.n_train=200 dataset.n_validation=50 metrics=basic threads=1 compute.dtype=float32 progress=off"
 EXAMPLES = sorted((Path(__file__).resolve().parent.parent / "examples").glob("*.ipynb"))
@@ -23,6 +24,22 @@ def test_a_run_has_its_rows_and_figures_as_plain_python(run):
     assert [row["epoch"] for row in run.rows] == [1, 2] and run.summary["status"] == "complete"
     assert run.metrics["test"]["bce"] == json.loads((run.folder / "summary.json").read_text())["metrics"]["test"]["bce"]["value"]
     assert isinstance(run.metrics["validation"]["tod"], float)
+
+
+@pytest.mark.parametrize(
+    "text, parts",
+    [
+        ("metrics.names=[bce, tod]  a=1", ["metrics.names=[bce, tod]", "a=1"]),
+        ("model.populations={z1: {size: 10}, image: {observed: image}} x=1", ["model.populations={z1: {size: 10}, image: {observed: image}}", "x=1"]),
+        ("model.bundles=['z1 -> image', \"z2 -> z1\"]", ["model.bundles=['z1 -> image', \"z2 -> z1\"]"]),
+        ('a=[1, "]", 2] b=3', ['a=[1, "]", 2]', "b=3"]),
+        ("'name=my run' b=2", ["name=my run", "b=2"]),
+        ("name='my run'\nb=2", ["name='my run'", "b=2"]),
+        ("data_dir=/tmp/o'hara output_dir=/tmp/d'arcy", ["data_dir=/tmp/o'hara", "output_dir=/tmp/d'arcy"]),
+    ],
+)
+def test_overrides_in_one_text_stand_apart_at_blanks_outside_brackets_and_quotes(text, parts):
+    assert words(text) == parts
 
 
 def test_a_text_of_several_overrides_keeps_blanks_within_brackets_and_quotes(tmp_path, capsys):

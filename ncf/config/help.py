@@ -30,7 +30,7 @@ def help_text(name: str, arguments: list[str], configs: str) -> str:
 
     parsed = get_args_parser().parse_args([a for a in arguments if a not in ("-h", "--help", "--version")])
     given, own = parsed.overrides, parsed.config_dir
-    cfg = OmegaConf.to_container(composed(name, given, own), resolve=False)
+    cfg = OmegaConf.to_container(composed(name, given, own), resolve=True)
     lines = [USAGE[name], "", "groups:"]
     lines += [
         f"  {group + '=':<14}{' | '.join(options) or 'your own, with --config-dir=FOLDER'}" for group, options in groups(name, configs, own).items()

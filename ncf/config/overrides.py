@@ -228,7 +228,9 @@ def explain_hydra(error: Exception, name: str, configs: str) -> str:
             return f"unknown key {key!r}: it is a key of ncf-{owner}, which ncf-{name} does not have"
         return f"unknown key {key!r}{theirs}: {nearest_key(key, known)}"
     own = re.search(r"Key '(\w+)' not in '(\w+)'", text)
-    if own and (experiment := re.match(r"In 'experiment/(\w+)'", text)):
+    experiment = re.match(r"In 'experiment/([\w-]+)'", text)
+    family = own and own[2] in {schema.__name__ for schema in MODEL_FAMILIES.values()}
+    if own and family and experiment and any(own[1] in flat_keys(other) for other in MODEL_FAMILIES.values()):
         return f"experiment={experiment[1]} sets model.{own[1]}, which the chosen model does not have: it is for networks of another kind"
     if own and hasattr(config_schema, own[2]):
         return f"unknown key {own[1]!r} in {text.split(':')[0].removeprefix('In ')}; {nearest(own[1], [f.name for f in fields(getattr(config_schema, own[2]))])}"

@@ -16,7 +16,7 @@ from omegaconf import MISSING
 def key(default, help: str, **range_) -> Any:
     """One config key: default, line of help, its range (least, above, most, choices), `place` (not part of the science), `free`
     (no part of what is learned: it may change when a run resumes) or `recorded` (by the run, not to be set), and `when`: what a key
-    beside it must be for it to matter, ``solver=euler|momentum`` or ``kind!=none``."""
+    beside it must be for it to matter: ``solver=euler|momentum``, ``kind!=none``, or one of two, ``a=x or b=y``."""
     metadata = {"help": help, **range_}
     if isinstance(default, (list, dict)) or is_dataclass(default):
         return field(default_factory=lambda: default if is_dataclass(default) else type(default)(default), metadata=metadata)
@@ -114,7 +114,7 @@ class LastPhaseConfig:
     )
     beta: float = key(0.1, "step size of the last phase", above=0, when="steps!=0")
     temperature: float = key(
-        1.0, "T: noise sqrt(2 beta T) on the top at every step of the last phase; with a prior there is none", least=0, when="components=0"
+        1.0, "T: noise sqrt(2 beta T) on the top at every step of the last phase; with a prior there is none", least=0, when="steps!=0"
     )
     components: int = key(
         0,
@@ -140,7 +140,10 @@ class TermsConfig:
     activation: str = key("relu", "phi on the states z", choices=ACTIVATIONS)
     prediction: str = key("relu", "g on the predictions mu of hidden populations", choices=ACTIVATIONS)
     threshold: float = key(
-        1.0, "lambda of activation threshold: phi(z) = max(z - lambda, 0) - max(-z - lambda, 0)", least=0, when="activation=threshold"
+        1.0,
+        "lambda of activation threshold: phi(z) = max(z - lambda, 0) - max(-z - lambda, 0)",
+        least=0,
+        when="activation=threshold or prediction=threshold",
     )
     likelihood: str = key(
         "bernoulli",

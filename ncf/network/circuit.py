@@ -194,11 +194,6 @@ def require_meaning(circuit: Circuit) -> None:
         back.add((f.source, f.target))
         if f.source >= circuit.n_predicted:
             raise UserError(f"model.feedback: '{words(circuit, f)}': nothing predicts {circuit.names[f.source]}, so it has no errors")
-        if f.target < circuit.n_predicted and circuit.populations[f.target].observed:
-            raise UserError(
-                f"model.feedback: '{words(circuit, f)}': {circuit.names[f.target]} is observed and predicted, so no error ever moves it; "
-                f"feedback goes from the population whose errors are carried to the one they move, e.g. '{circuit.names[f.target]} -> {circuit.names[f.source]}'"
-            )
         if f.name is None and f.bundle is None:
             raise UserError(
                 f"model.feedback: '{words(circuit, f)}' is tied to a bundle that does not exist; write learned behind it, or add the bundle"
@@ -222,6 +217,18 @@ def require_meaning(circuit: Circuit) -> None:
             raise UserError(f"model.populations.{p.name}: it is hidden and predicts nothing; give it a bundle, e.g. '{p.name} -> {circuit.names[0]}'")
         if waking.get(i, 0) >= NEVER:
             raise UserError(f"model.populations.{p.name}: no error ever reaches it; give it feedback, e.g. '{circuit.names[0]} -> {p.name}'")
+
+
+def require_moved(circuit: Circuit) -> None:
+    """UserError for feedback, written out, into a population that is observed and predicted: its errors count, and it never moves."""
+    still = [i for i in range(circuit.n_predicted) if circuit.populations[i].observed]
+    for f in circuit.feedback:
+        if f.target in still:
+            other_way = f", such as '{circuit.names[f.target]} -> {circuit.names[f.source]}'" if f.source not in still else ""
+            raise UserError(
+                f"model.feedback: '{words(circuit, f)}': {circuit.names[f.target]} is observed and predicted, so no error ever moves it; "
+                f"feedback goes from the population whose errors are carried to the one that they move{other_way}"
+            )
 
 
 def words(circuit: Circuit, arrow: Bundle | Feedback) -> str:

@@ -5,7 +5,7 @@ import re
 from ncf.config.checks import columns_per_layer
 from ncf.config.schema import CircuitConfig, GNCNConfig, PopulationConfig
 from ncf.errors import UserError
-from ncf.network.circuit import Circuit, Population, arranged
+from ncf.network.circuit import Circuit, Population, arranged, require_moved
 
 ARROW = re.compile(r"\s*(\w+)\s*->\s*(\w+)\s*(tied|learned|delayed)?\s*$")
 WORDS = {"model.bundles": ("delayed",), "model.feedback": ("tied", "learned")}  # what may stand behind an arrow
@@ -44,7 +44,10 @@ def written_out(config: CircuitConfig, sizes: dict[str, int]) -> Circuit:
     predicted = {target for _, target, _ in arrows}
     populations = [population(config, name, terms, sizes, name in predicted) for name, terms in config.populations.items()]
     named = [(s, t, f"E[{s}->{t}]" if (kind or config.error_synapses) == "learned" else None) for s, t, kind in feedback]
-    return arranged(populations, [(f"W[{s}->{t}]", s, t) for s, t in bundles], named, [(f"R[{s}->{t}]", s, t) for s, t in delayed])
+    circuit = arranged(populations, [(f"W[{s}->{t}]", s, t) for s, t in bundles], named, [(f"R[{s}->{t}]", s, t) for s, t in delayed])
+    if config.feedback is not None:
+        require_moved(circuit)
+    return circuit
 
 
 def read_arrow(key: str, text: str) -> tuple[str, str, str]:

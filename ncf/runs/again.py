@@ -58,12 +58,12 @@ def of_another(cfg: DictConfig, given: list[str]) -> TrainConfig | None:
 def require_one_folder(cfg: DictConfig) -> None:
     """UserError where two keys name the folder of the run, or the run that it is made of."""
     resumed = None if cfg.resume in ("auto", "never", None) else cfg.resume
-    named = f"name={cfg.name}" if cfg.name is not None else f"run_dir={cfg.run_dir}" if cfg.run_dir is not None else None
-    if cfg.name is not None and cfg.run_dir is not None:
+    named = f"name={cfg.name}" if cfg.name else f"run_dir={cfg.run_dir}" if cfg.run_dir else None
+    if cfg.name and cfg.run_dir:
         raise UserError(f"name={cfg.name} and run_dir={cfg.run_dir} both name the run's folder; give one of them")
     if resumed and cfg.config is not None:
         raise UserError(f"config={cfg.config} and resume={resumed}: resume goes on with that run, config makes a new one; give one of them")
-    if resumed and named:
+    if resumed and named and cfg.run_dir != resumed:
         raise UserError(
             f"{named} and resume={resumed}: resume goes on in that run's own folder; a run of another name starts from it by start_from={resumed}"
         )
@@ -72,9 +72,10 @@ def require_one_folder(cfg: DictConfig) -> None:
 def stored_by(path: Path) -> dict:
     """What config=PATH names: a run's config.yaml, or its folder."""
     try:
-        stored = OmegaConf.to_container(OmegaConf.load(path / "config.yaml" if path.is_dir() else path), resolve=False)
-        if not isinstance(stored, dict) or "${" in str(stored):
+        read = OmegaConf.load(path / "config.yaml" if path.is_dir() else path)
+        if not isinstance(read, DictConfig) or "${" in str(OmegaConf.to_container(read)).replace("${ncf.by_model:", ""):
             raise ValueError("it is no config.yaml that a run has written")
+        stored = OmegaConf.to_container(read, resolve=True)
     except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"config={path}: cannot be read ({getattr(error, 'strerror', None) or error}); give RUN/config.yaml") from error
     return stored

@@ -75,12 +75,9 @@ def require_mine(folder: Path, config: TrainConfig) -> None:
     if config.resume == "never":
         raise UserError(f"run {folder} exists; choose another name=, or resume=auto to resume it")
     changed = changes(stored, config)
-    if changed and not any((folder / "checkpoints").glob("*.pt")):
-        raise UserError(
-            f"run {folder} exists with another config ({', '.join(changed)}), and ended before its first checkpoint; remove it, or choose another name="
-        )
     if changed:
-        raise UserError(f"run {folder} exists with another config: {', '.join(changed)}; choose another name=")
+        empty = "" if any((folder / "checkpoints").glob("*.pt")) else " (it has no checkpoint yet: if it failed, remove it)"
+        raise UserError(f"run {folder} exists with another config: {', '.join(changed)}; choose another name={empty}")
 
 
 def require_images(folder: Path, about: dict) -> None:

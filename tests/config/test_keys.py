@@ -95,6 +95,25 @@ def test_flags_may_stand_between_overrides_and_help_lists_the_users_own_models(t
     assert done.returncode == 0 and "| shallow" in done.stdout and "model.layers=[17]" in done.stdout, done.stderr
 
 
+def test_an_experiment_that_sets_by_model_is_explained_and_repeated_like_any_other(tmp_path):
+    done = warm("ncf-train", "experiment=published_digits", "model=gncn_t1_sigma", "--help", cwd=tmp_path)
+    assert done.returncode == 0 and "optimizer.lr=0.05" in done.stdout and "${" not in done.stdout, done.stderr
+    printed = warm("ncf-train", "experiment=published_digits", "model=gncn_t1_sigma", "--cfg", "job", cwd=tmp_path)
+    (tmp_path / "printed.yaml").write_text(printed.stdout)
+    done = warm("ncf-train", "config=printed.yaml", *TINY[3:], "name=again", cwd=tmp_path)
+    assert done.returncode == 0 and "lr: 0.05" in (tmp_path / "outputs/runs/again/config.yaml").read_text(), done.stderr
+
+
+def test_a_slip_in_an_experiment_of_one_s_own_is_named(tmp_path):
+    (tmp_path / "mine/experiment").mkdir(parents=True)
+    for content, told in (
+        ("optimizer: {lrr: 0.1}", "unknown key 'lrr' in 'experiment/my-own'; did you mean 'lr'"),
+        ("model: {settle: {stepz: 5}}", "unknown key 'stepz'"),
+    ):
+        (tmp_path / "mine/experiment/my-own.yaml").write_text(f"# @package _global_\n{content}\n")
+        require_one_line(warm("ncf-train", "--config-dir=mine", "experiment=my-own", cwd=tmp_path), told)
+
+
 @pytest.mark.parametrize("name, sweeps", [("ncf-train", True), ("ncf-eval", False), ("ncf-sample", False)])
 def test_the_help_offers_no_sweep_that_the_command_refuses(name, sweeps, tmp_path):
     assert ("--multirun" in warm(name, "--help", cwd=tmp_path).stdout) == sweeps

@@ -38,6 +38,8 @@ def test_a_step_of_the_states_a_million_times_too_large(model, kind, tmp_path):
         run = tmp_path / "outputs/runs" / name.removeprefix("name=")
         require_stopped(done, run, "settling diverged in epoch 1, batch 1", "states of z1", "model.settle.beta", "model.settle.steps")
         assert list((run / "checkpoints").iterdir()) == []
+    done = warm("ncf-train", *RUN, BETA, f"model={model}", f"model.constraint.kind={kind}", *settings, name, "seed=9", cwd=tmp_path)
+    require_one_line(done, "exists with another config: seed", "it has no checkpoint yet: if it failed, remove it")
 
 
 @pytest.mark.parametrize("rate", RATES)

@@ -264,7 +264,7 @@ WRONG = {
     "two images": (dict(populations=CHAIN | {"other": PopulationConfig(observed="image")}, bundles=[*PDH, "z1 -> other"]), "image", "several"),
     "tied to nothing": (dict(feedback=["image -> z1", "z1 -> z2", "z2 -> z3", "image -> z3 tied"]), "'image -> z3'", "does not exist"),
     "no errors": (dict(feedback=["image -> z1", "z1 -> z2", "z3 -> z2"]), "nothing predicts z3"),
-    "backwards": (dict(feedback=["image -> z1", "z1 -> image", "z2 -> z3"]), "'z1 -> image'", "observed and predicted", "'image -> z1'"),
+    "backwards": (dict(feedback=["image -> z1", "z1 -> image", "z1 -> z2", "z2 -> z3"]), "'z1 -> image'", "observed and predicted", "'image -> z1'"),
     "out of reach": (
         dict(bundles=["z1 -> image", "z3 -> image"], populations={k: v for k, v in CHAIN.items() if k != "z2"}, feedback=["image -> z1"]),
         "z3",
@@ -281,6 +281,15 @@ def test_what_a_circuit_cannot_mean_is_one_line_that_names_it(name):
     with pytest.raises(UserError) as error:
         circuit_of(CircuitConfig(**({"populations": CHAIN, "bundles": PDH} | changes)), {"image": 9})
     assert all(word in str(error.value) for word in words), error.value
+
+
+@pytest.mark.parametrize("bundles", [["z1 -> image", "label -> z1", "z2 -> label"], ["z1 -> image", "z1 -> label", "label -> image", "z2 -> z1"]])
+def test_what_is_observed_and_predicted_may_predict_where_no_feedback_is_written_out(bundles):
+    """Every bundle has its feedback then, that into a population that never moves too; written out, that is a mistake."""
+    config = CircuitConfig(populations=LABELLED, bundles=bundles)
+    assert len(circuit_of(config, {"image": 9, "label": 3}).feedback) == len(bundles)
+    with pytest.raises(UserError, match="label is observed and predicted"):
+        circuit_of(replace(config, feedback=["image -> z1", "image -> label", "z1 -> label", "label -> z2", "z1 -> z2"]), {"image": 9, "label": 3})
 
 
 @pytest.mark.parametrize("model", ["gncn_pdeh", "gncn_pdh_skip", "gncn_pdeh_skip", "two_streams"])

@@ -389,8 +389,7 @@ def test_a_claim_for_the_autoencoders_is_judged_from_their_side():
         cells = {("mnist", name): cell(name, *values, metric="ndb") for name, values in (("gncn_pdh", own), ("gvae", other))}
         return next(line.split(" | ")[1] for line in replication.page(cells).splitlines() if line.startswith("| 8a"))
 
-    # the article's own table has the GVAE behind on MNIST (a share of 0.71 against 0.69), so there that is what is reproduced
-    assert verdict((60, 61, 62), (80, 81, 82)) == "reproduced" and verdict((80, 81, 82), (60, 61, 62)) == "opposite"
+    assert verdict((80, 81, 82), (60, 61, 62)) == "reproduced" and verdict((60, 61, 62), (80, 81, 82)) == "opposite"
     assert verdict((60, 70, 80), (61, 71, 79)) == "not reproduced"
 
 
@@ -511,7 +510,8 @@ def test_the_literature_s_figures_are_passed_by_a_test():
         return claims.literature({("mnist", "gncn_pdh"): cell("gncn_pdh", *values, metric="log_p")})
 
     assert found(-110.9, -111.0, -111.1)[0] == "reproduced" and "past: RBM, denoising autoencoder, walk-back" in found(-110.9, -111.0, -111.1)[1]
-    assert found(-112.9, -113.0, -113.1)[0] == "not reproduced" and "past: denoising autoencoder, walk-back;" in found(-112.9, -113.0, -113.1)[1]
+    verdict, told = found(-112.9, -113.0, -113.1)
+    assert verdict == "opposite in part" and "short: RBM; past: denoising autoencoder, walk-back;" in told
     assert found(-108.0, -115.8)[0] == "not reproduced"  # past the RBM on average, and too far apart to tell
 
 
@@ -547,7 +547,13 @@ def test_nearly_as_good_allows_the_distance_that_the_article_has():
 
 
 def test_a_claim_about_all_autoencoders_is_held_against_each_as_the_article_s_table_has_it():
-    """Printed on KMNIST: shares of different bins .745 (GNCN-PDH), .72 (RAE), .685 (GVAE), .74 (GAN-AE); on MNIST .69, and .72 of the RAE, which is behind."""
+    """Shares of different bins printed on KMNIST: .745 ± .007 (GNCN-PDH), .72 ± .014 (RAE), .685 ± .021 (GVAE), .74 ± .014 (GAN-AE: level); on MNIST .69 ± .002, and
+    .72 ± .014 of the RAE, which is behind."""
+    assert [claims.printed_word("kmnist", "gncn_pdh", rival, "ndb") for rival in ("rae", "gvae", "gan_ae")] == ["behind", "behind", "level"]
+    assert claims.printed_word("mnist", "gncn_pdh", "rae", "ndb") == "ahead" and claims.printed_word("digits", "gncn_pdh", "rae", "ndb") is None
+    assert (
+        claims.printed_word("mnist", "gncn_pdh", "gvae", "bce") == "ahead" and claims.printed_word("mnist", "gncn_pdh", "gan_ae", "log_p") == "behind"
+    )
 
     def found(dataset: str, **values: tuple[float, ...]) -> list[str]:
         cells = {(dataset, name): Cell(dataset, name, None, cell(name, *of, metric="ndb").runs) for name, of in values.items()}
@@ -559,7 +565,13 @@ def test_a_claim_about_all_autoencoders_is_held_against_each_as_the_article_s_ta
     assert "RAE 21.00 ± 1.00, behind by 30.00" in told and "; GVAE 71.00 ± 1.00, ahead by 20.00 ± 0.82 (article: behind)" in told
     assert found("kmnist", gncn_pdh=own, rae=low, gvae=low)[0] == "reproduced"
     assert found("mnist", gncn_pdh=own, rae=low)[0] == "opposite" and found("mnist", gncn_pdh=own, rae=high)[0] == "reproduced"
-    assert found("mnist", gncn_pdh=own, rae=high, gvae=low)[0] == "opposite in part"  # of two that are behind in print one is
+    assert (
+        found("mnist", gncn_pdh=own, rae=high, gvae=low)[0] == "reproduced"
+    )  # the GVAE, .71 ± .028 in print, is level there: the claim stands as written
+    assert (
+        found("mnist", gncn_pdh=own, rae=high, gvae=high)[0] == "opposite in part"
+        and "(article: level)" in found("mnist", gncn_pdh=own, gvae=high)[1]
+    )
     assert found("digits", gncn_pdh=own, rae=low)[0] == "reproduced" and "article" not in found("digits", gncn_pdh=own, rae=low)[1]  # nothing printed
     assert found("kmnist", gncn_pdh=own, gvae=(40, 46))[0] == "undecided" and found("kmnist", gvae=own) == ["not measured", ""]
 
@@ -573,8 +585,12 @@ def test_what_is_behind_is_not_judged_competitive_or_not_without_a_printed_dista
         return claims.judged(cells, "gncn_pdh", ["gvae"], "log_p", claims.COMPETITIVE)
 
     behind, ahead = ((-20.0, -20.1), (-10.0, -10.1)), ((-10.0, -10.1), (-20.0, -20.1))
-    assert found(digits=behind)[0] == "cannot be compared" and "behind by 10.00 ± 0.07, and no distance printed" in found(digits=behind)[1]
-    assert found(digits=ahead)[0] == "reproduced" and found(digits=behind, mnist=ahead)[0] == "reproduced" and found(mnist=behind)[0] == "opposite"
+    assert found(digits=behind)[0] == "cannot be compared" and "behind by 10.00 ± 0.07; no distance printed" in found(digits=behind)[1]
+    assert (
+        found(digits=ahead)[0] == "cannot be compared"
+        and found(digits=behind, mnist=ahead)[0] == "reproduced"
+        and found(mnist=behind)[0] == "opposite"
+    )
 
 
 def test_codes_are_held_against_the_encoder_s_units_too():
@@ -586,6 +602,12 @@ def test_codes_are_held_against_the_encoder_s_units_too():
     units = claims.by_encoder_units(full)
     assert claims.judged(units, "gncn_pdh", ["gvae", "rae"], "class_err")[1].startswith("MNIST: GNCN-PDH, released 5.00 ± 0.10¹, GVAE 4.00 ± 0.10¹")
     assert claims.judged(full, "gncn_pdh", ["gvae"], "class_err")[0] == "reproduced" and full["mnist", "gvae"].values("class_err") == [10.0]
+
+
+def test_rows_whose_settings_test_images_had_a_part_in_are_marked():
+    printed = (44.857, 0.054)
+    assert standing.told(cell("gncn_pdh_prior", 40.0, 40.1, 40.2), "bce", *printed) == "past by 4.76†"
+    assert "†" not in standing.told(cell("gncn_pdh_tuned", 40.0, 40.1, 40.2), "bce", *printed) and set(standing.SEEN) <= set(table.read_table())
 
 
 def test_the_replication_page_prints_the_article_beside_ours_and_judges_by_tests():
