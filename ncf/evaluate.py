@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ncf.config.checks import build, check_dataset
+from ncf.config.idle import idle
 from ncf.config.schema import DatasetConfig, EvalConfig, MetricsConfig, SampleConfig, TermsConfig, TrainConfig, flatten
 from ncf.data import datasets, wording
 from ncf.errors import UserError
@@ -222,6 +223,8 @@ def settle_anew(trained: TrainConfig, config: EvalConfig) -> None:
     for name, value in changed.items():
         setattr(trained.model.settle, name, value)
     build(asdict(trained), TrainConfig)  # checks what relates them to other keys
+    for line in idle(trained, [f"model.settle.{name}" for name in changed]):
+        speak(f"note: {line.replace('model.settle.', '')}")
 
 
 def budget(config: TrainConfig, network) -> dict:

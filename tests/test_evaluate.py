@@ -46,6 +46,13 @@ def test_it_repeats_the_report(run):
     assert {name: result["settle"][name] for name in ("steps", "beta")} == {"steps": 6, "beta": 0.1}
 
 
+def test_a_setting_of_another_solver_is_told_to_change_nothing(run, capsys):
+    assert measured(run, momentum=0.9)["metrics"] == measured(run)["metrics"]
+    assert "note: momentum changes nothing beside solver=euler; it needs solver=momentum" in capsys.readouterr().out
+    measured(run, solver="momentum", momentum=0.9)
+    assert "note: " not in capsys.readouterr().out
+
+
 def test_other_steps_and_beta_settle_anew(run):
     first = measured(run)
     base, base_multiply_adds = first["metrics"]["test"]["bce"]["value"], first["settle"]["multiply_adds"]
