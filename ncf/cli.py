@@ -22,7 +22,6 @@ from ncf.config import overrides
 from ncf.config.arguments import of_sweep, quote_paths
 from ncf.config.checks import build
 from ncf.config.help import help_text
-from ncf.config.idle import idle
 from ncf.config.schema import EvalConfig, SampleConfig, TrainConfig, configs_folder
 from ncf.errors import Abort, UserError
 
@@ -101,7 +100,6 @@ def past_hydra():
 def train_config(cfg: DictConfig) -> TrainConfig:
     """The config of a run: composed, or that of another run (config=RUN, resume=RUN) with what the command line gives on top."""
     from ncf.runs import again
-    from ncf.runs.run import speak
 
     job = HydraConfig.get()
     own = config_dir()
@@ -111,8 +109,7 @@ def train_config(cfg: DictConfig) -> TrainConfig:
         config = build(cfg, TrainConfig)
         config.chosen = {group: job.runtime.choices[group] for group in ("model", "dataset", "optimizer") if job.runtime.choices.get(group)}
         config.config_dir = own
-    for line in idle(config, map(again.dotted, job.overrides.task)) if os.environ.get("RANK", "0") == "0" else ():
-        speak(f"note: {line}")
+    again.tell_idle(config, job.overrides.task)
     return config
 
 

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from ncf import plugins
+from ncf.config.arguments import parted
 from ncf.config.checks import build
 from ncf.config.compose import composed
 from ncf.config.defaults import override_text
-from ncf.config.idle import idle
 from ncf.config.schema import REAL_VALUED, TrainConfig
 from ncf.data.datasets import Dataset
 from ncf.data.streams import stream
@@ -251,31 +251,13 @@ class TrainedRun:
         return load(self.folder, config_dir=self.config_dir)
 
 
-def words(text: str) -> list[str]:
-    """The overrides that stand in one text: apart at blanks, but for those within brackets and quotes. A quote opens where a value or an element begins."""
-    found, depth, quote, before = [""], 0, "", " "
-    for char in text:
-        if quote:
-            quote = "" if char == quote else quote
-        elif char in "'\"" and (before.isspace() or before in "=[{(,:"):
-            quote = char
-        else:
-            depth += (char in "[{(") - (char in ")}]")
-        if char.isspace() and not quote and depth <= 0:
-            found.append("")
-        else:
-            found[-1] += char
-        before = char
-    return [word[1:-1] if len(word) > 1 and word[0] == word[-1] and word[0] in "'\"" else word for word in found if word]
-
-
 def train(*overrides: str | Sequence[str] | Mapping[str, Any], config_dir: str | None = None, **keys: Any) -> TrainedRun:
     """Train as ``ncf-train OVERRIDES`` does: ``ncf.train("model=gncn_t1", "model.settle.steps=30", epochs=5)``.
 
     Overrides are texts (several may stand in one, or in a list), or a mapping from keys to values; keyword arguments are keys without a
     dot. A name= makes it a run that is continued by the same call. Raises UserError for what the command would refuse.
     """
-    from ncf.runs.run import new_folder, run_folder, speak
+    from ncf.runs.run import new_folder, run_folder
     from ncf.training import train as train_run
 
     plugins.load(config_dir)
@@ -284,12 +266,11 @@ def train(*overrides: str | Sequence[str] | Mapping[str, Any], config_dir: str |
         if isinstance(given, Mapping):
             lines += [f"{key}={override_text(value)}" for key, value in given.items()]
         else:
-            lines += words(given) if isinstance(given, str) else list(given)
+            lines += parted(given) if isinstance(given, str) else list(given)
     lines = again.with_its_model(lines)
     cfg = compose_checked(lines, config_dir)
     config = again.of_another(cfg, lines) or build(cfg, TrainConfig)
-    for line in idle(config, map(again.dotted, lines)):
-        speak(f"note: {line}")
+    again.tell_idle(config, lines)
     folder, named = run_folder(config)
     made = [path for path in folder.parents if not path.exists()]
     folder = folder if named else new_folder(folder)

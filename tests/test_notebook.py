@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import ncf
+from ncf.config.arguments import parted
 from ncf.network.gncn import GNCN
-from ncf.notebook import words
 
 TINY = "model.layers=[12,10] model.settle.steps=6 model=gncn_t1 dataset.n_train=200 dataset.n_validation=50 metrics=basic threads=1 compute.dtype=float32 progress=off"
 EXAMPLES = sorted((Path(__file__).resolve().parent.parent / "examples").glob("*.ipynb"))
@@ -39,7 +39,7 @@ def test_a_run_has_its_rows_and_figures_as_plain_python(run):
     ],
 )
 def test_overrides_in_one_text_stand_apart_at_blanks_outside_brackets_and_quotes(text, parts):
-    assert words(text) == parts
+    assert parted(text) == parts
 
 
 def test_a_text_of_several_overrides_keeps_blanks_within_brackets_and_quotes(tmp_path, capsys):

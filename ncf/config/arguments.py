@@ -1,4 +1,4 @@
-"""The command line rewritten for Hydra: paths and names are quoted, and a sweep takes all that a single run takes."""
+"""The command line rewritten for Hydra: overrides in one text are parted, paths and names quoted, and a sweep takes all that a single run takes."""
 
 import os
 import re
@@ -34,6 +34,24 @@ GROUPS = ("model", "dataset", "optimizer", "metrics", "experiment")
 def quoted(value: str) -> str:
     """A text as Hydra's grammar of overrides reads it back, whatever is in it."""
     return "'" + re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), value) + "'"
+
+
+def parted(text: str) -> list[str]:
+    """The overrides that stand in one text: apart at blanks, but for those within brackets and quotes. A quote opens where a value or an element begins."""
+    found, depth, quote, before = [""], 0, "", " "
+    for char in text:
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"" and (before.isspace() or before in "=[{(,:"):
+            quote = char
+        else:
+            depth += (char in "[{(") - (char in ")}]")
+        if char.isspace() and not quote and depth <= 0:
+            found.append("")
+        else:
+            found[-1] += char
+        before = char
+    return [word[1:-1] if len(word) > 1 and word[0] == word[-1] and word[0] in "'\"" else word for word in found if word]
 
 
 def quote_paths(arguments: Sequence[str], sweep: bool = False) -> list[str]:

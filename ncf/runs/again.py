@@ -1,5 +1,7 @@
 """The config of a run that is made of another's: config=RUN/config.yaml, a new run with some keys changed, and resume=RUN, the same run, which goes on."""
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -8,9 +10,11 @@ from yaml import YAMLError
 
 from ncf.config.checks import build
 from ncf.config.defaults import options
+from ncf.config.idle import idle
 from ncf.config.schema import TrainConfig
 from ncf.errors import UserError
 from ncf.runs.existing import stored_config
+from ncf.runs.run import speak
 
 GROUPS = ("model", "dataset", "optimizer", "metrics")
 
@@ -67,6 +71,13 @@ def require_one_folder(cfg: DictConfig) -> None:
         raise UserError(
             f"{named} and resume={resumed}: resume goes on in that run's own folder; a run of another name starts from it by start_from={resumed}"
         )
+
+
+def tell_idle(config: TrainConfig, given: Iterable[str]) -> None:
+    """A line for each of these overrides that changes nothing (`ncf.config.idle`), by the first of the ranks alone."""
+    if os.environ.get("RANK", "0") == "0":
+        for line in idle(config, map(dotted, given)):
+            speak(f"note: {line}")
 
 
 def stored_by(path: Path) -> dict:

@@ -36,7 +36,7 @@ def require_finite(network, updates: dict[str, Tensor], where: str) -> None:
     """Refuse updates that are not finite. One look at each bundle: a sum is finite only if all of it is."""
     for name, total in zip(updates, torch.stack([update.sum() for update in updates.values()]).tolist()):
         if not isfinite(total):
-            raise UserError(f"learning diverged in {where}: the update of {name} is not finite; lower {learning_keys(network)}")
+            raise UserError(f"learning diverged in {where}: the update of {name} is not finite; lower {keys(network, learning=True)}")
 
 
 def require_numbers(network, figures: dict[str, float], where: str, measuring: bool = False) -> None:
@@ -58,12 +58,12 @@ def steady(network, where: str):
     for name, old, new in zip(network.parameters, before, column_norms(network.parameters)):
         if not new <= LARGEST_GROWTH * max(old, 1.0):
             raise UserError(
-                f"learning diverged in {where}: one step took {name} from column norms of {old:.3g} to {new:.3g}; lower {learning_keys(network)}"
+                f"learning diverged in {where}: one step took {name} from column norms of {old:.3g} to {new:.3g}; lower {keys(network, learning=True)}"
             )
     if failure:
         bad = [f"Sigma of {network.names[i]}" for i, sigma in network.sigma.items() if torch.linalg.cholesky_ex(sigma).info.item()]
         raise UserError(
-            f"learning diverged in {where}: {', '.join(bad)} is not positive definite any more; lower {learning_keys(network)}"
+            f"learning diverged in {where}: {', '.join(bad)} is not positive definite any more; lower {keys(network, learning=True)}"
         ) from failure
 
 
@@ -74,16 +74,14 @@ def column_norms(parameters: dict[str, Tensor]) -> list[float]:
     return [(square / p.shape[-1]) ** 0.5 for square, p in zip(squares, parameters.values())]
 
 
-def learning_keys(network) -> str:
-    """What to lower where synapses ran away: the learning rate first."""
-    *others, rate = keys(network).replace(" or ", ", ").split(", ")
-    return ", ".join([rate, *others[:-1]]) + f" or {others[-1]}" if others else rate
-
-
-def keys(network, measuring: bool = False) -> str:
-    """What to lower: in training, or in `measuring` on a checkpoint, where ncf-eval has names of its own and synapses are what they are."""
-    if measuring and "settle" in network.abilities:
+def keys(network, measuring: bool = False, learning: bool = False) -> str:
+    """What to lower: in training, the rate first where synapses ran away (`learning`), or in `measuring` on a checkpoint, where ncf-eval has names of
+    its own and synapses are what they are."""
+    settles = "settle" in network.abilities
+    if measuring and settles:
         return "beta or steps of ncf-eval (in training model.settle.beta, model.settle.steps or optimizer.lr)"
-    if "settle" in network.abilities and network.config.last_phase.steps:
-        return "model.last_phase.beta, model.settle.beta or optimizer.lr"
-    return "model.settle.beta, model.settle.steps or optimizer.lr" if "settle" in network.abilities else "optimizer.lr"
+    states = ["model.settle.beta", "model.settle.steps"] if settles else []
+    if settles and network.config.last_phase.steps:
+        states = ["model.last_phase.beta", "model.settle.beta"]
+    *others, last = ["optimizer.lr", *states] if learning else [*states, "optimizer.lr"]
+    return f"{', '.join(others)} or {last}" if others else last

@@ -10,11 +10,8 @@ from ncf.measure.metrics import METRICS
 
 TRIALS = 10  # of a printed mean and standard deviation
 WORDS = {"ahead": "past", "behind": "short"}
-SEEN = (
-    "gncn_t1_cooled",
-    "gncn_pdh_last",
-    "gncn_pdh_prior",
-)  # rows whose settings were compared on test images, or set after test figures (their remarks)
+# rows whose settings were compared on test images, or set after test figures (their remarks)
+SEEN = ("gncn_t1_cooled", "gncn_pdh_last", "gncn_pdh_prior")
 
 
 def standing(cell: Cell, metric: str, printed: float, spread: float | None) -> tuple[str, float]:

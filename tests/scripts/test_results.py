@@ -22,6 +22,7 @@ from table.cells import Cell, command_of, read_run, run_again
 from table.verdicts import compare
 
 from ncf.config.compose import compose_train
+from ncf.config.schema import flatten, science
 from ncf.measure.metrics import METRICS
 
 TINY = (
@@ -359,6 +360,13 @@ def test_the_published_rows_are_the_published_experiment():
         assert (config.model.lateral.self_excitation, config.model.lateral.inhibition, config.model.constraint.kind) == (0.13, 0.125, "unit")
         assert config.model.precision.kind == ("none" if name == "gncn_t1_published" else "published")
         assert (config.optimizer.name, config.optimizer.beta1) == ("sgd", 0)  # plain
+        bare = compose_train("experiment=published_mnist", f"model={row['model']}")  # says as much by itself, but for a prior
+        apart = {
+            key
+            for key, value in flatten(science(config)).items()
+            if key.startswith(("model.", "optimizer.")) and value != flatten(science(bare))[key]
+        }
+        assert apart == ({"model.prior.strength"} if name == "gncn_t1_published" else set())
 
 
 def test_the_ways_to_fill_in_a_hidden_half_see_what_they_say():
