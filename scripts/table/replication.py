@@ -117,8 +117,8 @@ deviation over seeds, or, of a single seed (marked ¹), the value ± its standar
   figures of the article. Less 2 ln 5000 = {CORRECTION:.2f} nats they are what the definition gives. The mixture over pixels needs no draws.
 - **published protocol**: plain SGD, columns of norm 1, lateral synapses of 0.13 and 0.125, 50 epochs, 2,000 validation images drawn per class. That leaves 58,000 of MNIST and of
   Fashion-MNIST to train on, where all other rows, the autoencoders' among them, have 50,000, and 4,284 of KMNIST, where they have 5,237. What the
-  protocol leaves open was chosen on validation images of MNIST, the rate of the small sets (KMNIST, CalTech) on theirs. It was chosen anew after two versions, one with momentum and one with larger
-  rates, had been tested, and its grids are uneven: two rates for GNCN-t1 and GNCN-t2-LΣ, three for GNCN-PDH, four for GNCN-t1-Σ ([the choices](results.md#choices)). Where it is not
+  protocol leaves open was chosen on validation images of MNIST, the rate for KMNIST and CalTech on theirs. It was chosen anew after two versions, one with momentum and one with larger rates, had been
+  tested, and its grids are uneven: two rates for GNCN-t1 and GNCN-t2-LΣ, three for GNCN-PDH, four for GNCN-t1-Σ ([the choices](results.md#choices)). Where it is not
   the article's: Σ is shrunk toward a diagonal with variances of at least 1, without which settling diverges ([precision kinds](concepts.md#released-published-oracle)); e_0 is x − μ_0,
   eq. 9 times the sigmoid's slope; the E rate is 1, which validation images preferred to less. CalTech has 28 x 28 pixels, batches of 100 and 500 validation images.
 - **released settings**: those of the authors' code (Adam, columns of norm at most 1); of the other methods, ncf's own, which validation images chose.
