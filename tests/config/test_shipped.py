@@ -96,12 +96,18 @@ def test_the_published_protocol_is_an_experiment_per_dataset():
 
 def test_the_published_protocol_leaves_gncn_t1_without_the_precision_that_it_has_not():
     """GNCN-t1 is the network without Sigma; the rates were chosen on validation images."""
-    for experiment, rate in {"published": 0.2, "published_mnist": 0.05, "published_caltech101_silhouettes": 0.05}.items():
-        for model in ("gncn_t1", "gncn_t1_sigma", "gncn_t2_l_sigma", "gncn_pdh"):
+    small = {"gncn_t1": 0.2, "gncn_t1_sigma": 0.05, "gncn_t2_l_sigma": 0.2, "gncn_pdh": 0.2}
+    rates = {
+        "published": small,
+        "published_kmnist": small,
+        "published_mnist": dict.fromkeys(small, 0.05),
+        "published_fashion_mnist": dict.fromkeys(small, 0.05),
+    }
+    rates["published_caltech101_silhouettes"] = dict.fromkeys(small, 0.05) | {"gncn_t1": 0.2}
+    for experiment, of_model in rates.items():
+        for model, rate in of_model.items():
             config = compose_train(f"experiment={experiment}", f"model={model}")
-            assert config.model.precision.kind == ("none" if model == "gncn_t1" else "published"), model
-            small = experiment.endswith("silhouettes")
-            assert config.optimizer.lr == {"gncn_t1": 0.2 if small else rate, "gncn_t1_sigma": 0.05}.get(model, rate), model
+            assert (config.model.precision.kind, config.optimizer.lr) == ("none" if model == "gncn_t1" else "published", rate), (experiment, model)
     changed = compose_train("experiment=published", "model=gncn_t1", "model.precision.kind=whitened", "optimizer.lr=0.3")
     assert (changed.model.precision.kind, changed.optimizer.lr) == ("whitened", 0.3)
 
