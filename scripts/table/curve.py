@@ -33,8 +33,10 @@ def section(cells: list[Cell], picture: Path) -> str:
         return "Not run yet."
     draw(axes, picture)
     lead = (
-        "The article's shares of the training images, 2, 10, 20, 50 and 75 %, for ncf's defaults; six sizes from 100 images on for the released settings. Few images make short\n"
-        "epochs: training is given at least 2,000 updates, and stops where validation stands still. A lead is positive where the network is better."
+        "The article's shares of the training images, 2, 10, 20, 50 and 75 %, for ncf's defaults; up to six sizes from 100 images on for the released settings. Few images make short\n"
+        "epochs: training is given at least 2,000 updates, and stops where validation stands still. It is validated about twenty times then: at the smallest sizes the best\n"
+        "epoch may be the first of these, and either side may have been better before. Validation images are as many as with all training images (10,000 of MNIST). A lead is\n"
+        "positive where the network is better."
     )
     return "\n\n".join([lead, f"![Test figures against the number of training images]({picture.name})", *parts])
 
@@ -56,11 +58,10 @@ def fewer_images(cells: list[Cell], network: str = "gncn_pdh_sgd") -> list[str]:
     """The claim that the network needs fewer images, by BCE at every share that was measured: a verdict and what decides. Each share asks for the network
     to be ahead of the autoencoder that reconstructs best of those trained on it; fewer than `SHARES` on a set, or fewer autoencoders at a share, are said to be a part."""
     told, words, whole = [], set(), True
-    measured_at = {(cell.dataset, cell.n_train) for cell in cells if cell.row == network}
-    everyone = {cell.row for cell in cells if cell.n_train and cell.row.startswith(AUTOENCODERS) and (cell.dataset, cell.n_train) in measured_at}
     for dataset, title in DATASETS.items():
         at = {(cell.row, cell.n_train): cell for cell in cells if cell.dataset == dataset and cell.values("bce")}
         sizes = sorted(n for row, n in at if row == network and n)
+        everyone = {row for row, n in at if n in sizes and row.startswith(AUTOENCODERS)}
         whole &= len(sizes) in (0, len(SHARES))
         for n in sizes:
             rivals = [cell for (row, size), cell in at.items() if size == n and row.startswith(AUTOENCODERS)]

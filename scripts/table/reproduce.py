@@ -25,7 +25,7 @@ from ncf.errors import UserError, nearest
 from ncf.measure.metrics import METRICS
 
 READER = "relu_classifier"
-CURVE_ROWS = ("gncn_pdh_sgd", "gvae", "rae")
+CURVE_ROWS = ("gncn_pdh_sgd", "gvae", "rae", "gvae_many", "rae_many")
 CURVE_UPDATES = 2000  # at least so many, however few the images
 
 
@@ -145,7 +145,7 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
         sizes = [(dataset, round(share * n)) for dataset in arguments.datasets for n in [training_images(dataset, arguments)] for share in SHARES]
         for (dataset, size), name in itertools.product(sizes, CURVE_ROWS):
             folder = arguments.output / dataset / name / f"seed{arguments.seeds[0]}-n{size}"
-            if name in rows and results.status(folder) != "complete":
+            if name in rows and is_for(rows[name], dataset) and results.status(folder) != "complete":
                 jobs.append(train_command(dataset, rows[name], arguments.seeds[0], folder, arguments, size))
     return jobs
 
