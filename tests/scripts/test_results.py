@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -297,8 +298,8 @@ def test_the_claim_on_fewer_images_asks_for_a_lead_over_the_best_autoencoder_at_
 
 
 def test_the_claim_on_fewer_images_is_undecided_or_measured_in_part_where_it_is():
-    def at(row: str, n_train: int, *values: float) -> Cell:
-        return Cell("digits", row, n_train, {seed: {"figures": {"bce": {"value": value, "stderr": 0.1}}} for seed, value in enumerate(values)})
+    def at(row: str, n_train: int, *values: float, dataset: str = "digits") -> Cell:
+        return Cell(dataset, row, n_train, {seed: {"figures": {"bce": {"value": value, "stderr": 0.1}}} for seed, value in enumerate(values)})
 
     ahead = [cell for n in (1, 2, 3, 4) for cell in (at("gncn_pdh_sgd", n, 6.0), at("rae", n, 8.0), at("gvae", n, 9.0))]
     last = [at("gncn_pdh_sgd", 5, 6.0, 7.0), at("rae", 5, 8.3, 9.3)]  # 2.3 apart, by 0.7: two seeds cannot tell
@@ -306,6 +307,22 @@ def test_the_claim_on_fewer_images_is_undecided_or_measured_in_part_where_it_is(
     whole = [at("gncn_pdh_sgd", 5, 6.0), at("rae", 5, 8.0)]
     assert curve.fewer_images([*ahead, *whole, at("gvae", 5, 9.0)])[0] == "reproduced"
     assert curve.fewer_images([*ahead, *whole])[0] == "reproduced, measured in part"  # an autoencoder of the other shares is missing at this one
+    elsewhere = [at(row, n, value, dataset="mnist") for n in (1, 2, 3, 4, 5) for row, value in (("gncn_pdh_sgd", 6.0), ("rae_many", 7.0))]
+    assert curve.fewer_images([*ahead, *whole, at("gvae", 5, 9.0), *elsewhere])[0] == "reproduced"  # a row of one dataset is not asked for on another
+    assert curve.fewer_images([*ahead, *whole, at("gvae", 5, 9.0), *elsewhere[:-1]])[0] == "reproduced, measured in part"
+
+
+def test_the_curve_has_autoencoders_of_as_many_latents_where_they_are_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduction, "training_images", lambda dataset, arguments: 1300)
+    asked = reproduction.argparse.Namespace(datasets=["digits", "mnist"], seeds=[0], output=tmp_path, curve=True, epochs=None, set=[], annealed=None)
+    vars(asked).update(samples=False, refit=False, hidden=False, classes=False)
+    commands = [shlex.join(command) for command in reproduction.planned(asked, {name: table.read_table()[name] for name in ("rae", "rae_many")})]
+    on = {
+        (dataset, name): sum(f"{dataset}/{name}/seed0-n" in command for command in commands)
+        for dataset in asked.datasets
+        for name in ("rae", "rae_many")
+    }
+    assert on == {("digits", "rae"): 5, ("digits", "rae_many"): 0, ("mnist", "rae"): 5, ("mnist", "rae_many"): 5}
 
 
 def test_few_images_get_more_epochs_and_many_the_usual(tmp_path):
@@ -626,6 +643,8 @@ def test_the_replication_page_prints_the_article_beside_ours_and_judges_by_tests
     assert list(claim.values()) == ["reproduced", "not measured"]
     older = Cell("mnist", "gvae", None, {0: {"figures": {"m_mse": {"value": 40.0, "stderr": 0.5}}}})
     newer = Cell("mnist", "gvae_wide", None, {0: {"figures": {"m_mse": {"value": 26.0, "stderr": 0.5, "completed_by": "50 inference steps"}}}})
+    sums = replication.sign_table(article.published(), full | {("mnist", "gncn_pdh"): cell("gncn_pdh", -113.3, -113.5, metric="log_p")})
+    assert sums.endswith("| GNCN-PDH | -97.25 | -96.37 | -113.40 |") and sums.count("GNCN") == 1  # of those measured, log S = ln 5000 added twice
     own = cell("gncn_pdh", 27.0, 27.1, 27.2, metric="m_mse")
     found = [replication.page({("mnist", c.row): c for c in cells}) for cells in ((own, older), (own, older, newer))]
     assert (
