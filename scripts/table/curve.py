@@ -56,7 +56,7 @@ def network_table(at: dict[tuple[str, int | None], Cell], name: str, rivals: lis
 
 def fewer_images(cells: list[Cell], network: str = "gncn_pdh_sgd") -> list[str]:
     """The claim that the network needs fewer images, by BCE at every share that was measured: a verdict and what decides. Each share asks for the network
-    to be ahead of the autoencoder that reconstructs best of those trained on it; fewer than `SHARES` on a set, or fewer autoencoders at a share, are said to be a part."""
+    to be ahead of the autoencoder that reconstructs best of those trained on it; fewer than `SHARES` on a set, or fewer autoencoders at a share, are said to be a part, and who is missing."""
     told, words, whole = [], set(), True
     for dataset, title in DATASETS.items():
         at = {(cell.row, cell.n_train): cell for cell in cells if cell.dataset == dataset and cell.values("bce")}
@@ -65,13 +65,15 @@ def fewer_images(cells: list[Cell], network: str = "gncn_pdh_sgd") -> list[str]:
         whole &= len(sizes) in (0, len(SHARES))
         for n in sizes:
             rivals = [cell for (row, size), cell in at.items() if size == n and row.startswith(AUTOENCODERS)]
-            whole &= {cell.row for cell in rivals} == everyone
+            absent = sorted(everyone - {cell.row for cell in rivals})
+            whole &= not absent
             if rivals:
                 best = min(rivals, key=lambda cell: mean(cell.values("bce")))
                 verdict = compare(at[network, n], best, "bce")
                 words.add(verdict.word)
                 told.append(
                     f"{title}, {n:,} images: BCE {shown(at[network, n], 'bce')}, {row_title(best.row)} {shown(best, 'bce')}, {verdict.phrase}"
+                    + (f" (not run: {', '.join(map(row_title, absent))})" if absent else "")
                 )
     if not told:
         return ["not measured", ""]
