@@ -12,15 +12,14 @@ from table.verdicts import LEVEL, Verdict, compare
 
 from ncf.measure.metrics import METRICS
 
-HEAD = """A network, rival or not, enters by one row, by a rule fixed beforehand: the published protocol where that figure was measured by it, else ncf's defaults, else the released settings; the settings of the published rows were chosen
-anew after test figures had been seen, as said above. An autoencoder
+HEAD = """A network, rival or not, enters by one row, by a rule fixed beforehand: the published protocol where that figure was measured by it, else ncf's defaults, else the released settings; the settings
+of the published rows were chosen anew after test figures had been seen, as said above. An autoencoder
 or a classifier enters by its best row on the test images, which favours it. "Ahead" and "behind" are significant at 5 %: by Welch's test over seeds, or, where a side has one seed (marked ¹), by what
 is at hand, the other side's seeds and the standard errors over images, which says nothing about that side's other seeds. Figures of all test images keep no values of single images, so there the two
 sides' errors add up as if their images were different ones, and "level" comes too often. Level is within two standard errors, undecided beyond them with too few seeds to tell. Ahead, behind and signs are those
 of the network, which is named first. *Reproduced* asks for every dataset that is judged; *opposite* is a claim that is significantly wrong. "Competitive" (2c, 2d) and "nearly" (5c) allow the article's
-own distance on that set (that of its Monte Carlo estimate, for 2d too); a set for which it prints none is not judged.
-That of 5c is smaller where ncf's
-classifier is short of its printed figure (the table above). The claims about samples (8) are held against every autoencoder, unless by the article's
+own distance on that set (that of its Monte Carlo estimate, for 2d too); a set for which it prints none is not judged. That of
+5c is smaller where ncf's classifier is short of its printed figure (the table above). The claims about samples (8) are held against every autoencoder, unless by the article's
 own table, tested over its trials, that autoencoder is behind GNCN-PDH.
 
 The article's log p(x) is a Monte Carlo estimate, which rewards coarse codes: training images, remembered and blurred, beat every row of MNIST by it with no model at all
