@@ -73,7 +73,7 @@ def fewer_images(cells: list[Cell], network: str = "gncn_pdh_sgd") -> list[str]:
                 words.add(verdict.word)
                 told.append(
                     f"{title}, {n:,} images: BCE {shown(at[network, n], 'bce')}, {row_title(best.row)} {shown(best, 'bce')}, {verdict.phrase}"
-                    + (f" (not run: {', '.join(map(row_title, absent))})" if absent else "")
+                    + (f" (not run: {'; '.join(map(row_title, absent))})" if absent else "")
                 )
     if not told:
         return ["not measured", ""]

@@ -129,8 +129,8 @@ deviation over seeds, or, of a single seed (marked ¹), the value ± its standar
 - **published protocol**: plain SGD, columns of norm 1, lateral synapses of 0.13 and 0.125, 50 epochs, 2,000 validation images drawn per class. That leaves 58,000 of MNIST and of
   Fashion-MNIST to train on, where all other rows, the autoencoders' among them, have 50,000, and 4,284 of KMNIST, where they have 5,237. What the
   protocol leaves open was chosen on validation images of MNIST, the rate for KMNIST and CalTech on theirs. It was chosen anew after two versions, one with momentum and one with larger rates, had been
-  tested, and its grids are uneven: two rates for GNCN-t1, three for GNCN-t2-LΣ and GNCN-PDH, four for GNCN-t1-Σ; the E rate, β and the prior of GNCN-t1-Σ were compared in short trials at 0.4, a rate that no row
-  has ([the choices](results.md#choices)). GNCN-t1 goes without its Laplace prior (`model.prior.strength=0`), as validation images would have it. Where it is not
+  tested, and its grids are uneven: two rates for GNCN-t1, three for GNCN-t2-LΣ and GNCN-PDH, four for GNCN-t1-Σ; the E rate and β (of GNCN-t1-Σ β and the prior) were compared in short trials at 0.4, a rate that no
+  row has ([the choices](results.md#choices)). GNCN-t1 goes without its Laplace prior (`model.prior.strength=0`), as validation images would have it. Where it is not
   the article's: Σ is shrunk toward a diagonal with variances of at least 1, far above those of a trained network's residuals (near 0.01), which comes close to having no precision; without it settling
   diverges ([precision kinds](concepts.md#released-published-oracle)). e_0 is x − μ_0, eq. 9 times the sigmoid's slope; the E rate is 1, which validation images preferred to less. CalTech has 28 x 28 pixels, batches of 100 and 500 validation images.
 - **released settings**: those of the authors' code (Adam, columns of norm at most 1); of the other methods, ncf's own, which validation images chose: for GVAE on every set, for the others on MNIST and the digits
