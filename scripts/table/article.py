@@ -8,12 +8,10 @@ import csv
 from collections.abc import Iterable
 from math import log
 from pathlib import Path
-from statistics import mean
 
 from table.cells import Cell
 from table.rows import SUFFIXES
-
-from ncf.measure.metrics import METRICS
+from table.verdicts import best, comparable
 
 OWN_TITLES = {"": "released settings", "sgd": "ncf's defaults"}  # the others are titled as everywhere
 ORDER = ("published", "", "sgd", "cooled", "prior", "tuned", "wide", "narrow", "many", "dropout")
@@ -49,8 +47,9 @@ def measured(full: Cells, dataset: str, row: str, metric: str) -> bool:
 
 def choose(full: Cells, dataset: str, name: str, metric: str, kinds: Iterable[str]) -> Cell | None:
     """Of a method's rows of these kinds the one with the best figure."""
-    cells = [full[dataset, row] for kind in kinds if measured(full, dataset, row := rows_of(name)[kind], metric)]
-    if metric == "m_mse":
-        cells = [cell for cell in cells if cell.inferred]
-    sign = 1 if METRICS[metric].higher else -1
-    return max(cells, key=lambda cell: sign * mean(cell.values(metric)), default=None)
+    return best(candidates(full, dataset, name, metric, kinds), metric)
+
+
+def candidates(full: Cells, dataset: str, name: str, metric: str, kinds: Iterable[str]) -> list[Cell]:
+    """A method's rows of these kinds that have a figure which can be compared."""
+    return [cell for kind in kinds if (cell := full.get((dataset, rows_of(name)[kind]))) and comparable(metric, cell)]

@@ -6,10 +6,11 @@ The lines hold all that the page says, so that runs which lie here are added to 
 import json
 import re
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from math import hypot
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean, stdev, variance
 
 import numpy as np
 from omegaconf import OmegaConf
@@ -49,6 +50,9 @@ class Cell:
     row: str
     n_train: int | None
     runs: dict[int, dict]
+    usual: dict[str, tuple[float, int]] = field(
+        default_factory=dict
+    )  # metric -> variance over seeds and its degrees of freedom, see `usual_variance`
 
     def found(self, metric: str) -> list[dict]:
         """The figures of all seeds; completions of before latent inference only where there are no others."""
@@ -78,7 +82,8 @@ class Cell:
         keep = {"bce", "m_mse", "class_err", "log_p_annealed_refit", "posterior_kl_refit"}
         figures = {s: {name.removesuffix("_refit"): f for name, f in run["figures"].items() if name in keep} for s, run in self.runs.items()}
         runs = {seed: {**self.runs[seed], "figures": found} for seed, found in figures.items() if "log_p_annealed" in found}
-        return Cell(self.dataset, self.row, self.n_train, runs)
+        usual = {name.removesuffix("_refit"): found for name, found in self.usual.items() if name in keep}
+        return Cell(self.dataset, self.row, self.n_train, runs, usual)
 
     @property
     def inferred(self) -> bool:
@@ -163,7 +168,33 @@ def collect(output: Path, rows: Path) -> list[Cell]:
             n_train = int(match[2]) if match[2] else None
             runs = cells.setdefault((dataset, row, n_train), Cell(dataset, row, n_train, {})).runs
             runs[int(match[1])] = run_again(runs.get(int(match[1])), run)
+    usual = usual_variance(cells.values())
+    for cell in cells.values():
+        cell.usual = usual.get((cell.dataset, family(cell.row)), {})
     return list(cells.values())
+
+
+def family(row: str) -> str:
+    """Rows that are one method in several sizes and settings; the four networks are one."""
+    return row.partition("_")[0]
+
+
+def usual_variance(cells: Iterable[Cell]) -> dict[tuple[str, str], dict[str, tuple[float, int]]]:
+    """(dataset, family) -> metric -> how much a figure varies with the seed, pooled over the rows that have several, and its degrees of freedom: it stands
+    in where a row has a single seed."""
+    found: dict[tuple[str, str], dict[str, list[list[float]]]] = {}
+    for cell in cells:
+        for metric in {name for run in cell.runs.values() for name in run["figures"]} if cell.n_train is None else ():
+            if len(values := cell.values(metric)) > 1:
+                found.setdefault((cell.dataset, family(cell.row)), {}).setdefault(metric, []).append(values)
+    return {
+        key: {
+            metric: (sum(variance(v) * (len(v) - 1) for v in rows) / df, df)
+            for metric, rows in metrics.items()
+            for df in [sum(len(v) - 1 for v in rows)]
+        }
+        for key, metrics in found.items()
+    }
 
 
 def run_again(before: dict | None, run: dict) -> dict:
@@ -171,7 +202,8 @@ def run_again(before: dict | None, run: dict) -> dict:
     told = ("command", "best_epoch", "folder")
     if before is None:
         return run
-    same = all(before[name] == run[name] for name in told) and value_of(before, "bce") == value_of(run, "bce")
+    own = ("bce", "class_err") if value_of(run, "bce") is None else ("bce",)  # a classifier reconstructs nothing
+    same = all(before[name] == run[name] for name in told) and all(value_of(before, metric) == value_of(run, metric) for metric in own)
     gone = sorted(before["figures"].keys() - run["figures"].keys())
     if gone and not same:
         print(f"note: {run['command']}, run anew, came out otherwise; dropped from before: {', '.join(gone)}", file=sys.stderr)

@@ -83,6 +83,11 @@ ROWS = {
         ["model=relu_classifier", "model.layers=[500,500]", CLASSES],
         also={"digits": ["dataset.n_train=100", "epochs=100"], "mnist": ["dataset.n_train=1000", "epochs=50"]},
     ),
+    "gvae_few": Row(
+        "backpropagation, a GVAE of all images, labels of few",
+        ["model=gvae", "metrics.names=[class_err,class_err_hidden,bce]", "patience=5"],
+        also={"digits": ["dataset.n_labels=100", "epochs=200"], "mnist": ["dataset.n_labels=1000", "epochs=30"]},
+    ),
     "relu_classifier": Row(
         "the same size by backpropagation",
         ["model=relu_classifier", "model.layers=[500,500]", CLASSES],
@@ -127,7 +132,7 @@ TABLES = {  # in the page: its rows and its metrics
     ),
     "langevin": ([f"langevin_{T:g}" for T in (0, 0.01, 0.1, 1)], [*PAPER, "ndb"]),
     "frames": (["recurrent", "not_recurrent"], ["next_frame", COPYING, "bce"]),
-    "few": (["image_and_label_few", "gncn_pdh_label_few", "relu_classifier_few"], ["label_err", "class_err", "bce"]),
+    "few": (["image_and_label_few", "gncn_pdh_label_few", "gvae_few", "relu_classifier_few"], ["label_err", "class_err", "class_err_hidden", "bce"]),
     "classifiers": (["discriminative_t1", "discriminative_t2_sigma", "relu_classifier", READER], ["label_err", "class_err"]),
 }
 

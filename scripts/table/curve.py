@@ -6,7 +6,7 @@ from statistics import mean
 from table.cells import Cell
 from table.rows import AUTOENCODERS, DATASETS, row_title
 from table.text import markdown, shown
-from table.verdicts import compare, measured
+from table.verdicts import best, comparable, compare
 
 from ncf.measure.metrics import METRICS
 from ncf.report.charts import COLOURS
@@ -36,7 +36,7 @@ def section(cells: list[Cell], picture: Path) -> str:
         "The article's shares of the training images, 2, 10, 20, 50 and 75 %, for ncf's defaults; up to six sizes from 100 images on for the released settings. Few images make short\n"
         "epochs: training is given at least 2,000 updates, and stops where validation stands still. It is validated about twenty times then: at the smallest sizes the best\n"
         "epoch may be the first of these, and either side may have been better before. Validation images are as many as with all training images (10,000 of MNIST). A lead is\n"
-        "positive where the network is better."
+        "positive where the network is better; over a completion by zero filling or refilling (²) none is told."
     )
     return "\n\n".join([lead, f"![Test figures against the number of training images]({picture.name})", *parts])
 
@@ -49,30 +49,30 @@ def network_table(at: dict[tuple[str, int | None], Cell], name: str, rivals: lis
             rows.append([METRICS[metric].label, row_title(row), *(shown(at[row, n], metric) if (row, n) in at else "not run" for n in sizes)])
         for rival in rivals:
             pairs = [(at.get((name, n)), at.get((rival, n))) for n in sizes]
-            leads = [str(compare(one, other, metric)) if measured(metric, one, other) else "–" for one, other in pairs]
+            leads = [str(compare(one, other, metric)) if comparable(metric, one, other) else "–" for one, other in pairs]
             rows.append(["", f"{row_title(name)} ahead of {row_title(rival)} by", *leads])
     return markdown(["figure", "method", *(f"{n:,}" if n else "all" for n in sizes)], rows)
 
 
 def fewer_images(cells: list[Cell], network: str = "gncn_pdh_sgd") -> list[str]:
     """The claim that the network needs fewer images, by BCE at every share that was measured: a verdict and what decides. Each share asks for the network
-    to be ahead of the autoencoder that reconstructs best of those trained on it; fewer than `SHARES` on a set, or fewer autoencoders at a share, are said to be a part, and who is missing."""
+    to be ahead of the autoencoder that reconstructs best of those trained on it; a set with fewer than `SHARES`, or a share with fewer autoencoders, makes it a part, and who is missing is told."""
     told, words, whole = [], set(), True
     for dataset, title in DATASETS.items():
         at = {(cell.row, cell.n_train): cell for cell in cells if cell.dataset == dataset and cell.values("bce")}
         sizes = sorted(n for row, n in at if row == network and n)
         everyone = {row for row, n in at if n in sizes and row.startswith(AUTOENCODERS)}
-        whole &= len(sizes) in (0, len(SHARES))
+        whole &= len(sizes) == len(SHARES)
         for n in sizes:
             rivals = [cell for (row, size), cell in at.items() if size == n and row.startswith(AUTOENCODERS)]
             absent = sorted(everyone - {cell.row for cell in rivals})
-            whole &= not absent
+            whole &= bool(rivals) and not absent
             if rivals:
-                best = min(rivals, key=lambda cell: mean(cell.values("bce")))
-                verdict = compare(at[network, n], best, "bce")
+                rival = best(rivals, "bce")
+                verdict = compare(at[network, n], rival, "bce")
                 words.add(verdict.word)
                 told.append(
-                    f"{title}, {n:,} images: BCE {shown(at[network, n], 'bce')}, {row_title(best.row)} {shown(best, 'bce')}, {verdict.phrase}"
+                    f"{title}, {n:,} images: BCE {shown(at[network, n], 'bce')}, {row_title(rival.row)} {shown(rival, 'bce')}, {verdict.phrase}"
                     + (f" (not run: {'; '.join(map(row_title, absent))})" if absent else "")
                 )
     if not told:
@@ -80,11 +80,6 @@ def fewer_images(cells: list[Cell], network: str = "gncn_pdh_sgd") -> list[str]:
     mixed = "opposite at some sizes" if "behind" in words else "undecided" if words - {"ahead"} == {"undecided"} else "not reproduced"
     verdict = {("ahead",): "reproduced", ("behind",): "opposite"}.get(tuple(words), mixed)
     return [verdict if whole else f"{verdict}, measured in part", "<br>".join(told)]
-
-
-def fair(metric: str, cell: Cell) -> bool:
-    """Whether a completion was by inference, as a network's is: an autoencoder's by zero filling or refilling is not drawn."""
-    return metric != "m_mse" or cell.inferred or not cell.row.startswith(AUTOENCODERS)
 
 
 def draw(axes: dict[str, dict[str, list[Cell]]], picture: Path) -> None:
@@ -104,7 +99,7 @@ def draw(axes: dict[str, dict[str, list[Cell]]], picture: Path) -> None:
         for axis, metric in zip(row, METRICS_DRAWN, strict=True):
             for name, cells in methods.items():
                 places = [cell.n_train or 2 * largest for cell in cells]
-                alike = [(place, cell) for place, cell in zip(places, cells) if measured(metric, cell) and fair(metric, cell)]
+                alike = [(place, cell) for place, cell in zip(places, cells) if comparable(metric, cell)]
                 points = [(place, mean(cell.values(metric)), cell.spread(metric)) for place, cell in alike]
                 drawn[name] = axis.errorbar(
                     *zip(*points) if points else ((), (), ()), marker="o", markersize=3, label=row_title(name), color=colours[name]

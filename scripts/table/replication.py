@@ -151,7 +151,7 @@ set after test figures had been seen. The mixture over pixels (GMM) has 200 comp
 the article's autoencoders have 5 to 30. KMNIST stays out: it has at most 5,237 training images here, 60,000 in the article."""
 
 SIGN = """Does the article's log p(x) carry the sign of the released script? ncf's networks at the released settings (MNIST, mean over seeds) by the script's sum, which adds log S, and by the
-mean over draws, which subtracts it. The first comes near what is printed, the second is 17 nats away; no other explanation was found. As printed, every log p(x) of the networks here would be short."""
+mean over draws, which subtracts it. The first comes near what is printed, the second is 15 to 18 nats away; no other explanation was found. As printed, every log p(x) of the networks here would be short."""
 
 SWITCHES = """GNCN-PDH on MNIST, 15,000 training images, 6 epochs, seed 0; value ± standard error over 10,000 validation images, which says nothing about other seeds
 (`python -m table.switches docs/switches.json outputs/switches`). Each line is the released settings with what its last column sets.

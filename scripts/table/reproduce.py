@@ -23,6 +23,7 @@ from ncf.config.compose import compose_train
 from ncf.config.defaults import override_text
 from ncf.errors import UserError, nearest
 from ncf.measure.metrics import METRICS
+from ncf.runs.existing import changes, stored_config
 
 READER = "relu_classifier"
 CURVE_ROWS = ("gncn_pdh_sgd", "gvae", "rae", "gvae_many", "rae_many")
@@ -117,8 +118,8 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
         folder = arguments.output / dataset / name / f"seed{seed}"
         before = [f"start_from={train(dataset, row['after'], read_table()[row['after']], seed)}"] if "after" in row else []
         command = [*train_command(dataset, row, seed, folder, arguments), *before]
-        if results.status(folder) != "complete" and command not in jobs:
-            jobs.append(command)
+        if command not in jobs:
+            jobs.extend(missing(folder, command))
         return folder
 
     for dataset in arguments.datasets:
@@ -145,9 +146,20 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
         sizes = [(dataset, round(share * n)) for dataset in arguments.datasets for n in [training_images(dataset, arguments)] for share in SHARES]
         for (dataset, size), name in itertools.product(sizes, CURVE_ROWS):
             folder = arguments.output / dataset / name / f"seed{arguments.seeds[0]}-n{size}"
-            if name in rows and is_for(rows[name], dataset) and results.status(folder) != "complete":
-                jobs.append(train_command(dataset, rows[name], arguments.seeds[0], folder, arguments, size))
+            if name in rows and is_for(rows[name], dataset):
+                jobs += missing(folder, train_command(dataset, rows[name], arguments.seeds[0], folder, arguments, size))
     return jobs
+
+
+def missing(folder: Path, command: list[str]) -> list[list[str]]:
+    """The command of a run that is not complete; one that is stays as it is, and if it was made otherwise that is said."""
+    if results.status(folder) != "complete":
+        return [command]
+    if changed := changes(stored_config(folder) or {}, compose_train(*command[1:])):
+        print(
+            f"note: {folder} is complete, and another run: {', '.join(changed)}; it stays as it is, remove it to have it made anew", file=sys.stderr
+        )
+    return []
 
 
 def measured_already(folder: Path, group: str, annealed: int = 0) -> bool:

@@ -1,14 +1,15 @@
 """The tables of one dataset on docs/results.md: the article's figures, densities, and samples beside held-out images."""
 
 import shlex
+from collections.abc import Iterable
 from functools import cache
 from statistics import mean
 
 import torch
 from table.cells import LATER, Cell, command_of
-from table.rows import SIZES, composed, is_for, row_title, settings
+from table.rows import AUTOENCODERS, SIZES, composed, is_for, row_title, settings
 from table.text import MARKS, image_error, markdown, shown
-from table.verdicts import compare, measured
+from table.verdicts import best, compare, measured
 
 from ncf.data.streams import stream
 from ncf.measure.metrics import METRICS, READ, compared
@@ -18,13 +19,12 @@ from ncf.network.settling import multiply_adds
 from ncf.runs.provenance import n_synapses
 
 DENSITIES = ("log_p_own", "elbo", "log_p_encoder", "log_p_annealed", "log_p_annealed_own")
+DIFFERENCES = {"log_p_annealed": "annealed", "log_p_annealed_own": "annealed, own prior"}
 OF_SAMPLES = {
     "by the article's measures": ("ndb", "gaussian_kl", "fantasy_mse", "active", "tsne_err"),
     "among training images, by the pixels": tuple(compared("pixels")),
     "among training images, by the features of a classifier": READ,
 }
-# By the ELBO itself, its divergence not weighted: the densest of these is what the others are held against.
-GENERATIVE = ("gvae", "gvae_tuned", "gvae_wide", "gvae_cooled", "gvae_narrow")
 YARDSTICKS = {"log_p": "Remembered training images", "class_err": "Pixels in place of codes"}  # of table.without_model
 Rows = dict[str, dict]
 Cells = dict[tuple[str, str], Cell]
@@ -83,35 +83,41 @@ def dataset_table(dataset: str, table: Rows, full: Cells, yardsticks: dict) -> s
 
 
 def density_table(dataset: str, table: Rows, full: Cells) -> str:
-    """Densities beside Monte Carlo, annealed ones also as differences from a GVAE's; empty where none is measured."""
+    """Densities beside Monte Carlo, annealed ones also as differences from an autoencoder's; empty where none is measured."""
     own = {row: full.get((dataset, row)) for row in table if is_for(table[row], dataset)}
     metrics = [name for name in DENSITIES if any(cell and cell.values(name) for cell in own.values())]
     if not metrics:
         return ""
-    rival = densest([cell for name in GENERATIVE if (cell := own.get(name)) and measured("log_p_annealed", cell)])
-    head = ["method", *(METRICS[name].label for name in metrics), *([f"annealed, less that of {row_title(rival.row)}"] if rival else [])]
+    rival, under_own = (densest(own.values(), metric) for metric in DIFFERENCES)
+    held = [(metric, than) for metric, than in zip(DIFFERENCES, (rival, under_own)) if than]
+    head = [
+        "method",
+        *(METRICS[name].label for name in metrics),
+        *(f"{DIFFERENCES[metric]}, less that of {row_title(than.row)}" for metric, than in held),
+    ]
     rows = []
     for row, cell in own.items():
         told = [entry(dataset, table[row], cell, name) for name in metrics]
         if all(text == "–" for text in told):
             continue
-        if rival:
-            verdict = compare(cell, rival, "log_p_annealed") if cell and measured("log_p_annealed", cell) else None
-            told.append("–" if cell is rival else verdict.told if verdict else "not run")
+        for metric, than in held:
+            verdict = compare(cell, than, metric) if cell and measured(metric, cell) else None
+            told.append("–" if cell is than else verdict.told if verdict else entry(dataset, table[row], cell, metric))
         rows.append([row_title(row), *told])
     note = f"**Density.** {annealed_images(own)}" + (
-        f" Differences are from the densest of the GVAEs (here: {row_title(rival.row)}), each under the mixture fitted to its own codes, ± their standard error: over images, paired, and, "
-        "where both sides have several seeds, over these too (without them, marked ¹, it says nothing of other seeds); *unpaired* by the two standard errors."
+        f" Differences are from the densest of the autoencoders (here: {row_title(rival.row)}), each under the mixture fitted to its own codes"
+        + (f", and under priors of their own from {row_title(under_own.row)}" if under_own else "")
+        + ", ± their standard error: over images, paired, and over seeds (where a side has one, marked ¹, by the spread that is usual of its method, if that is known); "
+        "*unpaired* by the two standard errors."
         if rival
         else ""
     )
     return f"{note}\n\n{markdown(head, rows)}"
 
 
-def densest(cells: list[Cell]) -> Cell | None:
-    """By annealed log p(x), on the images that all of them have."""
-    shared = min((len(cell.by_image("log_p_annealed")) for cell in cells), default=0)
-    return max(cells, key=lambda cell: mean(cell.by_image("log_p_annealed")[:shared] or cell.values("log_p_annealed")), default=None)
+def densest(cells: Iterable[Cell | None], metric: str = "log_p_annealed") -> Cell | None:
+    """The densest of the autoencoders, on the images that all of them have."""
+    return best([cell for cell in cells if cell and cell.row.startswith(AUTOENCODERS) and measured(metric, cell)], metric)
 
 
 def annealed_images(cells: dict[str, Cell | None]) -> str:
@@ -130,7 +136,7 @@ def refit_table(dataset: str, table: Rows, full: Cells) -> str:
     cells = [found for row in table if (cell := full.get((dataset, row))) and (found := cell.refit).runs]
     if not cells:
         return ""
-    rival = densest([cell for cell in cells if cell.row in GENERATIVE])
+    rival = densest(cells)
     metrics = ("log_p_annealed", "posterior_kl", "m_mse", "class_err", "bce")
     rows = []
     for cell in cells:
@@ -166,7 +172,7 @@ def sample_table(dataset: str, table: Rows, full: Cells, how: str, group: tuple[
     read = f" The classifier is wrong on {', '.join(f'{value:.2f}' for value in sorted(wrong))} % of the test images." if wrong else ""
     heads = [METRICS[name].label.replace(" (pixels)", "").replace(" (features)", "") for name in metrics]
     fewer = ""
-    if "ndb" in group:
+    if any(figure.get("held_out_n", figure.get("n", 0)) < figure.get("n", 0) for figure in found.get("ndb", ())):
         fewer = (
             " They are fewer than the samples, of which there are as many as training images: that alone makes the divergence larger, and NDB, whose test has "
             "less to go by, smaller where they differ."

@@ -1,10 +1,10 @@
 """Where ncf's rows stand beside the figures that the article prints: past, level or short, by a test over trials and seeds."""
 
 from math import inf
-from statistics import mean, variance
+from statistics import mean
 
 from table.cells import Cell
-from table.verdicts import Verdict
+from table.verdicts import Verdict, over_the_seeds
 
 from ncf.measure.metrics import METRICS
 
@@ -22,13 +22,12 @@ def standing(cell: Cell, metric: str, printed: float, spread: float | None) -> t
 
 def verdict(cell: Cell, metric: str, printed: float, spread: float | None) -> Verdict:
     """A row against a printed mean and standard deviation of TRIALS: Welch's test over seeds and trials, or, of a single seed, its standard error over
-    images."""
+    images with the spread over seeds that is usual."""
     values, of_trials = cell.values(metric), (spread or 0.0) ** 2 / TRIALS
     lead = (mean(values) - printed) * (1 if METRICS[metric].higher else -1)
-    if len(values) > 1:
-        parts = [(variance(values) / len(values), len(values) - 1), (of_trials, TRIALS - 1)]
-    else:
-        parts = [(cell.image_error(metric) ** 2, inf), (of_trials, inf)]
+    parts = [*over_the_seeds(cell, metric, values), (of_trials, TRIALS - 1)]
+    if len(values) == 1:
+        parts.append((cell.image_error(metric) ** 2, inf))
     return Verdict.of(lead, parts, over_seeds=len(values) > 1)
 
 

@@ -1,12 +1,13 @@
 """Whether two rows of the comparison differ, by a test that a reader can repeat."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf, sqrt
 from statistics import mean, variance
 
 from scipy import stats
 from table.cells import Cell
+from table.rows import AUTOENCODERS
 
 from ncf.measure.metrics import METRICS
 
@@ -51,13 +52,18 @@ class Verdict:
     @property
     def told(self) -> str:
         """The lead, the word, and whether images were compared unpaired."""
-        return f"{self}, {self.word}" + ("" if self.over_seeds or self.paired else ", unpaired")
+        return f"{self}, {self.word}{self.narrowly}" + ("" if self.over_seeds or self.paired else ", unpaired")
+
+    @property
+    def narrowly(self) -> str:
+        """The p-value of what is called significant by a little: one test in a hundred or more is so where nothing differs."""
+        return f" (p = {self.p:.3f})" if 0.01 <= self.p < LEVEL else ""
 
     @property
     def phrase(self) -> str:
         """In a sentence: ``behind by 3.10 ± 0.20``, or, of what is neither ahead nor behind, ``level (+0.10 ± 0.20)``."""
         signed = str(self)
-        return f"{self.word} by {signed[1:]}" if self.word in ("ahead", "behind") else f"{self.word} ({signed})"
+        return f"{self.word} by {signed[1:]}{self.narrowly}" if self.word in ("ahead", "behind") else f"{self.word} ({signed})"
 
     def __str__(self) -> str:
         return f"{self.lead:+.2f} ± {self.error:.2f}" + ("" if self.over_seeds else "¹")
@@ -66,14 +72,15 @@ class Verdict:
 def compare(one: Cell, other: Cell, metric: str) -> Verdict:
     """Two rows by what both have: several seeds, the values of the same images (few of the test images), or both.
 
-    The variance over seeds of every row that has several, over images paired (each image's mean over a row's seeds; the first test images, which both
-    have), of draws that serve all images: what is at hand adds up, as in Welch's test. What is measured on all test images keeps no values, and is
-    compared on these images over seeds alone; where a row has a single seed, by the two standard errors over images too.
+    The variance over seeds (of a row that has a single one, that of the set's other rows of its method, if there are such), over images paired (each
+    image's mean over a row's seeds; the first test images, which both have), of draws that serve all images: what is at hand adds up, as in Welch's test.
+    What is measured on all test images keeps no values, and is compared on these images over seeds alone; where a row has a single seed, by the two
+    standard errors over images too. The value of one image alone says nothing, and is not paired.
     """
-    first, sign = min(one.shared(metric), other.shared(metric)), 1 if METRICS[metric].higher else -1
+    first, sign = shared([one, other], metric), 1 if METRICS[metric].higher else -1
     a, b = one.values(metric, first), other.values(metric, first)
-    over_seeds, paired = min(len(a), len(b)) > 1, first > 1
-    parts: list[Part] = [(variance(values) / len(values), len(values) - 1) for values in (a, b) if len(values) > 1]
+    over_seeds, paired = min(len(a), len(b)) > 1, first > 0
+    parts: list[Part] = [part for cell, values in ((one, a), (other, b)) for part in over_the_seeds(cell, metric, values)]
     if paired:
         differences = [x - y for x, y in zip(one.by_image(metric), other.by_image(metric))]
         parts.append((variance(differences) / len(differences), len(differences) - 1))
@@ -83,5 +90,30 @@ def compare(one: Cell, other: Cell, metric: str) -> Verdict:
     return Verdict.of((mean(a) - mean(b)) * sign, parts, over_seeds, paired)
 
 
+def over_the_seeds(cell: Cell, metric: str, values: list[float]) -> list[Part]:
+    """The variance of the mean of a row's seeds; of a single one what is usual."""
+    if len(values) > 1:
+        return [(variance(values) / len(values), len(values) - 1)]
+    return [cell.usual[metric]] if metric in cell.usual else []
+
+
 def measured(metric: str, *cells: Cell | None) -> bool:
     return all(cell and cell.values(metric) for cell in cells)
+
+
+def comparable(metric: str, *cells: Cell | None) -> bool:
+    """Whether all have the figure, and an autoencoder's completion was by inference, as a network's is, not by zero filling or refilling alone."""
+    return measured(metric, *cells) and all(metric != "m_mse" or cell.inferred or not cell.row.startswith(AUTOENCODERS) for cell in cells if cell)
+
+
+def best(cells: Iterable[Cell], metric: str) -> Cell | None:
+    """The row with the best figure, by the images that all of them have where they keep values; None of none."""
+    cells, sign = [*cells], 1 if METRICS[metric].higher else -1
+    first = shared(cells, metric)
+    return max(cells, key=lambda cell: sign * mean(cell.values(metric, first)), default=None)
+
+
+def shared(cells: Iterable[Cell], metric: str) -> int:
+    """How many images, the first ones, all rows have the values of; 0 where that is a single one."""
+    n = min((cell.shared(metric) for cell in cells), default=0)
+    return n if n > 1 else 0
