@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterable
 from functools import cache
-from statistics import mean
+from statistics import mean, median
 
 import torch
 from table.cells import LATER, Cell, command_of
@@ -52,7 +52,7 @@ def dataset_table(dataset: str, table: Rows, full: Cells, yardsticks: dict) -> s
             continue
         budget = " / ".join(sorted({settling(run["settle"]) for run in cell.runs.values()}))
         epochs = mean(run["best_epoch"] for run in cell.runs.values())
-        minutes = mean(run["seconds"] for run in cell.runs.values()) / 60
+        minutes = median(run["seconds"] for run in cell.runs.values()) / 60
         made = [size(dataset, table[row]), cost(dataset, table[row], cell), str(len(cell.runs)), f"{epochs:.0f}", f"{minutes:.1f}"]
         rows.append([row_title(row), *told, budget, *made])
     shown_yardsticks = {metric: title for metric, title in YARDSTICKS.items() if metric in yardsticks and metric in metrics}
@@ -61,7 +61,7 @@ def dataset_table(dataset: str, table: Rows, full: Cells, yardsticks: dict) -> s
         told = [image_error(yardsticks[metric]) + old if name == metric else "–" for name in metrics]
         rows.append([title, *told, *["–"] * 6])
     note = (
-        "`multiply-adds`: millions, of reading an image / of completing one; `epochs`: of the best checkpoint; `minutes`: of training, per seed, whatever else the "
+        "`multiply-adds`: millions, of reading an image / of completing one; `epochs`: of the best checkpoint; `minutes`: of training, the median over seeds, whatever else the "
         "machine did meanwhile; –: does not apply to the method. " + MARKS
     )
     command = f"`python -m table.without_model docs/without_model.json {dataset}`"
