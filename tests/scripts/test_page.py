@@ -1,13 +1,18 @@
 """The results page's columns and its picture show what their headings say."""
 
+from pathlib import Path
+from statistics import mean
+
 import numpy as np
 import pytest
-from table import curve, replication, sections, switches
+from table import article, curve, replication, sections, standing, switches
 from table import page as results_page
-from table.cells import Cell
+from table.cells import Cell, read_json, stored
+from table.rows import read_table
 from table.verdicts import comparable
 
 from ncf.config.schema import flatten, science
+from ncf.measure.metrics import METRICS
 
 
 def cell(row: str, values: tuple[float, ...], n_train: int | None = None, metric: str = "bce", **run) -> Cell:
@@ -106,3 +111,22 @@ def test_every_switch_is_a_run_of_the_released_settings_with_one_change_and_stan
     assert (
         [row["settings"] for row in rows] == list(apart) and rows[0]["BCE"] == "50.00 ± 0.25" and rows[0]["beside `experiment=released`"] == "`x=1`"
     )
+
+
+def test_sentences_that_no_code_computes_hold_for_the_figures_beside_them():
+    """Remembered images beat every row of MNIST by Monte Carlo; whole reconstructions cost more than twice the printed M-MSE; uncorrected, no log p(x) of a
+    network comes near; what GNCN-t1-Σ misses of its targets is less than its spread."""
+    docs = Path(__file__).parents[2] / "docs"
+    printed, full = article.published(), {(c.dataset, c.row): c for c in stored(docs / "results.jsonl").values() if c.n_train is None}
+    remembered = read_json(docs / "without_model.json")["mnist"]["log_p"]["value"]
+    assert remembered > max(mean(c.values("log_p")) for (dataset, _), c in full.items() if dataset == "mnist" and c.values("log_p"))
+    masked = read_json(docs / "masked.json")
+    assert masked["m_mse"]["reconstruction of the whole image"] > 2 * printed["mnist", masked["model"], "m_mse"][0]
+    for dataset, name, metric in (key for key in printed if key[2] == "log_p" and key[1] in article.NETWORKS):
+        cell = article.choose(full, dataset, name, metric, article.KINDS)
+        if cell and not any(run["folder"] for run in cell.runs.values()):
+            assert standing.standing(cell, metric, *printed[dataset, name, metric])[0] == "short", (dataset, name)
+    own = full["mnist", "gncn_t1_sigma"]
+    for metric, target in read_table()["gncn_t1_sigma"]["targets"]["mnist"].items():
+        missed = (target - mean(own.values(metric))) * (1 if METRICS[metric].higher else -1)
+        assert missed < own.spread(metric), metric
