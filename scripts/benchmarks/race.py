@@ -156,7 +156,19 @@ def run(contestant: Contestant, data: datasets.Dataset, seconds: float) -> None:
 def table(contestants: list[Contestant]) -> str:
     from ncf.report.tables import aligned
 
-    lines = [["who", f"s to BCE {GOALS['bce']:g}", f"s to %Err {GOALS['err']:g}", "least BCE", "last BCE", "least %Err", "last %Err", "seconds", "images/s"]]
+    lines = [
+        [
+            "who",
+            f"s to BCE {GOALS['bce']:g}",
+            f"s to %Err {GOALS['err']:g}",
+            "least BCE",
+            "last BCE",
+            "least %Err",
+            "last %Err",
+            "seconds",
+            "images/s",
+        ]
+    ]
     for c in contestants:
         last = c.points[-1]
         reached = [f"{t:.1f}" if (t := c.reached(goal)) is not None else "not reached" for goal in GOALS]

@@ -14,7 +14,7 @@ from statistics import mean, stdev, variance
 
 import numpy as np
 from omegaconf import OmegaConf
-from table.rows import DATASETS
+from table.rows import DATASETS, SUFFIXES
 
 from ncf.config.checks import build
 from ncf.config.defaults import command
@@ -76,14 +76,18 @@ class Cell:
             return stdev(values)
         return self.image_error(metric)
 
+    def renamed(self, names: dict[str, str]) -> "Cell":
+        """The same runs by these figures alone: new name -> the name that it has here."""
+        figures = {s: {new: run["figures"][old] for new, old in names.items() if old in run["figures"]} for s, run in self.runs.items()}
+        runs = {seed: {**self.runs[seed], "figures": found} for seed, found in figures.items() if found}
+        return Cell(self.dataset, self.row, self.n_train, runs, {new: self.usual[old] for new, old in names.items() if old in self.usual})
+
     @property
     def refit(self) -> "Cell":
-        """The same runs by their figures under a refitted prior, and beside these by those that ask for no prior."""
-        keep = {"bce", "m_mse", "class_err", "log_p_annealed_refit", "posterior_kl_refit"}
-        figures = {s: {name.removesuffix("_refit"): f for name, f in run["figures"].items() if name in keep} for s, run in self.runs.items()}
-        runs = {seed: {**self.runs[seed], "figures": found} for seed, found in figures.items() if "log_p_annealed" in found}
-        usual = {name.removesuffix("_refit"): found for name, found in self.usual.items() if name in keep}
-        return Cell(self.dataset, self.row, self.n_train, runs, usual)
+        """The runs measured under a refitted prior, by these figures, and beside them by those that ask for no prior."""
+        measured = {seed: run for seed, run in self.runs.items() if "log_p_annealed_refit" in run["figures"]}
+        names = {name: name for name in ("bce", "m_mse", "class_err")} | {name: f"{name}_refit" for name in ("log_p_annealed", "posterior_kl")}
+        return Cell(self.dataset, self.row, self.n_train, measured, self.usual).renamed(names)
 
     @property
     def inferred(self) -> bool:
@@ -175,26 +179,21 @@ def collect(output: Path, rows: Path) -> list[Cell]:
 
 
 def family(row: str) -> str:
-    """Rows that are one method in several sizes and settings; the four networks are one."""
-    return row.partition("_")[0]
+    """Rows of one method whatever their settings; those of 360 latents are apart, since they vary more than the others."""
+    return next((row.removesuffix(f"_{suffix}") for suffix in SUFFIXES if suffix != "many" and row.endswith(f"_{suffix}")), row)
 
 
 def usual_variance(cells: Iterable[Cell]) -> dict[tuple[str, str], dict[str, tuple[float, int]]]:
-    """(dataset, family) -> metric -> how much a figure varies with the seed, pooled over the rows that have several, and its degrees of freedom: it stands
-    in where a row has a single seed."""
-    found: dict[tuple[str, str], dict[str, list[list[float]]]] = {}
+    """(dataset, family) -> metric -> how much a figure of all training images varies with the seed, pooled over the rows that have several, and its degrees
+    of freedom: it stands in where a row has a single seed."""
+    squares: dict[tuple[str, str], dict[str, tuple[float, int]]] = {}
     for cell in cells:
         for metric in {name for run in cell.runs.values() for name in run["figures"]} if cell.n_train is None else ():
-            if len(values := cell.values(metric)) > 1:
-                found.setdefault((cell.dataset, family(cell.row)), {}).setdefault(metric, []).append(values)
-    return {
-        key: {
-            metric: (sum(variance(v) * (len(v) - 1) for v in rows) / df, df)
-            for metric, rows in metrics.items()
-            for df in [sum(len(v) - 1 for v in rows)]
-        }
-        for key, metrics in found.items()
-    }
+            if (df := len(values := cell.values(metric)) - 1) > 0:
+                pooled = squares.setdefault((cell.dataset, family(cell.row)), {})
+                before, n = pooled.get(metric, (0.0, 0))
+                pooled[metric] = before + variance(values) * df, n + df
+    return {key: {metric: (total / df, df) for metric, (total, df) in pooled.items()} for key, pooled in squares.items()}
 
 
 def run_again(before: dict | None, run: dict) -> dict:

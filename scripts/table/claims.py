@@ -11,12 +11,12 @@ from table.verdicts import Part, Verdict, best, compare
 
 from ncf.measure.metrics import METRICS
 
-HEAD = """A network, rival or not, enters by one row, by a rule fixed beforehand: the published protocol where that figure was measured by it, else ncf's defaults, else the released settings; the settings
+HEAD = """A network, rival or not, enters by one row, by a rule fixed beforehand: the published protocol where that figure was measured by it, else ncf's defaults, else the released settings, all networks of a claim alike; the settings
 of the published rows were chosen anew after test figures had been seen, as said above. Figures of samples, of which there are as many as training images, are of ncf's defaults first, which train on as many as
 the autoencoders. An autoencoder
 or a classifier enters by its best row on the test images, which favours it. "Ahead" and "behind" are significant at 5 %: by Welch's test over seeds, which holds for these test images (of the digits, 297,
-others could turn 2a, 4, 5b and 5c to level), or, where a side has one seed (marked ¹), over images and the seeds there are: for its own the spread that is usual of its method on the set stands in, where one of its
-rows has several seeds; where none has, the test says nothing about other seeds. Most figures of all test images keep no values of single images; there the two
+others could turn 2a, 4, 5b and 5c to level), or, where a side has one seed, over images and the seeds there are. For that side's own the spread stands in that rows of its method have on the set (marked ¹); where
+none of these has several seeds either, the test says nothing about other seeds (marked ⁰). Most figures of all test images keep no values of single images; there the two
 sides' errors add up as if their images were different ones, and "level" comes too often. Level is within two standard errors, undecided beyond them with too few seeds to tell. No test is corrected for their
 number; where one is significant by a little, p stands beside it. Ahead, behind and signs are those
 of the network, which is named first. *Reproduced* asks for every dataset that is judged; *opposite* is a claim that is significantly wrong. "Competitive" (2c, 2d) and "nearly" (5c) allow the article's
@@ -28,16 +28,15 @@ The article's log p(x) is a Monte Carlo estimate, which rewards coarse codes: tr
 ([Results](results.md#mnist)). Annealed importance sampling comes far closer, so claim 2 is judged by both."""
 
 
-ENTERING = ("published", "sgd", "")  # kinds of a network's rows, in this order
-OF_SAMPLES = ("ndb", "gaussian_kl", "fantasy_mse")  # by as many samples as training images, of which the published protocol has more or fewer
+SAMPLED = ("ndb", "gaussian_kl", "fantasy_mse")  # by as many samples as training images, of which the published protocol has more or fewer
 
 
-def networks(full: Cells, dataset: str, names: Iterable[str], metric: str) -> dict[str, Cell]:
-    """Networks by the article's protocol, else by ncf's defaults, else by the released settings: one row each, not the best of several, and of the same
-    kind as the others'; the figures of samples by ncf's defaults first."""
-    kinds = ("sgd", "published", "") if metric in OF_SAMPLES else ENTERING
+def networks(full: Cells, dataset: str, names: list[str], metric: str) -> dict[str, Cell]:
+    """The first of these networks and the others by the article's protocol, else by ncf's defaults, else by the released settings: one row each, not the best
+    of several, all of the kind that most of them have; the figures of samples by ncf's defaults first."""
+    kinds = ("sgd", "published", "") if metric in SAMPLED else ("published", "sgd", "")
     found = [{name: full[dataset, row] for name in names if measured(full, dataset, row := rows_of(name)[kind], metric)} for kind in kinds]
-    return max(found, key=len)
+    return max((cells for cells in found if names[0] in cells), key=len, default={})
 
 
 def against(full: Cells, dataset: str, name: str, rivals: Iterable[str], metric: str, accept: tuple[str, ...]) -> tuple[str, str, str] | None:
@@ -144,10 +143,7 @@ def by_encoder_units(full: Cells) -> Cells:
     cells = dict(full)
     for (dataset, row), cell in full.items():
         if row.startswith(AUTOENCODERS):
-            runs = {seed: run for seed, run in cell.runs.items() if "class_err_hidden" in run["figures"]}
-            told = {seed: {**run, "figures": {"class_err": run["figures"]["class_err_hidden"]}} for seed, run in runs.items()}
-            usual = {"class_err": cell.usual["class_err_hidden"]} if "class_err_hidden" in cell.usual else {}
-            cells[dataset, row] = Cell(cell.dataset, cell.row, cell.n_train, told, usual)
+            cells[dataset, row] = cell.renamed({"class_err": "class_err_hidden"})
     return cells
 
 

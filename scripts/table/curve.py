@@ -36,7 +36,7 @@ def section(cells: list[Cell], picture: Path) -> str:
         "The article's shares of the training images, 2, 10, 20, 50 and 75 %, for ncf's defaults; up to six sizes from 100 images on for the released settings. Few images make short\n"
         "epochs: training is given at least 2,000 updates, and stops where validation stands still. It is validated about twenty times then: at the smallest sizes the best\n"
         "epoch may be the first of these, and either side may have been better before. Validation images are as many as with all training images (10,000 of MNIST). A lead is\n"
-        "positive where the network is better; over a completion by zero filling or refilling (²) none is told."
+        "positive where the network is better, its error by the spread over seeds of all images (¹; few may vary more) where there is one (⁰: none); over a completion by zero filling or refilling (²) none is told."
     )
     return "\n\n".join([lead, f"![Test figures against the number of training images]({picture.name})", *parts])
 

@@ -99,11 +99,11 @@ def claims(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
     lead = (
         "The claim is that the network is competitive with the variational autoencoder or better: reproduced where it is ahead or level, opposite where it is\n"
         "behind. Ahead and behind are significant at 5 % by Welch's test over seeds, of these test images (others would differ too, most on the digits, which are 297), or, where a row has one\n"
-        "seed (marked ¹), over images (paired where the values of both are kept) and the seeds that there are: for its own the spread that is usual of its method on the set stands in, where some row of it has\n"
-        "several seeds; where none has, the test says nothing about other seeds. Level is within two standard errors, undecided beyond them with too few seeds to tell; ± is the standard error of the difference, which\n"
+        "seed, over images (paired where the values of both are kept) and the seeds that there are: for its own the spread stands in that rows of its method have on the set (marked ¹); where none of them has\n"
+        "several seeds either, the test says nothing about other seeds (marked ⁰). Level is within two standard errors, undecided beyond them with too few seeds to tell; ± is the standard error of the difference, which\n"
         f"is positive where the network is better. No test is corrected for their number: of those counted here, {n_tests:,}, five in a hundred would find a difference where there is none. %Err is by a regression whose\n"
         "penalty validation images chose, except in rows marked ³ in the tables above, where it is 1. What chose the\n"
-        f"autoencoders: {'; '.join(f'{row_title(rival)}: {deciding(table[rival])}' for rival in rivals if 'choose_by' in table[rival])}; the others have the settings of these. How often, over the datasets and the figures below but the Monte Carlo\n"
+        f"autoencoders: {'; '.join(f'{row_title(rival)}: {deciding(table[rival])}' for rival in rivals if 'choose_by' in table[rival])}; the others have the settings of these but those that Choices tells. How often, over the datasets and the figures below but the Monte Carlo\n"
         "log p(x), by which remembered training images beat every row of MNIST:"
     )
     spelt = "One by one, for the network of the claim, by ncf's defaults, at the released settings and tuned, and for GNCN-t1-Σ, tuned:"

@@ -145,7 +145,7 @@ deviation over seeds, or, of a single seed (marked ¹), the value ± its standar
 - **M-MSE** cannot be compared: see the end of this page."""
 
 STANDING = """The best of ncf's rows on the test images against what is printed, by how much it is better (of log p(x), than the corrected figure). *Past* and *short* differ
-at 5 % by Welch's test over seeds and the article's ten trials, of a single seed (¹) by its standard error over images; *undecided* is more than two standard errors away all the
+at 5 % by Welch's test over seeds and the article's ten trials, of a single seed (¹) by its standard error over images and the spread of its method over seeds, where rows of it have several; *undecided* is more than two standard errors away all the
 same, with too few seeds to tell. The best of several rows on test images flatters ours: the tables above have them all. †: the settings of that row were compared on test images, or (GNCN-t1) its epochs
 set after test figures had been seen. The mixture over pixels (GMM) has 200 components here, 75 in the article, and more than that must differ: its leads are no merit of ours. Nor are those of 360 latents:
 the article's autoencoders have 5 to 30. KMNIST stays out: it has at most 5,237 training images here, 60,000 in the article."""

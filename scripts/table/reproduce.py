@@ -17,13 +17,15 @@ from table import cells as results
 from table import page as results_page
 from table.curve import SHARES
 from table.rows import AUTOENCODERS, DATASETS, composed, experiment, is_for, read_table, settings
-from table.sections import applies, model_of
+from table.sections import applies, difference, model_of, words
 
+from ncf.config.checks import build
 from ncf.config.compose import compose_train
 from ncf.config.defaults import override_text
+from ncf.config.schema import TrainConfig
 from ncf.errors import UserError, nearest
 from ncf.measure.metrics import METRICS
-from ncf.runs.existing import changes, stored_config
+from ncf.runs.existing import stored_config
 
 READER = "relu_classifier"
 CURVE_ROWS = ("gncn_pdh_sgd", "gvae", "rae", "gvae_many", "rae_many")
@@ -155,11 +157,16 @@ def missing(folder: Path, command: list[str]) -> list[list[str]]:
     """The command of a run that is not complete; one that is stays as it is, and if it was made otherwise that is said."""
     if results.status(folder) != "complete":
         return [command]
-    if changed := changes(stored_config(folder) or {}, compose_train(*command[1:])):
+    ran, wanted = (words(results.command_of(config)) for config in (stored_run(folder), compose_train(*command[1:])))
+    if ran != wanted:
         print(
-            f"note: {folder} is complete, and another run: {', '.join(changed)}; it stays as it is, remove it to have it made anew", file=sys.stderr
+            f"note: {folder} is complete, and was run otherwise: {difference(ran, wanted)}; it stays, remove it to have it made anew", file=sys.stderr
         )
     return []
+
+
+def stored_run(folder: Path) -> TrainConfig:
+    return build(stored_config(folder) or {}, TrainConfig)
 
 
 def measured_already(folder: Path, group: str, annealed: int = 0) -> bool:

@@ -107,7 +107,7 @@ def density_table(dataset: str, table: Rows, full: Cells) -> str:
     note = f"**Density.** {annealed_images(own)}" + (
         f" Differences are from the densest of the autoencoders (here: {row_title(rival.row)}), each under the mixture fitted to its own codes"
         + (f", and under priors of their own from {row_title(under_own.row)}" if under_own else "")
-        + ", ± their standard error: over images, paired, and over seeds (where a side has one, marked ¹, by the spread that is usual of its method, if that is known); "
+        + ", ± their standard error: over images, paired, and over seeds (where a side has one, by the spread that other rows of its method have on this set, marked ¹; ⁰ where none of them has several seeds either); "
         "*unpaired* by the two standard errors."
         if rival
         else ""
@@ -248,11 +248,14 @@ def departures(cells: list[tuple[Cell, dict]]) -> list[str]:
         wanted = words(command_of(composed(cell.dataset, row, settings(row, cell.dataset))))
         by_seed = {seed: words(run["command"]) for seed, run in sorted(cell.runs.items())}
         for ran in sorted(set(by_seed.values()) - {wanted}, key=sorted):
-            told = [*(f"`{word}`" for word in sorted(ran - wanted)), *(f"without `{word}`" for word in sorted(wanted - ran))]
             seeds = [seed for seed, others in by_seed.items() if others == ran]
             which = "" if len(seeds) == len(by_seed) else f" (seed {', '.join(map(str, seeds))})"
-            found.setdefault(" ".join(told), []).append(row_title(cell.row) + which)
+            found.setdefault(difference(ran, wanted), []).append(row_title(cell.row) + which)
     return [f"{', '.join(rows)}: {told}" for told, rows in found.items()]
+
+
+def difference(ran: frozenset[str], wanted: frozenset[str]) -> str:
+    return " ".join([*(f"`{word}`" for word in sorted(ran - wanted)), *(f"without `{word}`" for word in sorted(wanted - ran))])
 
 
 def words(command: str | None) -> frozenset[str]:

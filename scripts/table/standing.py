@@ -28,7 +28,7 @@ def verdict(cell: Cell, metric: str, printed: float, spread: float | None) -> Ve
     parts = [*over_the_seeds(cell, metric, values), (of_trials, TRIALS - 1)]
     if len(values) == 1:
         parts.append((cell.image_error(metric) ** 2, inf))
-    return Verdict.of(lead, parts, over_seeds=len(values) > 1)
+    return Verdict.of(lead, parts, over_seeds=len(values) > 1, blind=len(values) == 1 and metric not in cell.usual)
 
 
 def told(cell: Cell, metric: str, printed: float, spread: float | None) -> str:

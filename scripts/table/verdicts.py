@@ -18,30 +18,27 @@ Part = tuple[float, float]  # a variance of a mean, and its degrees of freedom
 
 @dataclass(frozen=True)
 class Verdict:
-    """`lead` is positive where the first row is better; `error` is the standard error of that difference, of `df` degrees of freedom."""
+    """`lead` is positive where the first row is better; `error` is the standard error of that difference, of `df` degrees of freedom. `over_seeds`: both sides
+    have several; `blind`: of a side that has not, nothing tells how much it varies with the seed."""
 
     lead: float
     error: float
     df: float
     over_seeds: bool
     paired: bool = False  # over images, of which both rows have the values
+    blind: bool = False
 
     @classmethod
-    def of(cls, lead: float, parts: Sequence[Part], over_seeds: bool, paired: bool = False) -> "Verdict":
+    def of(cls, lead: float, parts: Sequence[Part], over_seeds: bool, paired: bool = False, blind: bool = False) -> "Verdict":
         """From the variances that the difference is made of, by Welch and Satterthwaite: df = (sum of v)^2 / sum of v^2 / df_v."""
         squared = sum(v for v, _ in parts)
         spread = sum(v**2 / df for v, df in parts)
-        return cls(lead, sqrt(squared), squared**2 / spread if spread else inf, over_seeds, paired)
+        return cls(lead, sqrt(squared), squared**2 / spread if spread else inf, over_seeds, paired, blind)
 
     @property
     def p(self) -> float:
         """That the two are equal, by Student's t; without any spread to test by 1 or 0."""
-        return self.p_beyond(0.0)
-
-    def p_beyond(self, lead: float) -> float:
-        """Two-sided, that the difference is `lead`."""
-        apart = abs(self.lead - lead)
-        return float(2 * stats.t.sf(apart / self.error, self.df)) if self.error else float(not apart)
+        return float(2 * stats.t.sf(abs(self.lead) / self.error, self.df)) if self.error else float(not self.lead)
 
     @property
     def word(self) -> str:
@@ -66,7 +63,7 @@ class Verdict:
         return f"{self.word} by {signed[1:]}{self.narrowly}" if self.word in ("ahead", "behind") else f"{self.word} ({signed})"
 
     def __str__(self) -> str:
-        return f"{self.lead:+.2f} ± {self.error:.2f}" + ("" if self.over_seeds else "¹")
+        return f"{self.lead:+.2f} ± {self.error:.2f}" + ("⁰" if self.blind else "" if self.over_seeds else "¹")
 
 
 def compare(one: Cell, other: Cell, metric: str) -> Verdict:
@@ -74,20 +71,23 @@ def compare(one: Cell, other: Cell, metric: str) -> Verdict:
 
     The variance over seeds (of a row that has a single one, that of the set's other rows of its method, if there are such), over images paired (each
     image's mean over a row's seeds; the first test images, which both have), of draws that serve all images: what is at hand adds up, as in Welch's test.
-    What is measured on all test images keeps no values, and is compared on these images over seeds alone; where a row has a single seed, by the two
+    Both sides' spread may be the same estimate, and counts as one then. What is measured on all test images keeps no values, and is compared on these images over seeds alone; where a row has a single seed, by the two
     standard errors over images too. The value of one image alone says nothing, and is not paired.
     """
     first, sign = shared([one, other], metric), 1 if METRICS[metric].higher else -1
     a, b = one.values(metric, first), other.values(metric, first)
     over_seeds, paired = min(len(a), len(b)) > 1, first > 0
-    parts: list[Part] = [part for cell, values in ((one, a), (other, b)) for part in over_the_seeds(cell, metric, values)]
+    seeds = [over_the_seeds(cell, metric, values) for cell, values in ((one, a), (other, b))]
+    blind, parts = not all(seeds), [part for found in seeds for part in found]
+    if len(a) == len(b) == 1 and one.usual is other.usual and not blind:
+        parts = [(2 * parts[0][0], parts[0][1])]  # one estimate for both sides
     if paired:
         differences = [x - y for x, y in zip(one.by_image(metric), other.by_image(metric))]
         parts.append((variance(differences) / len(differences), len(differences) - 1))
         parts += [(cell.draws_error(metric) ** 2, inf) for cell, values in ((one, a), (other, b)) if len(values) == 1]
     elif not over_seeds:
         parts += [(cell.image_error(metric) ** 2, inf) for cell in (one, other)]
-    return Verdict.of((mean(a) - mean(b)) * sign, parts, over_seeds, paired)
+    return Verdict.of((mean(a) - mean(b)) * sign, parts, over_seeds, paired, blind)
 
 
 def over_the_seeds(cell: Cell, metric: str, values: list[float]) -> list[Part]:
@@ -107,10 +107,13 @@ def comparable(metric: str, *cells: Cell | None) -> bool:
 
 
 def best(cells: Iterable[Cell], metric: str) -> Cell | None:
-    """The row with the best figure, by the images that all of them have where they keep values; None of none."""
+    """The row with the best figure, by the images that all have which keep values; one with several seeds, unless one with a single seed is significantly
+    better. None of none."""
     cells, sign = [*cells], 1 if METRICS[metric].higher else -1
-    first = shared(cells, metric)
-    return max(cells, key=lambda cell: sign * mean(cell.values(metric, first)), default=None)
+    first = shared([cell for cell in cells if cell.shared(metric)], metric)
+    ranked = sorted(cells, key=lambda cell: -sign * mean(cell.values(metric, first)))
+    several = next((cell for cell in ranked if len(cell.values(metric)) > 1), None)
+    return several if several and compare(ranked[0], several, metric).word != "ahead" else next(iter(ranked), None)
 
 
 def shared(cells: Iterable[Cell], metric: str) -> int:

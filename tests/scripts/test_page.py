@@ -91,7 +91,7 @@ def test_a_completion_without_inference_is_compared_with_no_network_s():
     assert not comparable("m_mse", own, old) and comparable("m_mse", own, new) and not comparable("bce", own)
     leads = [columns(curve.network_table({(c.row, c.n_train): c for c in (own, rival)}, "gncn_pdh", ["gvae"], [100])) for rival in (old, new)]
     told = [next(row["100"] for row in rows if row["method"] == "GNCN-PDH, released ahead of GVAE by") for rows in (l[3:6] for l in leads)]
-    assert told == ["–", "-1.00 ± 0.71¹"]
+    assert told == ["–", "-1.00 ± 0.71⁰"]
 
 
 def test_every_switch_is_a_run_of_the_released_settings_with_one_change_and_stands_on_the_page():
