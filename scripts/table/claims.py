@@ -11,18 +11,18 @@ from table.verdicts import Part, Verdict, best, compare
 
 from ncf.measure.metrics import METRICS
 
-HEAD = """A network, rival or not, enters by one row, by a rule fixed beforehand: the published protocol where that figure was measured by it, else ncf's defaults, else the released settings, all networks of a claim alike; the settings
-of the published rows were chosen anew after test figures had been seen, as said above. Figures of samples, of which there are as many as training images, are of ncf's defaults first, which train on as many as
-the autoencoders. An autoencoder
-or a classifier enters by its best row on the test images, which favours it. "Ahead" and "behind" are significant at 5 %: by Welch's test over seeds, which holds for these test images (of the digits, 297,
-others could turn 2a, 4, 5b and 5c to level), or, where a side has one seed, over images and the seeds there are. For that side's own the spread stands in that rows of its method have on the set (marked ¹); where
-none of these has several seeds either, the test says nothing about other seeds (marked ⁰). Most figures of all test images keep no values of single images; there the two
-sides' errors add up as if their images were different ones, and "level" comes too often. Level is within two standard errors, undecided beyond them with too few seeds to tell. No test is corrected for their
-number; where one is significant by a little, p stands beside it. Ahead, behind and signs are those
-of the network, which is named first. *Reproduced* asks for every dataset that is judged; *opposite* is a claim that is significantly wrong. "Competitive" (2c, 2d) and "nearly" (5c) allow the article's
-own distance on that set (that of its Monte Carlo estimate, for 2d too), as far as a test can tell; a set for which it prints none is not judged. That of
-5c is smaller where ncf's classifier is short of its printed figure (the table above). The claims about samples (8) are held against every autoencoder, unless by the article's
-own table, tested over its trials, that autoencoder is behind GNCN-PDH.
+HEAD = """- **Who enters.** A network, rival or not, by one row, by a rule fixed beforehand: the published protocol where that figure was measured by it, else ncf's defaults, else the released
+  settings, all networks of a claim alike. (The settings of the published rows were chosen anew after test figures had been seen, as said above.) Samples are as many as training images, so their figures are of
+  ncf's defaults first, which train on as many as the autoencoders. An autoencoder or a classifier enters by its best row on the test images, which favours it.
+- **Ahead** and **behind**, of the network, which is named first, are significant at 5 %. Where both sides have several seeds: by Welch's test over these, which holds for these test images; others of the digits, which
+  are 297, could turn 2a, 4 and 5b to level. Where a side has one seed, the images count too, and rows of its method on that set lend it their spread over seeds (marked ¹); where none of them has several seeds, the
+  test says nothing about other seeds (marked ⁰). Annealed figures are compared image by image; of most others single images' values are not kept, and a single seed's errors over images add up as if each side had
+  its own images, so that "level" comes too often.
+- **Level** is within two standard errors, **undecided** beyond them with too few seeds to tell. No test is corrected for their number; where one is significant by a little, p stands beside it.
+- **Reproduced** asks for every dataset that is judged; **opposite** is significantly wrong. "Competitive" (2c, 2d) and "nearly" (5c) allow the article's own distance on that set (that of its Monte Carlo
+  estimate, for 2d too), as far as a test can tell; a set for which it prints none is not judged. 5c is
+  easier where ncf's classifier is short of its printed figure, harder where it is past it (the table above). 8 is held against every autoencoder, unless by the article's own table, tested over its trials, that autoencoder
+  is behind GNCN-PDH.
 
 The article's log p(x) is a Monte Carlo estimate, which rewards coarse codes: training images, remembered and blurred, beat every row of MNIST by it with no model at all
 ([Results](results.md#mnist)). Annealed importance sampling comes far closer, so claim 2 is judged by both."""

@@ -98,10 +98,8 @@ def claims(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
         return "Not run yet."
     lead = (
         "The claim is that the network is competitive with the variational autoencoder or better: reproduced where it is ahead or level, opposite where it is\n"
-        "behind. Ahead and behind are significant at 5 % by Welch's test over seeds, of these test images (others would differ too, most on the digits, which are 297), or, where a row has one\n"
-        "seed, over images (paired where the values of both are kept) and the seeds that there are: for its own the spread stands in that rows of its method have on the set (marked ¹); where none of them has\n"
-        "several seeds either, the test says nothing about other seeds (marked ⁰). Level is within two standard errors, undecided beyond them with too few seeds to tell; ± is the standard error of the difference, which\n"
-        f"is positive where the network is better. No test is corrected for their number: of those counted here, {n_tests:,}, five in a hundred would find a difference where there is none. %Err is by a regression whose\n"
+        "behind. What these words and the marks ¹ and ⁰ say stands [beside the article's claims](replication.md#the-claims); ± is the standard error of the difference, which is positive where the\n"
+        f"network is better. Of tests that are counted here, {n_tests:,}, five in a hundred would find a difference where there is none. %Err is by a regression whose\n"
         "penalty validation images chose, except in rows marked ³ in the tables above, where it is 1. What chose the\n"
         f"autoencoders: {'; '.join(f'{row_title(rival)}: {deciding(table[rival])}' for rival in rivals if 'choose_by' in table[rival])}; the others have the settings of these but those that Choices tells. How often, over the datasets and the figures below but the Monte Carlo\n"
         "log p(x), by which remembered training images beat every row of MNIST:"

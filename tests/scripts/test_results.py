@@ -214,7 +214,7 @@ def test_claims_hold_each_network_against_each_rival():
     assert (
         "GNCN-t1, " not in page
         and "RAE" not in page
-        and "of those counted here, 3, five in a hundred" in page
+        and "Of tests that are counted here, 3, five in a hundred" in page
         and results_page.claims(rows, {}) == "Not run yet."
     )
 
