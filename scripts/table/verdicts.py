@@ -71,16 +71,16 @@ def compare(one: Cell, other: Cell, metric: str) -> Verdict:
 
     The variance over seeds (of a row that has a single one, that of the set's other rows of its method, if there are such), over images paired (each
     image's mean over a row's seeds; the first test images, which both have), of draws that serve all images: what is at hand adds up, as in Welch's test.
-    Both sides' spread may be the same estimate, and counts as one then. What is measured on all test images keeps no values, and is compared on these images over seeds alone; where a row has a single seed, by the two
-    standard errors over images too. The value of one image alone says nothing, and is not paired.
+    Two single seeds of one method borrow the same estimate, which counts as one. What is measured on all test images keeps no values, and is compared on
+    these images over seeds alone; where a row has a single seed, by the two standard errors over images too. The value of one image alone is not paired.
     """
     first, sign = shared([one, other], metric), 1 if METRICS[metric].higher else -1
     a, b = one.values(metric, first), other.values(metric, first)
     over_seeds, paired = min(len(a), len(b)) > 1, first > 0
     seeds = [over_the_seeds(cell, metric, values) for cell, values in ((one, a), (other, b))]
     blind, parts = not all(seeds), [part for found in seeds for part in found]
-    if len(a) == len(b) == 1 and one.usual is other.usual and not blind:
-        parts = [(2 * parts[0][0], parts[0][1])]  # one estimate for both sides
+    if len(a) == len(b) == 1 and seeds[0] and seeds[0] == seeds[1]:
+        parts = [(2 * parts[0][0], parts[0][1])]
     if paired:
         differences = [x - y for x, y in zip(one.by_image(metric), other.by_image(metric))]
         parts.append((variance(differences) / len(differences), len(differences) - 1))
