@@ -37,6 +37,7 @@ SUFFIXES = {
     "narrow": "few latents",
     "many": "360 latents",
     "dropout": "with dropout",
+    "850": "850-850 units, with dropout",
 }
 
 
