@@ -50,9 +50,7 @@ class Cell:
     row: str
     n_train: int | None
     runs: dict[int, dict]
-    usual: dict[str, tuple[float, int]] = field(
-        default_factory=dict
-    )  # metric -> variance over seeds and its degrees of freedom, see `usual_variance`
+    usual: dict[str, tuple[float, int]] = field(default_factory=dict)  # metric -> `usual_variance` over seeds, degrees of freedom
 
     def found(self, metric: str) -> list[dict]:
         """The figures of all seeds; completions of before latent inference only where there are no others."""

@@ -159,9 +159,7 @@ def missing(folder: Path, command: list[str]) -> list[list[str]]:
         return [command]
     ran, wanted = (words(results.command_of(config)) for config in (stored_run(folder), compose_train(*command[1:])))
     if ran != wanted:
-        print(
-            f"note: {folder} is complete, and was run otherwise: {difference(ran, wanted)}; it stays, remove it to have it made anew", file=sys.stderr
-        )
+        print(f"note: {folder} is complete, run otherwise: {difference(ran, wanted)}; it stays, remove it to have it made anew", file=sys.stderr)
     return []
 
 

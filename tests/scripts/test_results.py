@@ -975,4 +975,4 @@ def test_a_complete_run_that_was_made_otherwise_stays_and_is_named(tmp_path, cap
     assert reproduction.missing(folder, [*command, "start_from=outputs/table/digits/gvae/seed0"]) == [] and not capsys.readouterr().err
     asked.set = ["optimizer.lr=9"]
     assert reproduction.missing(folder, reproduction.train_command("digits", row, 0, folder, asked)) == []
-    assert f"{folder} is complete, and was run otherwise: `optimizer.lr=0.002` without `optimizer.lr=9.0`" in capsys.readouterr().err
+    assert f"{folder} is complete, run otherwise: `optimizer.lr=0.002` without `optimizer.lr=9.0`" in capsys.readouterr().err
