@@ -115,12 +115,14 @@ def run(command: list[str]) -> bool:
 def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[str]]:
     """The command of every run of the table that is not complete, of a dataset all rows of a seed before the next; the curve at the end."""
     jobs: list[list[str]] = []
+    seen: set[Path] = set()  # runs that others start from or are read by come up again
 
     def train(dataset: str, name: str, row: dict, seed: int) -> Path:
         folder = arguments.output / dataset / name / f"seed{seed}"
         before = [f"start_from={train(dataset, row['after'], read_table()[row['after']], seed)}"] if "after" in row else []
         command = [*train_command(dataset, row, seed, folder, arguments), *before]
-        if command not in jobs:
+        if folder not in seen:
+            seen.add(folder)
             jobs.extend(missing(folder, command))
         return folder
 
@@ -157,14 +159,11 @@ def missing(folder: Path, command: list[str]) -> list[list[str]]:
     """The command of a run that is not complete; one that is stays as it is, and if it was made otherwise that is said."""
     if results.status(folder) != "complete":
         return [command]
-    ran, wanted = (words(results.command_of(config)) for config in (stored_run(folder), compose_train(*command[1:])))
+    stored = build(stored_config(folder) or {}, TrainConfig)
+    ran, wanted = (words(results.command_of(config)) for config in (stored, compose_train(*command[1:])))
     if ran != wanted:
         print(f"note: {folder} is complete, run otherwise: {difference(ran, wanted)}; it stays, remove it to have it made anew", file=sys.stderr)
     return []
-
-
-def stored_run(folder: Path) -> TrainConfig:
-    return build(stored_config(folder) or {}, TrainConfig)
 
 
 def measured_already(folder: Path, group: str, annealed: int = 0) -> bool:
@@ -186,17 +185,8 @@ def train_command(dataset: str, row: dict, seed: int, folder: Path, arguments: a
         if needed > usual:  # few images make short epochs: more of them, and validation twenty times
             epochs = [f"epochs={needed}", f"validate_every={max(1, needed // 20)}"]
         epochs.append(f"dataset.n_train={n_train}")
-    further = given(dataset, arguments)
-    return [
-        "ncf-train",
-        experiment(row, dataset),
-        f"model={row['model']}",
-        f"seed={seed}",
-        *settings(row, dataset),
-        *epochs,
-        *further,
-        f"run_dir={folder}",
-    ]
+    made = [experiment(row, dataset), f"model={row['model']}", f"seed={seed}", *settings(row, dataset), *epochs]
+    return ["ncf-train", *made, *given(dataset, arguments), f"run_dir={folder}"]
 
 
 def eval_command(dataset: str, folder: Path, metrics: str, arguments: argparse.Namespace, settles: bool) -> list[str]:

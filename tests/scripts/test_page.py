@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from table import article, curve, replication, sections, standing, switches
 from table import page as results_page
-from table.cells import Cell, read_json, stored
+from table.cells import Cell, collect, read_json
 from table.rows import read_table
 from table.verdicts import comparable
 
@@ -117,7 +117,7 @@ def test_sentences_that_no_code_computes_hold_for_the_figures_beside_them():
     """Remembered images beat every row of MNIST by Monte Carlo; whole reconstructions cost more than twice the printed M-MSE; uncorrected, no log p(x) of a
     network comes near; what GNCN-t1-Σ misses of its targets is less than its spread."""
     docs = Path(__file__).parents[2] / "docs"
-    printed, full = article.published(), {(c.dataset, c.row): c for c in stored(docs / "results.jsonl").values() if c.n_train is None}
+    printed, full = article.published(), {(c.dataset, c.row): c for c in collect(docs / "none", docs / "results.jsonl") if c.n_train is None}
     remembered = read_json(docs / "without_model.json")["mnist"]["log_p"]["value"]
     assert remembered > max(mean(c.values("log_p")) for (dataset, _), c in full.items() if dataset == "mnist" and c.values("log_p"))
     masked = read_json(docs / "masked.json")

@@ -973,6 +973,13 @@ def test_a_complete_run_that_was_made_otherwise_stays_and_is_named(tmp_path, cap
     OmegaConf.save(OmegaConf.structured(compose_train(*command[1:])), folder / "config.yaml")
     (folder / "summary.json").write_text(json.dumps({"status": "complete"}))
     assert reproduction.missing(folder, [*command, "start_from=outputs/table/digits/gvae/seed0"]) == [] and not capsys.readouterr().err
-    asked.set = ["optimizer.lr=9"]
+    asked = reproduction.argparse.Namespace(
+        datasets=["digits"], seeds=[0], output=tmp_path, curve=False, epochs=None, set=["optimizer.lr=9"], annealed=None
+    )
+    vars(asked).update(samples=False, refit=False, hidden=False, classes=False)
+    taken_up = {"gvae": row} | {name: row | {"after": "gvae"} for name in ("gvae_tuned", "gvae_cv")}
+    assert (
+        len(reproduction.planned(asked, taken_up)) == 2 and capsys.readouterr().err.count("run otherwise") == 1
+    )  # told once, though two start from it
     assert reproduction.missing(folder, reproduction.train_command("digits", row, 0, folder, asked)) == []
     assert f"{folder} is complete, run otherwise: `optimizer.lr=0.002` without `optimizer.lr=9.0`" in capsys.readouterr().err
