@@ -122,3 +122,11 @@ def test_the_values_of_single_images_are_those_behind_the_means():
     config = MetricsConfig(names=["bce"], batch_size=1)
     alone = [measure(net, data, "test", replace(config, n_images=n), per_image=(kept := {})) and kept["test_bce"] for n in (3, 5)]
     assert (alone[1][:3] == alone[0]).all()  # in the order of the split
+
+
+def test_directions_of_all_metrics():
+    lower = {"bce", "bce_projected", "m_mse", "class_err", "class_err_hidden", "label_err", "active", "ndb", "gaussian_kl"}
+    lower |= {f"{name}_{of}" for name in ("frechet", "two_sample") for of in ("features", "pixels")}
+    lower |= {"fantasy_mse", "tsne_err", "mse", "in_use", "next_frame", "label_err_half", "bce_label", "m_mse_label", "label_image"}
+    lower |= {"bce_best_top", "posterior_kl"}
+    assert {name for name, metric in METRICS.items() if not metric.higher} == lower
