@@ -1,6 +1,17 @@
-"""Rows of the comparison with figures made by hand, and tables read back, for the tests of scripts/table."""
+"""Rows of the comparison, with figures made by hand or those of the project, and tables read back, for the tests of scripts/table."""
 
-from table.cells import Cell
+from functools import cache
+from pathlib import Path
+
+from table.cells import Cell, collect
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+@cache
+def of_the_project() -> list[Cell]:
+    """The rows as docs/results.jsonl has them."""
+    return collect(DOCS / "none", DOCS / "results.jsonl")
 
 
 def cell(row: str, *values: float, metric: str = "bce", n_train: int | None = None, **run) -> Cell:

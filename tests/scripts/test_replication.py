@@ -1,19 +1,17 @@
 """docs/replication.md: the article's figures beside ours, how each stands to what is printed, and the ways to complete an image."""
 
 from math import hypot
-from pathlib import Path
 from statistics import mean
 
 import numpy as np
 import pytest
 import torch
-from measured import cell, columns
+from measured import DOCS, cell, columns, of_the_project
 from scipy import stats
 from small import network
 from table import article, masked, replication, standing, switches
 from table import rows as table
-from table.cells import Cell, collect, read_json
-from table.rows import read_table
+from table.cells import Cell, read_json
 
 from ncf.config.compose import compose_train
 from ncf.config.schema import flatten, science
@@ -119,17 +117,16 @@ def test_every_switch_is_a_run_of_the_released_settings_with_one_change_and_stan
 def test_sentences_that_no_code_computes_hold_for_the_figures_beside_them():
     """Remembered images beat every row of MNIST by Monte Carlo; whole reconstructions cost more than twice the printed M-MSE; uncorrected, no log p(x) of a
     network comes near; what GNCN-t1-Σ misses of its targets is less than its spread."""
-    docs = Path(__file__).parents[2] / "docs"
-    printed, full = article.published(), {(c.dataset, c.row): c for c in collect(docs / "none", docs / "results.jsonl") if c.n_train is None}
-    remembered = read_json(docs / "without_model.json")["mnist"]["log_p"]["value"]
+    printed, full = article.published(), {(c.dataset, c.row): c for c in of_the_project() if c.n_train is None}
+    remembered = read_json(DOCS / "without_model.json")["mnist"]["log_p"]["value"]
     assert remembered > max(mean(c.values("log_p")) for (dataset, _), c in full.items() if dataset == "mnist" and c.values("log_p"))
-    masked = read_json(docs / "masked.json")
+    masked = read_json(DOCS / "masked.json")
     assert masked["m_mse"]["reconstruction of the whole image"] > 2 * printed["mnist", masked["model"], "m_mse"][0]
     for dataset, name, metric in (key for key in printed if key[2] == "log_p" and key[1] in article.NETWORKS):
         cell = article.choose(full, dataset, name, metric, article.KINDS)
         if cell and not any(run["folder"] for run in cell.runs.values()):
             assert standing.standing(cell, metric, *printed[dataset, name, metric])[0] == "short", (dataset, name)
     own = full["mnist", "gncn_t1_sigma"]
-    for metric, target in read_table()["gncn_t1_sigma"]["targets"]["mnist"].items():
+    for metric, target in table.read_table()["gncn_t1_sigma"]["targets"]["mnist"].items():
         missed = (target - mean(own.values(metric))) * (1 if METRICS[metric].higher else -1)
         assert missed < own.spread(metric), metric
