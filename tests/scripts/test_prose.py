@@ -1,9 +1,11 @@
 """Sentences with figures of the comparison, on pages written by hand, say what its runs say."""
 
-from statistics import mean
+from math import hypot
+from statistics import mean, stdev
 
 import pytest
 from measured import DOCS, of_the_project
+from scipy.stats import ttest_ind
 from table import article, claims, standing
 from table.cells import Cell, read_json
 from table.rows import AUTOENCODERS
@@ -12,6 +14,8 @@ from table.verdicts import best, compare
 FULL = {(cell.dataset, cell.row): cell for cell in of_the_project() if cell.n_train is None}
 FEW = {(cell.row, cell.n_train): cell for cell in of_the_project() if cell.dataset == "mnist" and cell.n_train}
 UNITS = claims.by_encoder_units(FULL)  # in which class_err is that of the encoders' units
+
+CIRCUITS = read_json(DOCS / "circuits.json")
 
 
 def value(dataset: str, row: str, metric: str) -> float:
@@ -112,7 +116,89 @@ def of_the_concepts() -> dict[str, str]:
     }
 
 
-PAGES = {"README.md": of_the_front_page, "docs/guides/density.md": of_the_density_guide, "docs/concepts.md": of_the_concepts}
+def seeds(dataset: str, circuit: str, metric: str) -> list[float]:
+    return [run["figures"][metric]["value"] for run in CIRCUITS[dataset][circuit].values()]
+
+
+def average(dataset: str, circuit: str, metric: str) -> float:
+    return mean(seeds(dataset, circuit, metric))
+
+
+def welch(dataset: str, one: str, other: str, metric: str, others: str = "") -> float:
+    """That the seeds of two circuits do not differ; of the other's figure of another name, if it has one."""
+    return float(ttest_ind(seeds(dataset, one, metric), seeds(dataset, other, others or metric), equal_var=False).pvalue)
+
+
+def apart(one: str, other: str, metric: str, others: str = "", digits: int = 1) -> str:
+    """How far two single runs on MNIST are apart, with the error over its test images."""
+    a, b = (CIRCUITS["mnist"][circuit]["0"]["figures"][name] for circuit, name in ((one, metric), (other, others or metric)))
+    return f"{abs(a['value'] - b['value']):.{digits}f} ± {hypot(a['stderr'], b['stderr']):.1f}"
+
+
+def of_the_circuits() -> dict[str, str]:
+    alike = {"gncn_pdeh": "gncn_pdh_limit", "gncn_pdeh_skip": "gncn_pdh_limit", "gncn_pdh_skip": "gncn_pdh"}
+    assert all(
+        welch("digits", *pair, "bce") < 1e-4 and average("digits", pair[0], "bce") < average("digits", pair[1], "bce") for pair in alike.items()
+    )
+    level = [("gncn_pdeh_skip", metric) for metric in ("class_err", "log_p")] + [
+        ("gncn_pdh_skip", metric) for metric in ("m_mse", "class_err", "log_p")
+    ]
+    assert all(welch("digits", name, alike[name], metric) > 0.05 for name, metric in level)
+    assert average("digits", "gncn_pdeh_skip", "m_mse") > average("digits", "gncn_pdh_limit", "m_mse")
+    p = {(name, metric): welch("digits", name, alike[name], metric) for name in alike for metric in ("m_mse", "class_err", "log_p")}
+    cost = {
+        metric: " and ".join(apart(name, "gncn_pdh_limit", metric) for name in ("gncn_pdeh", "gncn_pdeh_skip"))
+        for metric in ("m_mse", "class_err", "log_p")
+    }
+    skip = [apart("gncn_pdh_skip", "gncn_pdh", metric).split()[0] for metric in ("m_mse", "class_err", "log_p")]
+    given = [average(data, name, "bce") - average(data, name, "bce_label") for data in CIRCUITS for name in ("gncn_pdh_label", "image_and_label")]
+    few = [
+        welch("digits", "image_and_label_few", "gvae_few", "label_err", "class_err_hidden"),
+        welch("digits", "image_and_label_few", "relu_classifier_few", "label_err", "class_err"),
+    ]
+    told = [average("digits", "image_and_label_few", "label_err"), average("digits", "gvae_few", "class_err_hidden")]
+    codes = [average("mnist", name, metric) for name in ("image_and_label_few", "image_and_label") for metric in ("class_err", "label_err")]
+    assert welch("digits", "discriminative_t1", "relu_classifier", "label_err", "class_err") > 0.05
+    right = 100 - average("mnist", "discriminative_t1", "label_err"), 100 - average("mnist", "relu_classifier", "class_err")
+    lost = [average("mnist", "gncn_pdh_rest16", "bce") - average("mnist", name, "bce") for name in ("gncn_pdh_start16", "gncn_pdh")]
+    noise = {
+        metric: [
+            average(data, name, metric) - average(data, "langevin_0", metric)
+            for data, name in (("digits", "langevin_0.01"), ("digits", "langevin_1"), ("mnist", "langevin_1"))
+        ]
+        for metric in ("bce", "log_p")
+    }
+    assert all(welch("digits", "langevin_0.01", "langevin_0", metric) > 0.05 for metric in ("m_mse", "ndb", "log_p")) and noise["bce"][0] < 0
+    error = hypot(*(stdev(seeds("digits", name, "log_p")) / 3**0.5 for name in ("langevin_0", "langevin_0.01")))
+    past = [average(data, "not_recurrent", "next_frame") - average(data, "recurrent", "next_frame") for data in CIRCUITS]
+    return {
+        "PDEH": f"PDEH gains half a nat of Monte Carlo log p(x) (p = {p['gncn_pdeh', 'log_p']:.2f}); completion and classification are level "
+        f"(p = {p['gncn_pdeh', 'm_mse']:.2f} and {p['gncn_pdeh', 'class_err']:.2f})",
+        "both": f"With both paths completion becomes worse (p = {p['gncn_pdeh_skip', 'm_mse']:.2f})",
+        "MNIST": f"PDEH gains {apart('gncn_pdeh', 'gncn_pdh_limit', 'bce')} nats of BCE and both paths {apart('gncn_pdeh_skip', 'gncn_pdh_limit', 'bce')}, at a cost: "
+        f"M-MSE by {cost['m_mse']}, %Err by {cost['class_err']}, log p(x) by {cost['log_p']}",
+        "top's skip": f"The top's skip gains {apart('gncn_pdh_skip', 'gncn_pdh', 'bce')} nats of BCE. Its losses (M-MSE {skip[0]}, %Err {skip[1]}, log p(x) {skip[2]})",
+        "a label given": f"by at most {max(map(abs, given)):.1f} of {average('mnist', 'image_and_label', 'bce'):.1f} nats",
+        "few labels": f"is level with that ({told[0]:.1f} % and {told[1]:.1f} %, Welch, p = {few[0]:.2f}), with 1,000 among 50,000 images of MNIST it is ahead (one seed, by "
+        f"{apart('image_and_label_few', 'gvae_few', 'label_err', 'class_err_hidden')} points over 10,000 images; GVAE untuned)",
+        "labels alone": f"(p = {few[1]:.3f}; by {apart('image_and_label_few', 'relu_classifier_few', 'label_err', 'class_err')})",
+        "codes": f"({codes[0]:.1f} % and {codes[1]:.1f} %; with all labels {codes[2]:.1f} % and {codes[3]:.1f} %)",
+        "image on top": f"(Welch, p = {welch('mnist', 'discriminative_t1', 'relu_classifier', 'label_err', 'class_err'):.2f}), and neither it ({right[0]:.1f} % right) nor "
+        f"backpropagation at that size ({right[1]:.1f} %)",
+        "recogniser": f"on MNIST {lost[0]:.1f} of {lost[1]:.1f} nats for GNCN-PDH",
+        "a little noise": f"lowers the BCE (Welch, p = {welch('digits', 'langevin_0.01', 'langevin_0', 'bce'):.2f}) and leaves completion and samples level, log p(x) undecided "
+        f"({noise['log_p'][0]:+.1f} ± {error:.1f})",
+        "T = 1": f"costs {noise['bce'][1]:.0f} nats of BCE and {-noise['log_p'][1]:.1f} of log p(x) there, {noise['bce'][2]:.0f} and {-noise['log_p'][2]:.0f} on MNIST",
+        "frames": f"By its past the circuit gains {past[0]:.0f} nats on the digits and {past[1]:.0f} on MNIST",
+    }
+
+
+PAGES = {
+    "README.md": of_the_front_page,
+    "docs/guides/density.md": of_the_density_guide,
+    "docs/concepts.md": of_the_concepts,
+    "docs/circuits.md": of_the_circuits,
+}
 
 
 @pytest.mark.parametrize("page", PAGES)
