@@ -10,6 +10,7 @@ from statistics import mean
 
 from table import curve, replication, sections
 from table.cells import LATER, Cell, collect, lines, read_json
+from table.claims import as_printed
 from table.rows import DATASETS, deciders, deciding, is_set, row_title
 from table.text import markdown, shown
 from table.verdicts import comparable, compare, measured
@@ -49,7 +50,8 @@ def write(output: Path, page: Path, table: dict[str, dict]) -> None:
     files.write_whole(rows, "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines(cells)).encode())
     beside = page.with_name("replication.md")
     masked, switches = (read_json(page.with_name(name)) or None for name in ("masked.json", "switches.json"))
-    files.write_whole(beside, replication.page(full, curve.fewer_images(cells), masked, switches).encode())
+    fewer = [curve.fewer_images(some) for some in ([cell for cell in cells if as_printed(cell.row)], cells)]
+    files.write_whole(beside, replication.page(full, fewer, masked, switches).encode())
     print(f"written: {page}, {beside}, {rows}")
 
 

@@ -1,7 +1,7 @@
 """docs/replication.md: what the article prints beside what ncf measured, figure by figure (`table.article`) and claim by claim (`table.claims`)."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from statistics import mean
 
 from table import claims, standing
@@ -15,8 +15,8 @@ from ncf.report.names import method
 STOOD = ("bce", "log_p", "class_err")  # figures that can be compared with what is printed
 
 
-def page(full: Cells, fewer: Iterable[str] = NOT_MEASURED, masked: dict | None = None, switches: dict | None = None) -> str:
-    """The page; `fewer` is the verdict of table.curve on training images, `masked` is what table.masked measured, `switches` what table.switches did."""
+def page(full: Cells, fewer: Sequence[Iterable[str]] = (NOT_MEASURED,), masked: dict | None = None, switches: dict | None = None) -> str:
+    """The page; `fewer` are the verdicts of table.curve on training images, against few latents and against all, `masked` is what table.masked measured, `switches` what table.switches did."""
     printed = published()
     parts = [HEAD]
     for dataset in dict.fromkeys(dataset for dataset, _, _ in printed):
@@ -30,7 +30,7 @@ def page(full: Cells, fewer: Iterable[str] = NOT_MEASURED, masked: dict | None =
             parts.append("The 16 x 16 images are not at hand here; [Results](results.md) has the 28 x 28 set, whose figures cannot be compared.")
     parts += [MARKS, "## Past, level or short", STANDING, standing_table(printed, full), misses(full)]
     parts += ["## The sign of log S", SIGN, sign_table(printed, full)]
-    parts += ["## The claims", claims.HEAD, markdown(["claim", "verdict", "what decides"], claims.claims(full, fewer))]
+    parts += ["## The claims", claims.HEAD, markdown(["claim", "verdict", "what decides"], claims.claims(full, *fewer))]
     if switches:
         parts += ["## From the released settings to the article's", SWITCHES, switch_table(switches)]
     parts += ["## Masked mean squared error", M_MSE, masked_table(masked), M_MSE_VERDICT]

@@ -164,3 +164,18 @@ def test_codes_are_held_against_the_encoder_s_units_too():
     units = claims.by_encoder_units(full)
     assert claims.judged(units, "gncn_pdh", ["gvae", "rae"], "class_err")[1].startswith("MNIST: GNCN-PDH, released 5.00 ± 0.10¹, GVAE 4.00 ± 0.10¹")
     assert claims.judged(full, "gncn_pdh", ["gvae"], "class_err")[0] == "reproduced" and full["mnist", "gvae"].values("class_err") == [10.0]
+
+
+def test_autoencoders_of_more_latents_than_the_article_tried_enter_the_claims_that_say_so():
+    rows = {"gncn_pdh_sgd": (50.0, 50.1), "gvae": (60.0, 60.1), "gvae_many": (40.0, 40.1)}
+
+    def figures(value: float) -> dict:
+        return {name: {"value": value, "stderr": 0.1} for name in ("bce", "class_err", "class_err_hidden")}
+
+    full = {
+        ("mnist", row): Cell("mnist", row, None, {seed: {"figures": figures(value)} for seed, value in enumerate(of)}) for row, of in rows.items()
+    }
+    told = {line[0].split(".")[0]: line[1:] for line in claims.claims(full, ("six",), ("six of many",))}
+    assert told["1a"][0] == told["5a"][0] == "reproduced" and "GVAE 60.05" in told["1a"][1] and "360" not in told["5a"][1]
+    assert all(told[name][0] == "opposite" and "GVAE, 360 latents 40.05" in told[name][1] for name in ("1c", "5b", "5c"))
+    assert (told["6a"], told["6b"]) == (["six"], ["six of many"])
