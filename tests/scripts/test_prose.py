@@ -17,6 +17,7 @@ FULL = {(cell.dataset, cell.row): cell for cell in of_the_project() if cell.n_tr
 FEW = {(cell.row, cell.n_train): cell for cell in of_the_project() if cell.dataset == "mnist" and cell.n_train}
 UNITS = claims.by_encoder_units(FULL)  # in which class_err is that of the encoders' units
 
+PEERS = ("fabricpc", "pcx", "ngclearn", "pcn_torch")
 CIRCUITS = read_json(DOCS / "circuits.json")
 SEEDS = [row for dataset, row in FULL if dataset == "mnist" and row.startswith("gncn_pdh")]
 
@@ -79,6 +80,28 @@ def of_the_front_page() -> dict[str, str]:
         "codes": f"{value('mnist', 'gncn_pdh_sgd', 'class_err'):.1f} % wrong from 360 units against {least_wrong('mnist', FULL, '_many'):.1f} % from 360 latents and "
         f"{least_wrong('mnist', UNITS, ''):.1f} % from 360 units of an encoder. A classifier by backpropagation has {value('mnist', 'relu_classifier_850', 'class_err'):.1f} %",
         "density": f"a GVAE leads by {lead('mnist', 'gvae_cooled', 'gncn_pdh_sgd')} nats",
+    }
+
+
+def of_its_speed() -> dict[str, str]:
+    """README's paragraph on speed says what the tables of the page on performance say, which benchmarks printed."""
+    page = (DOCS / "performance.md").read_text(encoding="utf-8")
+    rows = [[cell.strip(" *") for cell in line.strip("| \n").split(" | ")] for line in page.splitlines() if line.startswith("| ")]
+    batches = [row for row in rows if len(row) == 13 and row[2] in ("float32", "bf16")]
+    peers = {
+        row[0]: [float(found.split()[0]) for found in row[1:5]] for row in rows if len(row) in (5, 6) and row[0].startswith((*PEERS, "ncf, float32"))
+    }
+    ours = peers.pop("ncf, float32")
+    fastest = [min(found) for found in zip(*peers.values())]  # over the limit, over ncf in bfloat16, of 200 images and of 1,000
+    assert len(batches) == 16 and len({name.split()[0] for name in peers}) == len(PEERS) == 4 and min(fastest[1::2]) > 2
+    alike = sorted(peer / own for peer, own in zip(fastest[::2], ours[::2]))
+    raced = {row[0]: float(row[3]) for row in rows if len(row) == 7 and row[0].endswith("GNCN-t1")}
+    images = [int(row[4]) for row in batches]
+    most = 1 / min(float(row[6].split()[0].strip("*")) for row in batches)
+    return {
+        "limit": f"to {most:.2f} of the speed of its matrix products alone",
+        "float32": f"by float32 on both sides ncf is {alike[0]:.1f} to {alike[1]:.1f} times as fast. Two cores train {round(min(images), -2):,} to {round(max(images), -2):,} images",
+        "race": "{:.0f} and {:.0f} where ncf's has {:.0f}".format(*(found for name, found in sorted(raced.items(), key=lambda pair: pair[1]))),
     }
 
 
@@ -244,7 +267,7 @@ def of_the_circuits() -> dict[str, str]:
 
 
 PAGES = {
-    "README.md": of_the_front_page,
+    "README.md": lambda: of_the_front_page() | of_its_speed(),
     "docs/comparison.md": of_the_comparison,
     "docs/guides/density.md": of_the_density_guide,
     "docs/concepts.md": of_the_concepts,
