@@ -266,7 +266,20 @@ def of_the_circuits() -> dict[str, str]:
     }
 
 
+def of_the_questions() -> dict[str, str]:
+    def gained(name: str) -> list[float]:
+        """Nats of BCE by cooling down, seed by seed."""
+        before, after = (FULL["mnist", f"{name}_{kind}"].runs for kind in ("sgd", "cooled"))
+        return [before[seed]["figures"]["bce"]["value"] - run["figures"]["bce"]["value"] for seed, run in after.items()]
+
+    others = [gain for name in article.NETWORKS[1:] for gain in gained(name)]
+    return {
+        "cooled down": f"BCE by {min(others):.1f} to {max(others):.1f} nats, of GNCN-t1 by {min(gained('gncn_t1')):.1f} to {max(gained('gncn_t1')):.1f}"
+    }
+
+
 PAGES = {
+    "docs/faq.md": of_the_questions,
     "README.md": lambda: of_the_front_page() | of_its_speed(),
     "docs/comparison.md": of_the_comparison,
     "docs/guides/density.md": of_the_density_guide,
