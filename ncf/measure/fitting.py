@@ -79,14 +79,19 @@ def fit_classifier(known: tuple[Tensor, Tensor], judges: tuple[Tensor, Tensor] |
 
         sum over n of -log p(y_n | features_n) + penalty / 2 |W|^2
 
-    `penalty` None: the one of PENALTIES that is wrong of the fewest `judges`, the largest such; without judges USUAL_PENALTY.
+    `penalty` None: the one of PENALTIES that is wrong of the fewest `judges`, the largest such; without judges USUAL_PENALTY. Features are centred while it is
+    sought: their mean is worth what the biases take up, which no penalty holds, so the least is the same, and it is found in far fewer iterations.
     """
     from sklearn.linear_model import LogisticRegression
 
     features, y = known[0].double().cpu().numpy(), known[1].cpu().numpy()
+    centre = features.mean(0)
+    features = features - centre
 
     def fitted(strength: float) -> Regression:
-        return Regression(LogisticRegression(C=1 / strength, max_iter=1000).fit(features, y), strength)
+        model = LogisticRegression(C=1 / strength, max_iter=1000).fit(features, y)
+        model.intercept_ -= model.coef_ @ centre
+        return Regression(model, strength)
 
     with quiet_fit():
         if penalty is not None or judges is None:

@@ -29,6 +29,29 @@ def test_the_regression_is_where_its_objective_is_flat(penalty):
         assert gradient.abs().max() < 0.02
 
 
+@pytest.mark.parametrize("offset", [0.0, 40.0])
+def test_the_regression_is_at_the_least_wherever_the_features_mean_lies(offset):
+    """An independent search, by torch in centred coordinates, comes no lower; left where they are, features so far off keep scikit-learn's from it."""
+    features, y = labelled(300, 30, 4, 0.5)
+    given = (features + offset).double()
+
+    def loss(w: torch.Tensor, b: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(x @ w.T + b, y, reduction="sum") + 0.005 * w.square().sum()
+
+    found = fit_classifier((given, y), None, 0.01).model
+    w, b = torch.zeros(3, 30, dtype=torch.float64, requires_grad=True), torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    search = torch.optim.LBFGS([w, b], max_iter=5000, tolerance_grad=1e-9, tolerance_change=0, history_size=50, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        search.zero_grad()
+        (value := loss(w, b, given - given.mean(0))).backward()
+        return value
+
+    search.step(closure)
+    least = loss(w, b, given - given.mean(0)).item()
+    assert least == pytest.approx(loss(torch.from_numpy(found.coef_), torch.from_numpy(found.intercept_), given).item(), abs=0.02)
+
+
 @pytest.mark.parametrize("images, units, noise", [(30, 200, 1.0), (600, 6, 0.4), (60, 40, 0.7)])
 def test_judges_choose_the_penalty_that_is_wrong_of_the_fewest(images, units, noise):
     known, judges = labelled(images, units, 1, noise), labelled(300, units, 2, noise)
