@@ -160,11 +160,8 @@ def claims(every: Cells, fewer: Iterable[str], fewer_of_many: Iterable[str] = NO
     """Claim, verdict and what decides, against the article's kind of autoencoders where no other is named; `fewer` are the last two of 6a and, of 360 latents too, of 6b."""
     full = {(dataset, row): cell for (dataset, row), cell in every.items() if as_printed(row)}
     others = [name for name in NETWORKS if name not in ("gncn_pdh", "gncn_t1_sigma")]
-    rows = [
-        [
-            "1a. GNCN-PDH reconstructs better (BCE) than t1, t2-LΣ and the autoencoders",
-            *judged(full, "gncn_pdh", [*others, *AUTOENCODERS], "bce"),
-        ],
+    return [
+        ["1a. GNCN-PDH reconstructs better (BCE) than t1, t2-LΣ and the autoencoders", *judged(full, "gncn_pdh", [*others, *AUTOENCODERS], "bce")],
         ["1b. So does GNCN-t1-Σ", *judged(full, "gncn_t1_sigma", [*others, *AUTOENCODERS], "bce")],
         ["1c. GNCN-PDH better than autoencoders of 360 latents too", *judged(every, "gncn_pdh", AUTOENCODERS, "bce")],
         [
@@ -218,7 +215,6 @@ def claims(every: Cells, fewer: Iterable[str], fewer_of_many: Iterable[str] = NO
             *judged(full, "gncn_pdh", AUTOENCODERS, "fantasy_mse", ("ahead", "level")),
         ],
     ]
-    return rows
 
 
 def literature(full: Cells) -> list[str]:
