@@ -41,7 +41,7 @@ class Autoencoder(Backpropagated):
         self.code_size = config.layers[-1]
         self.names = ["image", *(f"f{l}" for l in range(1, self.depth)), "latents"]
         own = {"plain": set(), "gaussian": {"own_prior", "posterior"}, "constant": {"own_prior", "posterior"}, "adversarial": {"own_prior"}}
-        self.abilities = frozenset({"project", "complete"} | own[config.code] | ({"hidden"} if self.depth > 1 else set()))
+        self.abilities = frozenset({"project", "complete", "infer"} | own[config.code] | ({"hidden"} if self.depth > 1 else set()))
         self.device = torch.device(device)
         self.parameters: dict[str, Tensor] = {}
         J, L = self.sizes, self.depth

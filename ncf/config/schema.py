@@ -229,8 +229,8 @@ class AutoencoderConfig:
     adversary: int = key(360, "adversarial: units in each of the adversary's two layers", least=1, when="code=adversarial")
     deception: float = key(1.0, "adversarial: weight of deceiving it, against nats per image", least=0, when="code=adversarial")
     refills: int = key(20, "completion: unseen pixels are zero, or refilled this many times, or the latents inferred, as validation chooses", least=1)
-    inference_steps: int = key(50, "completion: steps of Adam that infer the latents from the seen pixels", least=1)
-    inference_rate: float = key(0.1, "completion: step size of that inference", above=0)
+    inference_steps: int = key(50, "completion and bce_inferred: steps of Adam that infer the latents from the seen pixels", least=1)
+    inference_rate: float = key(0.1, "step size of that inference", above=0)
 
 
 @dataclass

@@ -66,6 +66,13 @@ def projected_bce(subject: Subject) -> dict:
     return figure | {"populations": subject.settled["down"].double().mean(0).tolist()}
 
 
+def inferred_bce(subject: Subject) -> dict:
+    """BCE of what the latents decode to that an autoencoder's steps of inference find, from the encoder's on, with every pixel seen."""
+    network, seen = subject.network, torch.ones_like(subject.x[0])
+    mu = torch.cat([network.project(network.inferred(x, seen)) for x in subject.x.split(subject.config.batch_size)])  # type: ignore[attr-defined]
+    return summarize(bce_of(subject.x, mu)) | {"inference_steps": network.config.inference_steps}
+
+
 BEST_RATE = 0.05
 
 

@@ -26,6 +26,7 @@ from ncf.measure.measures import (
     completion,
     half_label_error,
     hidden_error,
+    inferred_bce,
     label_images,
     labelled_bce,
     labelled_completion,
@@ -59,6 +60,8 @@ MEANINGS = {
     "bce": "Binary cross entropy between an image and what the network settles to on it, summed over pixels. Lower is better.",
     "bce_projected": "BCE of the image that the settled top layer alone projects down to (after metrics.mixture.final_steps): what a draw from the prior can bring. "
     "Lower is better.",
+    "bce_inferred": "BCE of the image that an autoencoder decodes from latents which as many steps infer as a network settles for (model.inference_steps of Adam, from the "
+    "encoder's latents on), where bce is by one pass of the encoder. Lower is better.",
     "bce_best_top": "BCE of the image that the best top activities project down to: gradient ascent on log p(x | f_top) from the settled ones, "
     "metrics.best_steps steps. What the decoder can do, whatever the inference. Lower is better.",
     "top_density": "Log density of an image's top activities under the prior fitted to those of training images. Far below theirs, the prior has learned "
@@ -119,6 +122,7 @@ def compared(of: str) -> dict[str, Metric]:
 
 METRICS = {
     "bce": Metric("BCE", "nats per image", lambda subject: summarize(subject.settled["bce"]), MEANINGS["bce"], "image"),
+    "bce_inferred": Metric("BCE, inferred", "nats per image", inferred_bce, MEANINGS["bce_inferred"], "infer"),
     "bce_projected": Metric("BCE, projected", "nats per image", projected_bce, MEANINGS["bce_projected"], "project"),
     "bce_best_top": Metric("BCE, best top", "nats per image", best_top_bce, MEANINGS["bce_best_top"], "project"),
     "tod": Metric("ToD", "per image", lambda subject: summarize(subject.settled["tod"]), MEANINGS["tod"], "image", higher=True),
@@ -189,6 +193,7 @@ LACKS = {
     "posterior": "the model has no encoder that gives a distribution",
     "classes": "the images have no classes",
     "hidden": "the model has no encoder with hidden layers",
+    "infer": "the model is no autoencoder: it infers by settling, or nothing",
 }
 
 
@@ -260,7 +265,7 @@ def left_out(network, data: Dataset, names: list[str], mask: str = "right", read
         why = "the training images are all of one class" if labelled else LACKS["classes"]
         reasons = {name: why for name in regressions} | reasons
     if data.real:
-        unfit = {"bce", "bce_projected", "bce_best_top"} & set(names)
+        unfit = {"bce", "bce_inferred", "bce_projected", "bce_best_top"} & set(names)
         reasons |= {name: "pixels are real-valued, not in [0, 1]; the squared error (mse) stands in for it" for name in unfit - set(reasons)}
     densities = [name for name in names if name.startswith("log_p") or name in ("elbo", "posterior_kl")]
     if len(data.splits["train"]) < 2 and "exact_log_p" not in network.abilities:

@@ -26,6 +26,7 @@ class Model(Protocol):
     label        `told(state)`: what it says of the label; `project(code, {"label": one_hot})`
     conditional  `settle(x, observed, y=y)` and `settle({"label": one_hot})`: it predicts images, and sees labels beside them
     hidden       `hidden(x)`: an encoder's uppermost layer before the code, (B, J)
+    infer        `inferred(x, observed)`: latents for the seen pixels, found by steps of inference
     complete     `completions`: several ways to complete an image, by name; the others complete by settling
     """
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 from installed import command, require_one_line, summary
-from small import dataset
+from scipy.optimize import minimize
+from small import dataset, network
 from torch import nn
 from torch.distributions import Bernoulli, MultivariateNormal, Normal, kl_divergence
 from torch.utils.flop_counter import FlopCounterMode
@@ -159,6 +160,26 @@ def test_latents_are_inferred_from_the_seen_pixels(code):
     found = model.inferred(x, observed)
     torch.testing.assert_close(found, latents, rtol=1e-3, atol=1e-4)
     assert objective(found) > objective(start)
+
+
+def test_bce_by_inferred_latents_is_the_least_that_a_convex_decoder_allows():
+    """A decoder of one layer is a logistic regression of the pixels on the latents, of which scipy finds the least BCE; the encoder's is above it."""
+    model = Autoencoder(AutoencoderConfig(layers=[3], inference_steps=1500, inference_rate=0.02), 9, np.random.default_rng(0))
+    W, data = model.parameters["W1"].double().numpy(), dataset()
+    x = data.splits["test"].x = torch.from_numpy(np.random.default_rng(1).uniform(0.2, 0.8, (60, 9)).astype(np.float32))
+
+    def least(image: np.ndarray) -> float:
+        return minimize(lambda f: (np.logaddexp(0, f @ W) - image * (f @ W)).sum(), np.zeros(3)).fun
+
+    kept: dict = {}
+    found = measure(model, data, "test", MetricsConfig(names=["bce", "bce_inferred"], batch_size=7), per_image=kept)
+    np.testing.assert_allclose(kept["test_bce_inferred"], [least(image) for image in x.double().numpy()], rtol=1e-4)
+    assert found["bce_inferred"]["value"] < found["bce"]["value"] and found["bce_inferred"]["inference_steps"] == 1500
+
+
+def test_latents_are_inferred_of_autoencoders_alone():
+    assert left_out(autoencoder("plain"), dataset(), ["bce_inferred"]) == {}
+    assert set(left_out(network(), dataset(), ["bce_inferred"])) == {"bce_inferred"}
 
 
 @pytest.mark.parametrize("way", [0, 1, 2])

@@ -33,6 +33,7 @@ def test_labels_units_and_directions():
     nats, image = "nats per image", "per image"
     assert {name: (metric.label, metric.unit, metric.higher) for name, metric in METRICS.items()} == {
         "bce": ("BCE", nats, False),
+        "bce_inferred": ("BCE, inferred", nats, False),
         "bce_projected": ("BCE, projected", nats, False),
         "bce_best_top": ("BCE, best top", nats, False),
         "top_density": ("log density of the top", nats, True),

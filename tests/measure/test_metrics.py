@@ -125,7 +125,7 @@ def test_the_values_of_single_images_are_those_behind_the_means():
 
 
 def test_directions_of_all_metrics():
-    lower = {"bce", "bce_projected", "m_mse", "class_err", "class_err_hidden", "label_err", "active", "ndb", "gaussian_kl"}
+    lower = {"bce", "bce_inferred", "bce_projected", "m_mse", "class_err", "class_err_hidden", "label_err", "active", "ndb", "gaussian_kl"}
     lower |= {f"{name}_{of}" for name in ("frechet", "two_sample") for of in ("features", "pixels")}
     lower |= {"fantasy_mse", "tsne_err", "mse", "in_use", "next_frame", "label_err_half", "bce_label", "m_mse_label", "label_image"}
     lower |= {"bce_best_top", "posterior_kl"}
