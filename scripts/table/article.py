@@ -16,6 +16,7 @@ from table.verdicts import best, comparable
 OWN_TITLES = {"": "released settings", "sgd": "ncf's defaults"}  # the others are titled as everywhere
 ORDER = ("published", "", "sgd", "cooled", "prior", "tuned", "wide", "narrow", "many", "dropout", "850")
 KINDS = {kind: OWN_TITLES.get(kind) or SUFFIXES[kind] for kind in ORDER}
+LOCAL = tuple(kind for kind in KINDS if kind != "prior")  # whose networks learn by the local rule alone
 NETWORKS = ("gncn_t1", "gncn_t1_sigma", "gncn_t2_l_sigma", "gncn_pdh")
 CORRECTION = 2 * log(5000)  # nats: the released script adds log S of its 5,000 draws where the mean subtracts it
 Cells = dict[tuple[str, str], Cell]

@@ -35,6 +35,7 @@ LATER = {  # what is measured once a run is complete: file -> what is asked for;
     ],
     "samples": ["metrics=samples"],
     "hidden": ["metrics.names=[class_err_hidden]"],  # of autoencoders
+    "inferred": ["metrics.names=[bce_inferred]"],  # likewise
     "classes": ["metrics.names=[class_err]"],  # of runs whose %Err was measured before validation images chose its penalty
 }
 ONE_SET_OF_DRAWS = ("log_p", "log_p_own")  # Monte Carlo from a prior, for all images at once
@@ -86,6 +87,12 @@ class Cell:
         measured = {seed: run for seed, run in self.runs.items() if "log_p_annealed_refit" in run["figures"]}
         names = {name: name for name in ("bce", "m_mse", "class_err")} | {name: f"{name}_refit" for name in ("log_p_annealed", "posterior_kl")}
         return Cell(self.dataset, self.row, self.n_train, measured, self.usual).renamed(names)
+
+    @property
+    def inferring(self) -> "Cell":
+        """An autoencoder's runs whose BCE was measured by inferred latents too, by the better of the two; of the other rows none."""
+        found = self.renamed({"bce": "bce_inferred"})
+        return self if found.runs and mean(self.values("bce")) < mean(found.values("bce")) else found
 
     @property
     def inferred(self) -> bool:

@@ -69,6 +69,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--refit", action="store_true", help="also the same, for all of --seeds, under a prior refitted to what images leave open")
     parser.add_argument("--samples", action="store_true", help="also how like the training images the samples are, and how sparse the codes")
     parser.add_argument("--hidden", action="store_true", help="also the classification error from the autoencoders' hidden units")
+    parser.add_argument("--inferred", action="store_true", help="also the autoencoders' BCE by inferred latents, on the curve too")
     parser.add_argument("--classes", action="store_true", help="also %%Err again, of runs that measured it with a penalty of 1")
     parser.add_argument("--curve", action="store_true", help="also the learning curve over shares of the training images, for the first seed")
     parser.add_argument("--tune", action="store_true", help="run the grids of the rows (first seed) instead, and print what validation chooses")
@@ -139,6 +140,7 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
                 "refit": arguments.refit and applies(model, "log_p_annealed"),
                 "samples": arguments.samples and "project" in model.abilities,
                 "hidden": arguments.hidden and row["model"] in AUTOENCODERS,
+                "inferred": arguments.inferred and "infer" in model.abilities,
                 "classes": arguments.classes and "classify" not in model.abilities,
             }
             jobs += [
@@ -152,6 +154,8 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
             folder = arguments.output / dataset / name / f"seed{arguments.seeds[0]}-n{size}"
             if name in rows and is_for(rows[name], dataset):
                 jobs += missing(folder, train_command(dataset, rows[name], arguments.seeds[0], folder, arguments, size))
+                if arguments.inferred and name.startswith(AUTOENCODERS) and not measured_already(folder, "inferred"):
+                    jobs.append(eval_command(dataset, folder, "inferred", arguments, settles=False))
     return jobs
 
 

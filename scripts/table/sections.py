@@ -89,10 +89,12 @@ def density_table(dataset: str, table: Rows, full: Cells) -> str:
     if not metrics:
         return ""
     rival, under_own = (densest(own.values(), metric) for metric in DIFFERENCES)
+    bracketed = any(bracket(cell) != "–" for cell in own.values())
     held = [(metric, than) for metric, than in zip(DIFFERENCES, (rival, under_own)) if than]
     head = [
         "method",
         *(METRICS[name].label for name in metrics),
+        *(["bracket"] if bracketed else []),
         *(f"{DIFFERENCES[metric]}, less that of {row_title(than.row)}" for metric, than in held),
     ]
     rows = []
@@ -100,19 +102,28 @@ def density_table(dataset: str, table: Rows, full: Cells) -> str:
         told = [entry(dataset, table[row], cell, name) for name in metrics]
         if all(text == "–" for text in told):
             continue
+        told += [bracket(cell)] if bracketed else []
         for metric, than in held:
             verdict = compare(cell, than, metric) if cell and measured(metric, cell) else None
             told.append("–" if cell is than else verdict.told if verdict else entry(dataset, table[row], cell, metric))
         rows.append([row_title(row), *told])
-    note = f"**Density.** {annealed_images(own)}" + (
-        f" Differences are from the densest of the autoencoders (here: {row_title(rival.row)}), each under the mixture fitted to its own codes"
-        + (f", and under priors of their own from {row_title(under_own.row)}" if under_own else "")
-        + ", ± their standard error: over images, paired, and over seeds (where a side has one, by the spread that other rows of its method have on this set, marked ¹; ⁰ where none of them has several seeds either); "
-        "*unpaired* by the two standard errors."
-        if rival
-        else ""
-    )
+    note = f"**Density.** {annealed_images(own)}"
+    if bracketed:
+        note += " The bracket is what annealing may miss, and no part of ±: how far apart its two bounds are on images drawn from the model itself, in nats, the mean over seeds."
+    if rival:
+        note += (
+            f" Differences are from the densest of the autoencoders (here: {row_title(rival.row)}), each under the mixture fitted to its own codes"
+            + (f", and under priors of their own from {row_title(under_own.row)}" if under_own else "")
+            + ", ± their standard error: over images, paired, and over seeds (where a side has one, by the spread that other rows of its method have on this set, marked ¹; ⁰ where none of them has several seeds either); "
+            "*unpaired* by the two standard errors."
+        )
     return f"{note}\n\n{markdown(head, rows)}"
+
+
+def bracket(cell: Cell | None) -> str:
+    """Between the bounds on log p of images that the model draws, nats; under the fitted mixture."""
+    found = [figure["simulated"] for figure in (cell.found("log_p_annealed") if cell else ()) if "simulated" in figure]
+    return f"{mean(bounds['upper'] - bounds['lower'] for bounds in found):.1f}" if found else "–"
 
 
 def densest(cells: Iterable[Cell | None], metric: str = "log_p_annealed") -> Cell | None:

@@ -10,8 +10,12 @@ from ncf.measure.metrics import METRICS
 
 TRIALS = 10  # of a printed mean and standard deviation
 WORDS = {"ahead": "past", "behind": "short"}
-# rows whose settings were compared on test images, or set after test figures (their remarks)
-SEEN = ("gncn_t1_cooled", "gncn_pdh_last", "gncn_pdh_prior")
+SEEN = (
+    "_sgd",
+    "_cooled",
+    "_last",
+    "_prior",
+)  # rows of networks whose settings were compared on test images of MNIST, or set after test figures, and those that go on from them
 
 
 def standing(cell: Cell, metric: str, printed: float, spread: float | None) -> tuple[str, float]:
@@ -34,5 +38,11 @@ def verdict(cell: Cell, metric: str, printed: float, spread: float | None) -> Ve
 def told(cell: Cell, metric: str, printed: float, spread: float | None) -> str:
     """E.g. ``past by 2.37`` or ``level (-0.10)``; ¹ marks a single seed, † a row whose settings were compared on test images."""
     word, lead = standing(cell, metric, printed, spread)
-    marks = "¹" * (len(cell.values(metric)) == 1) + "†" * (cell.row in SEEN)
+    marks = "¹" * (len(cell.values(metric)) == 1) + "†" * seen(cell)
+    if narrow := verdict(cell, metric, printed, spread).narrow:
+        marks += f", {narrow}"
     return f"{word} by {abs(lead):.2f}{marks}" if word in WORDS.values() else f"{word} ({lead:+.2f}{marks})"
+
+
+def seen(cell: Cell) -> bool:
+    return cell.dataset == "mnist" and cell.row.startswith("gncn") and cell.row.endswith(SEEN)

@@ -49,18 +49,20 @@ class Verdict:
     @property
     def told(self) -> str:
         """The lead, the word, and whether images were compared unpaired."""
-        return f"{self}, {self.word}{self.narrowly}" + ("" if self.over_seeds or self.paired else ", unpaired")
+        return f"{self}, {self.word}{f' ({self.narrow})' if self.narrow else ''}" + ("" if self.over_seeds or self.paired else ", unpaired")
 
     @property
-    def narrowly(self) -> str:
-        """The p-value of what is called significant by a little: one test in a hundred or more is so where nothing differs."""
-        return f" (p = {self.p:.3f})" if 0.01 <= self.p < LEVEL else ""
+    def narrow(self) -> str:
+        """The p-value of what is significant by a little, or by a little not."""
+        return f"p = {self.p:.3f}" if 0.01 <= self.p < 2 * LEVEL else ""
 
     @property
     def phrase(self) -> str:
         """In a sentence: ``behind by 3.10 ± 0.20``, or, of what is neither ahead nor behind, ``level (+0.10 ± 0.20)``."""
-        signed = str(self)
-        return f"{self.word} by {signed[1:]}{self.narrowly}" if self.word in ("ahead", "behind") else f"{self.word} ({signed})"
+        signed, narrow = str(self), self.narrow
+        if self.word in ("ahead", "behind"):
+            return f"{self.word} by {signed[1:]}" + (f" ({narrow})" if narrow else "")
+        return f"{self.word} ({signed}{f', {narrow}' if narrow else ''})"
 
     def __str__(self) -> str:
         return f"{self.lead:+.2f} ± {self.error:.2f}" + ("⁰" if self.blind else "" if self.over_seeds else "¹")

@@ -6,6 +6,7 @@ from omegaconf import OmegaConf
 from table import claims
 from table import rows as table
 from table.cells import Cell, read_run, run_again
+from table.text import shown
 
 
 def test_figures_measured_later_take_the_place_of_the_runs_own(tmp_path):
@@ -43,3 +44,11 @@ def test_the_spread_of_a_method_goes_with_a_figure_under_another_name():
     assert units.usual == {"class_err": (2.0, 2)} and units.values("class_err") == [2.0] and not units.values("bce")
     del one.runs[0]["figures"]["log_p_annealed_refit"]
     assert not one.refit.runs
+
+
+def test_a_figure_of_fewer_seeds_than_its_row_has_says_of_how_many():
+    figures = [{"bce": {"value": 50.0, "stderr": 0.3}, "ndb": {"value": 7.0, "stderr": 0.5}}, {"bce": {"value": 52.0, "stderr": 0.3}}, {}]
+    row = Cell("mnist", "gvae", None, {seed: {"figures": found} for seed, found in enumerate(figures)})
+    assert (shown(row, "bce"), shown(row, "ndb"), shown(row, "m_mse")) == ("51.00 ± 1.41 (2)", "7.00 ± 0.50¹", "–")
+    del row.runs[2]
+    assert shown(row, "bce") == "51.00 ± 1.41"

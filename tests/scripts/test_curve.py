@@ -28,6 +28,11 @@ def test_the_learning_curve_tells_who_is_ahead_at_each_size(tmp_path):
     both = curve.section([*cells, *other], tmp_path / "curve.png")
     assert "| figure | method | 25 | all |" in both and "| figure | method | 100 | 300 | all |" in both  # each network by its own sizes
     assert "|  | GNCN-PDH, default (SGD) ahead of RAE by | +2.00 ± 0.42⁰ | – |" in both and "GNCN-PDH, released ahead of RAE" not in both
+    for row, bce in (("gvae", 4.0), ("rae", 8.0)):
+        next(found for found in other if found.row == row).runs[0]["figures"]["bce_inferred"] = {"value": bce, "stderr": 0.4}
+    inferred = curve.section(other, tmp_path / "curve.png")
+    assert "| BCE, inferred | GVAE | 4.00 ± 0.40¹ | not run |" in inferred and "| BCE, inferred | GNCN" not in inferred
+    assert "|  | GNCN-PDH, default (SGD) ahead of GVAE by | -3.00 ± 0.50⁰ | – |" in inferred
     assert curve.section(cells[3:], tmp_path / "none.png") == "Not run yet." and not (tmp_path / "none.png").exists()
 
 

@@ -1,10 +1,14 @@
 """The results page: its claims and its targets."""
 
+import shutil
+
 import numpy as np
 import pytest
-from measured import cell, columns
+from measured import DOCS, cell, columns
+from table import curve
 from table import page as results_page
 from table.cells import Cell
+from table.rows import read_table
 
 
 @pytest.mark.parametrize("metric, values, target, word", [
@@ -44,3 +48,15 @@ def test_targets_are_reached_or_missed_by_so_much():
         "| MNIST | other | BCE at most 50.5 | not run |  |",
     ):
         assert line in page
+
+
+def test_the_pages_of_the_documentation_are_those_of_the_stored_runs(tmp_path, monkeypatch):
+    """Half a minute, for every figure on three pages."""
+    monkeypatch.setattr(curve, "draw", lambda *drawn: None)
+    pages = ("results.md", "replication.md", "comparison.md")
+    for name in (*pages, "results.jsonl", "tuning.jsonl", "without_model.json", "masked.json", "switches.json"):
+        shutil.copy(DOCS / name, tmp_path)
+    for name in pages[:2]:
+        (tmp_path / name).unlink()
+    results_page.write(tmp_path / "none", tmp_path / "results.md", read_table())
+    assert {name for name in (*pages, "results.jsonl") if (tmp_path / name).read_bytes() != (DOCS / name).read_bytes()} == set()

@@ -72,7 +72,11 @@ TEN = np.array([-1.0, 1.0] * 5) * (9 / 10) ** 0.5  # ten trials of mean 0 and st
 def test_rows_whose_settings_test_images_had_a_part_in_are_marked():
     printed = (44.857, 0.054)
     assert standing.told(cell("gncn_pdh_prior", 40.0, 40.1, 40.2), "bce", *printed) == "past by 4.76†"
-    assert "†" not in standing.told(cell("gncn_pdh_tuned", 40.0, 40.1, 40.2), "bce", *printed) and set(standing.SEEN) <= set(table.read_table())
+    assert "†" in standing.told(cell("gncn_pdh_sgd", 40.0, 40.1, 40.2), "bce", *printed)
+    assert all("†" not in standing.told(cell(row, 40.0, 40.1, 40.2), "bce", *printed) for row in ("gncn_pdh_tuned", "gvae_cooled"))
+    assert not standing.seen(Cell("kmnist", "gncn_pdh_sgd", None, {})) and all(
+        any(row.endswith(end) for row in table.read_table()) for end in standing.SEEN
+    )
 
 
 def test_the_ways_to_fill_in_a_hidden_half_see_what_they_say():

@@ -103,6 +103,15 @@ def test_annealed_figures_are_held_against_a_gvae_image_by_image():
     assert found["GNCN-PDH, released"][-2:] == ["-11.67 ± 0.33⁰, behind", "+1.67 ± 0.67⁰, undecided"] and found["GNCN-t1, released"][-1] == "–"
 
 
+def test_the_bracket_stands_beside_the_densities_that_have_one():
+    figures = annealed(-80.0, -50.0, -110.0)
+    full = {("mnist", "gncn_pdh"): with_figures("gncn_pdh", annealed(-90.0, -61.0, -118.0)), ("mnist", "gvae"): with_figures("gvae", figures)}
+    assert "bracket" not in sections.density_table("mnist", MODELS, full)
+    figures["log_p_annealed"]["simulated"] = {"lower": -72.2, "upper": -68.4}
+    page = sections.density_table("mnist", MODELS, full)
+    assert "| bracket |" in page and lines_of(page)["GVAE"][1:] == ["3.8", "–"] and lines_of(page)["GNCN-PDH, released"][1] == "–"
+
+
 def test_rows_annealed_on_more_images_are_compared_on_those_that_both_have():
     """The fourth image is a hard one: it makes a row look worse, beside those that leave it out, than it is."""
 
