@@ -22,7 +22,7 @@ from ncf.network.settling import multiply_adds
 from ncf.network.solvers import solver_words
 from ncf.report import run_page
 from ncf.report.tables import draw_reconstructions, metric_table
-from ncf.runs import checkpoint, guards
+from ncf.runs import checkpoint, files, guards
 from ncf.runs.files import as_npz, write_whole
 from ncf.runs.provenance import git_state, hardware, n_synapses, packages, products, versions
 from ncf.runs.run import Run, speak
@@ -150,6 +150,8 @@ def evaluate(config: EvalConfig, given: set[str] = frozenset()) -> dict:
     metrics = own_metrics(trained.metrics, config.metrics, given)
     require_known(metrics)
     splits = ["validation", "test"] if config.split == "all" else [config.split]
+    target = Path(config.output) if config.output else path.with_name(file_name(path, opened.dataset, config, given))
+    files.require_writable(target, "output=FILE")
     failed: dict[str, str] = {}
     figures, per_image = measure_splits(opened.network, data, metrics, splits, path, speak, failed)
     if metrics.names and not any(figures.values()):
@@ -174,7 +176,6 @@ def evaluate(config: EvalConfig, given: set[str] = frozenset()) -> dict:
     speak(metric_table(figures, title))
     for warning in not_measured(failed):
         speak(f"warning: {warning}")
-    target = Path(config.output) if config.output else path.with_name(file_name(path, opened.dataset, config, given))
     write_json(target, result)
     write_file(target.with_name(f"{target.stem}-per-image.npz"), as_npz(per_image, compressed=True))
     speak(f"written: {target}")

@@ -103,7 +103,7 @@ def value_of(run: Record, split: str, metric: str) -> float | None:
 
 
 def reconstructs(run: Record) -> bool:
-    """Whether what a run calls validation BCE is one: a classifier's is the cross entropy of classes, that of real-valued pixels half a squared error."""
+    """Whether what a run calls validation BCE is one: a classifier's is the cross entropy of classes, that of real-valued pixels a squared error."""
     family, bundles = run.value("model", "family"), run.value("model", "bundles")
     predicts = not isinstance(bundles, list) or any("-> image" in str(bundle) for bundle in bundles)
     return family != "classifier" and predicts and run.value("dataset", "name") not in REAL_VALUED

@@ -1,6 +1,6 @@
 """Samples and completions of one checkpoint: ncf-sample.
 
-A sample is a draw of top activities from a prior, projected down without noise. The picture shows the nearest training image below each, which
+A sample is a draw of top activities from a prior, projected down (with noise in every layer if asked for). The picture shows the nearest training image below each, which
 exposes a network that only repeats what it has seen. A sample's class is the vote of the training images around it, or what a classifier says.
 """
 
@@ -31,7 +31,6 @@ from ncf.runs.run import speak
 NEIGHBOURS = 5  # training images that vote on a sample's class
 VOTE = f"vote of the {NEIGHBOURS} nearest training images"
 SHOWN = 100  # samples in the picture, however many are drawn
-WRITTEN = ("samples.npz", "samples.json", "samples.png", "completions.png", "receptive_fields.png")
 FIELDS = 100  # receptive fields in theirs
 
 
@@ -45,11 +44,12 @@ def sample(config: SampleConfig, given: set[str] = frozenset()) -> dict:
     pixels = data.splits["train"].x.shape[1]
     memory.require(4 * 2 * config.n * pixels, f"n={config.n}: samples of {pixels} pixels", "lower n")
     config.masks = usable_masks(config, data.image_shape)
+    asked_for = re.sub(r"[^\w.+-]+", "_", f"-{config.condition}") if config.condition else ""  # plain samples are not overwritten
+    folder = Path(config.output) if config.output else path.with_name(f"{path.stem}-samples{asked_for}")
+    files.require_writable(folder / "samples.npz", "output=FOLDER", makes_folders=True)
     training = TrainingLatents(network, data, opened.config.metrics, path)
     f_top, images, asked, kind = draw(network, training, config)
     distances, neighbours = nearest(images, training.images, NEIGHBOURS)
-    asked_for = re.sub(r"[^\w.+-]+", "_", f"-{config.condition}") if config.condition else ""  # plain samples are not overwritten
-    folder = Path(config.output) if config.output else path.with_name(f"{path.stem}-samples{asked_for}")
     result = {
         "checkpoint": str(path),
         "model": opened.config.model.name,
@@ -92,7 +92,8 @@ def sample(config: SampleConfig, given: set[str] = frozenset()) -> dict:
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror or error}); give output=FOLDER") from error
     write_json(folder / "samples.json", result)
-    speak(describe(result, folder))
+    pictures = ["completions.png"] * bool(config.masks) + ["receptive_fields.png"] * ("fields" in network.abilities)
+    speak(describe(result, [folder / name for name in (*pictures, "samples.json", "samples.npz", "samples.png")]))
     return result
 
 
@@ -259,7 +260,7 @@ def by(classes: dict) -> str:
     return f"the {VOTE}" if classes["told_by"] == VOTE else f"the classifier {classes['told_by']}"
 
 
-def describe(result: dict, folder: Path) -> str:
+def describe(result: dict, written: list[Path]) -> str:
     lines = [f"{result['n']} samples of {result['model']} (prior {result['prior']}), nearest training images of {result['dataset']} "]
     lines[0] += f"at a mean distance of {result['nearest_training_image']['mean_distance']:.2f}"
     if "condition" in result:
@@ -279,5 +280,5 @@ def describe(result: dict, folder: Path) -> str:
                 f"{label:<15}" + "".join(f"{value:{width}}" if label == "class" else f"{100 * value:{width - 1}.1f}%" for value in row)
                 for label, row in rows
             ]
-    lines += [f"written: {path}" for path in sorted(folder.iterdir()) if path.name in WRITTEN]
+    lines += [f"written: {path}" for path in written]
     return "\n".join(lines)

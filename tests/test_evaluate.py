@@ -207,3 +207,21 @@ def test_classes_of_another_set_are_not_read_as_those_of_training(tmp_path, caps
     with pytest.raises(UserError, match="condition=label:3: the classes of dataset=npz are not those"):
         sample(asked, {"dataset.path"})
     assert not (tmp_path / "samples").exists()
+
+
+def test_what_cannot_be_written_is_refused_before_anything_is_measured(run, tmp_path, monkeypatch):
+    def measured(*_, **__):
+        raise AssertionError("measured")
+
+    monkeypatch.setattr("ncf.evaluate.measure_splits", measured)
+    monkeypatch.setattr("ncf.sample.TrainingLatents", measured)
+    (tmp_path / "file").write_text("")
+    for output, why in (("none/eval.json", "is no folder"), ("", "it is a folder"), ("file/eval.json", "file is no folder")):
+        with pytest.raises(UserError, match=f"cannot be written, .*{why}; give output=FILE"):
+            evaluate(EvalConfig(checkpoint=str(run / "run"), threads=1, output=str(tmp_path / output)))
+    with pytest.raises(UserError, match="file is no folder; give output=FOLDER"):
+        sample(SampleConfig(checkpoint=str(run / "run"), threads=1, output=str(tmp_path / "file/samples")))
+    for made, ask in ((evaluate, EvalConfig(output="/dev/stdout")), (sample, SampleConfig(output=str(tmp_path / "a/b")))):
+        ask.checkpoint, ask.threads = str(run / "run"), 1
+        with pytest.raises(AssertionError, match="measured"):
+            made(ask)

@@ -70,8 +70,10 @@ def test_a_checkpoint_is_sampled_and_completed(run, tmp_path):
     for name in pictures:
         assert (folder / name).read_bytes().startswith(b"\x89PNG") and str(folder / name) in done.stdout
 
-    again = warm("ncf-sample", f"checkpoint={run}", "n=25", "threads=1", "masks=[left]", f"output={tmp_path / 'again'}", cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
+    asked = ["ncf-sample", f"checkpoint={run}", "n=25", "threads=1", f"output={tmp_path / 'again'}"]
+    again, without = warm(*asked, "masks=[left]", cwd=tmp_path), warm(*asked, "masks=[]", cwd=tmp_path)
+    assert again.returncode == without.returncode == 0, again.stderr + without.stderr
+    assert "completions.png" in again.stdout and "completions.png" not in without.stdout  # which is there, but not of this call
     other = warm("ncf-sample", f"checkpoint={run}", "n=25", "threads=1", "seed=1", "masks=[left]", f"output={tmp_path / 'other'}", cwd=tmp_path)
     assert other.returncode == 0, other.stderr
     with np.load(tmp_path / "again/samples.npz") as same, np.load(tmp_path / "other/samples.npz") as different:

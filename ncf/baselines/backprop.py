@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ncf.network.discrepancy import bce, tod
+from ncf.network.model import take_over
 from ncf.network.state import State
 
 
@@ -44,14 +45,7 @@ class Backpropagated:
 
     @torch.no_grad()
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Take over what `tensors` returned. Names and shapes must be the same: ValueError otherwise."""
-        own = self.parameters
-        if set(own) != set(tensors):
-            raise ValueError(f"holds {', '.join(sorted(tensors))} but the model has {', '.join(sorted(own))}")
-        for name, tensor in own.items():
-            if tensor.shape != tensors[name].shape:
-                raise ValueError(f"{name} has shape {tuple(tensors[name].shape)} but the model has {tuple(tensor.shape)}")
-            tensor.copy_(tensors[name])
+        take_over(self.parameters, tensors)
 
 
 def noise_like(like: Tensor, rng: np.random.Generator) -> Tensor:

@@ -23,8 +23,8 @@ HANDLES = ("kind", "enabled", "names")  # the key by which a section is chosen: 
 def nearest_key(key: str, known: Iterable[str]) -> str:
     """A hint that ends an error line: the keys whose last word was typed, else the key that is spelt alike."""
     known = list(dict.fromkeys(known))
-    wanted = key.split(".")[-1]
-    same = meant(wanted, known)
+    section, _, wanted = key.rpartition(".")
+    same = meant(wanted, [k for k in known if section and k.startswith(f"{section}.")]) or meant(wanted, known)
     if not same:
         return nearest(key, known)
     if "." in key and wanted not in same:  # a section misspelt, or left out in the middle

@@ -208,7 +208,11 @@ def explain_hydra(error: Exception, name: str, configs: str) -> str:
         return f"cannot read {error.override!r}: expected key=value, e.g. seed=1 or 'metrics.names=[bce,tod]' (quote brackets and spaces; texts with spaces or arrows in a list once more: 'key=[\"a -> b\"]')"
     ambiguous = re.search(r"Ambiguous value for argument '(.*?)'", text)
     if ambiguous:
-        return f"{ambiguous[1]}: several values make a sweep, add --multirun; a list is written 'key=[a,b]'"
+        several = "several values make a sweep, add --multirun" if name == "train" else "run the command once for each value"
+        return f"{ambiguous[1]}: {several}; a list is written 'key=[a,b]'"
+    added = re.search(r"Could not append.*An item is already at '(.*?)'", text)
+    if added:
+        return f"+{added[1]}: the key is there already; leave out the +"
     unmatched = re.search(r"Could not (?:override|append|delete).*?'(?:\+|~)?(.*?)'", text)
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     full_key = getattr(cause, "full_key", None)

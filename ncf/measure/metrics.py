@@ -322,9 +322,8 @@ def measure(
 def frames_error(subject: Subject, name: str, figure: dict) -> dict:
     """The standard error of a figure of frames, of which those of a sequence are alike: that over sequences, None of a single one. What is no figure of
     frames keeps its own."""
-    values, needs = figure.get(PER_IMAGE), METRICS[name].needs
-    if values is None or needs == "sequences":
+    values = figure.get(PER_IMAGE)
+    if values is None or METRICS[name].needs == "sequences":
         return {}
-    rows = subject.labelled if needs == "classes" else torch.arange(len(subject.x), device=subject.x.device)
-    sequence = rows[: len(values)] // subject.data.frames
+    sequence = torch.arange(len(values), device=values.device) // subject.data.frames
     return {"stderr": sequence_stderr(values, sequence) if len(sequence.unique()) > 1 else None}

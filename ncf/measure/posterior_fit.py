@@ -11,7 +11,6 @@ it is, and gradients are used: as in annealing this is measurement, not learning
 becomes independent between units, round by round.
 """
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,15 +20,16 @@ from ncf.measure.annealing import TARGET_ACCEPTANCE, Chains, Sampler
 from ncf.network.mixture import Groups, Mixture
 
 LEAPFROGS = 5
+FIRST_STEP = 0.1  # of the moves; it adapts from batch to batch
 BATCH = 3000  # chains that move together, for the sake of memory
 
 
 @torch.no_grad()
 def fit_to_posterior(network, prior: Mixture, x: Tensor, f: Tensor, wanted: MixtureConfig) -> Mixture:
     """The mixture after `wanted.rounds` rounds on images x (N, J_0), from one that was fitted to their top activities f (N, J_L)."""
-    rng, step = stream(0, "posterior-fit"), 0.1
+    rng, step = stream(0, "posterior-fit"), FIRST_STEP
     for _ in range(wanted.rounds):
-        component = draw_components(prior, f, rng)
+        component = prior.component_of(f, torch.from_numpy(rng.random((len(f), 1))))
         noise = prior.noise(component, f)
         sampler, moved = Sampler(network, prior, LEAPFROGS, rng), []
         for rows in torch.arange(len(x), device=x.device).split(BATCH):
@@ -39,12 +39,6 @@ def fit_to_posterior(network, prior: Mixture, x: Tensor, f: Tensor, wanted: Mixt
         f = prior.place(component, torch.cat(moved))
         prior = groups_of(f, component, len(prior.weights), wanted.floor).mixture(prior.shrinkage.item()).to(x.device)
     return prior
-
-
-def draw_components(prior: Mixture, f: Tensor, rng: np.random.Generator) -> Tensor:
-    """A component for every f (N, J_L), drawn from p(c | f), (N,)."""
-    rises = prior.joint(f).softmax(1).cumsum(1)
-    return (torch.from_numpy(rng.random((len(f), 1))).to(rises) > rises[:, :-1]).sum(1)
 
 
 def groups_of(f: Tensor, component: Tensor, n_components: int, floor: float) -> Groups:

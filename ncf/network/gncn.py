@@ -33,6 +33,7 @@ from ncf.network.langevin import Noise, require_steps
 from ncf.network.last_phase import last_phase_updates, require_last_phase
 from ncf.network.likelihoods import LIKELIHOODS
 from ncf.network.mixture import Mixture
+from ncf.network.model import take_over
 from ncf.network.precision import move_covariance, prepare_covariance, whitening
 from ncf.network.priors import PRIOR_SLOPES
 from ncf.network.starts import recogniser, recogniser_updates, require_start, starting_states
@@ -488,14 +489,7 @@ class GNCN:
 
     @torch.no_grad()
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Take over what `tensors` returned. Names and shapes must be the same: ValueError otherwise."""
-        own = self.tensors()
-        if set(own) != set(tensors):
-            raise ValueError(f"holds {', '.join(sorted(tensors))} but the network has {', '.join(sorted(own))}")
-        for name, tensor in own.items():
-            if tensor.shape != tensors[name].shape:
-                raise ValueError(f"{name} has shape {tuple(tensors[name].shape)} but the network has {tuple(tensor.shape)}")
-            tensor.copy_(tensors[name])
+        take_over(self.tensors(), tensors)
 
 
 def lateral(f: Tensor, column: int, self_excitation: float, inhibition: float) -> Tensor:

@@ -44,6 +44,11 @@ class Mixture:
         weights = self.weights.double().cpu().numpy()
         return torch.from_numpy(rng.choice(len(weights), size=n, p=weights / weights.sum())).to(self.means.device)
 
+    def component_of(self, f: Tensor, uniforms: Tensor) -> Tensor:
+        """A component for every f (N, J_L), drawn from p(c | f) by uniform numbers (N, 1), (N,)."""
+        rises = self.joint(f).softmax(1).cumsum(1)
+        return (uniforms.to(rises) > rises[:, :-1]).sum(1)
+
     def log_density(self, f: Tensor) -> Tensor:
         """log sum over c of weights_c N(f; means_c, A_c A_c^T) of activities f (N, J_L), (N,) float64; A_c must be lower triangular, as fitted."""
         return self.joint(f).logsumexp(1)

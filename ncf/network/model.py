@@ -56,10 +56,11 @@ class Model(Protocol):
         """Take over what `tensors` returned; ValueError where names or shapes differ."""
 
 
-class Decoder(Model, Protocol):
-    likelihood: str
-    code_size: int  # units of the code, J_top
-
-    def project(self, code: Tensor) -> Tensor: ...
-
-    def drive(self, code: Tensor) -> Tensor: ...
+def take_over(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
+    """Fill a model's own tensors with those of the same names; ValueError where names or shapes differ."""
+    if set(own) != set(tensors):
+        raise ValueError(f"holds {', '.join(sorted(tensors))} but the model has {', '.join(sorted(own))}")
+    for name, tensor in own.items():
+        if tensor.shape != tensors[name].shape:
+            raise ValueError(f"{name} has shape {tuple(tensors[name].shape)} but the model has {tuple(tensor.shape)}")
+        tensor.copy_(tensors[name])

@@ -36,7 +36,8 @@ def settle(
     first = next(iter(given.values()))
     dtype = dtype or first.dtype
     rights = matrices(network)
-    n_parts = threads_for(rights, len(first), dtype)
+    together = network.config.settle.tolerance > 0  # the batch stops, not a thread's part of it
+    n_parts = 1 if together else threads_for(rights, len(first), dtype)
     bounds = [len(first) * i // n_parts for i in range(n_parts + 1)]
     factors = Factors(network, rights, dtype, rows=max(1, bounds[1]))
     state = empty_state(network, given, masks)

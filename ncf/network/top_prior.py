@@ -72,8 +72,7 @@ class TopPrior:
     def components(self, f: Tensor, noise: Noise) -> Tensor:
         """A component for every f (B, J), (B,): drawn from p(c | f); while the prior warms up, the direction of a fixed random set that f points to."""
         if self.warm:
-            rises = self.mixture.joint(f).softmax(1).cumsum(1)
-            return (noise.uniform().to(rises) > rises[:, :-1]).sum(1)
+            return self.mixture.component_of(f, noise.uniform())
         directions = np.random.default_rng(0).standard_normal((f.shape[1], len(self.mass)), dtype=np.float32)
         return ((f - self.first.sum(0)) @ torch.from_numpy(directions).to(f)).argmax(1)
 

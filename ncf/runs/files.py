@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ncf.errors import UserError
+
 
 def write_whole(path: Path, data: bytes | memoryview) -> None:
     """Put `data` at `path`: write a temporary file, flush it to the disk, rename it, flush the rename. Ended early, it leaves nothing behind.
@@ -27,6 +29,24 @@ def write_whole(path: Path, data: bytes | memoryview) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def require_writable(path: Path, remedy: str, makes_folders: bool = False) -> None:
+    """UserError where a file cannot be put at `path`, told before hours of measuring and not after them; `makes_folders`: those that are missing will be made."""
+    if path.exists() and not path.is_file() and not path.is_dir():  # a device, a pipe
+        return
+    folder = path.absolute().parent
+    if makes_folders:
+        folder = next(above for above in (folder, *folder.parents) if above.exists())
+    if path.is_dir():
+        why = "it is a folder"
+    elif not folder.is_dir():
+        why = f"{folder} is no folder"
+    elif not os.access(folder, os.W_OK):
+        why = f"no permission to write into {folder}"
+    else:
+        return
+    raise UserError(f"{path}: cannot be written, {why}; give {remedy}")
 
 
 def as_npz(arrays: dict[str, np.ndarray], compressed: bool = False) -> memoryview:

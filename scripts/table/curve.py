@@ -11,7 +11,6 @@ from table.verdicts import best, comparable, compare
 from ncf.measure.metrics import METRICS
 from ncf.report.charts import COLOURS
 
-INFERRED = "dashed: latents inferred"
 SHARES = (0.02, 0.1, 0.2, 0.5, 0.75)  # of the training images, the article's
 METRICS_TOLD = {"bce": "bce", "bce_inferred": "bce", "m_mse": "m_mse", "class_err": "class_err", "log_p": "log_p"}  # -> the network's beside it
 METRICS_DRAWN = ("bce", "m_mse", "class_err")  # Monte Carlo log p(x) was not measured at every size
@@ -88,12 +87,13 @@ def draw(axes: dict[str, dict[str, list[Cell]]], picture: Path) -> None:
     """A column of axes per dataset, one per figure: a line per method over the number of training images ("all" at the right end)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     figure = Figure(figsize=(3.2 * len(axes), 2.5 * len(METRICS_DRAWN)), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(METRICS_DRAWN), len(axes), squeeze=False).T
     colours = dict(zip(dict.fromkeys(name for methods in axes.values() for name in methods), COLOURS))
-    drawn = {}
+    drawn, dashed = {}, []
     for row, (title, methods) in zip(grid, axes.items(), strict=True):
         sizes = {cell.n_train for cells in methods.values() for cell in cells}
         largest = max(n or 0 for n in sizes)
@@ -108,7 +108,8 @@ def draw(axes: dict[str, dict[str, list[Cell]]], picture: Path) -> None:
                 )
                 inferred = [(place, mean(found)) for place, cell in zip(places, cells) if metric == "bce" and (found := cell.values("bce_inferred"))]
                 if inferred:
-                    (drawn[INFERRED],) = axis.plot(*zip(*inferred), linestyle="--", marker=".", color=colours[name])
+                    axis.plot(*zip(*inferred), linestyle="--", marker=".", color=colours[name])
+                    dashed = [Line2D([], [], linestyle="--", marker=".", color="black", label="latents inferred")]
             axis.set_xscale("log")
             axis.set_xticks([*decades, 2 * largest], [*(f"{n:,}" for n in decades), "all"], fontsize=7)
             axis.minorticks_off()
@@ -116,7 +117,6 @@ def draw(axes: dict[str, dict[str, list[Cell]]], picture: Path) -> None:
             axis.set_ylabel(METRICS[metric].unit, fontsize=8)
             axis.set_xlabel("training images", fontsize=8)
             axis.tick_params(axis="y", labelsize=7)
-    titles = [name if name == INFERRED else row_title(name) for name in drawn]
-    figure.legend(list(drawn.values()), titles, loc="outside upper center", ncols=len(drawn), fontsize=8, frameon=False)
+    figure.legend(handles=[*drawn.values(), *dashed], loc="outside upper center", ncols=len(drawn) + len(dashed), fontsize=8, frameon=False)
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, dpi=110)

@@ -7,9 +7,10 @@ from small import dataset, linear_gaussian, network
 
 from ncf.config.schema import GNCNConfig, MetricsConfig, MixtureConfig
 from ncf.errors import UserError
+from ncf.measure import posterior_fit
 from ncf.measure.latents import TrainingLatents
 from ncf.measure.metrics import require_measurable
-from ncf.measure.posterior_fit import draw_components, fit_to_posterior, groups_of
+from ncf.measure.posterior_fit import fit_to_posterior, groups_of
 from ncf.network.gncn import GNCN
 from ncf.network.mixture import Groups, Mixture, find_groups, fit_mixture
 
@@ -68,11 +69,28 @@ def test_noise_is_what_place_makes_activities_of():
     torch.testing.assert_close(prior.noise(component, prior.place(component, noise)), noise, atol=1e-4, rtol=1e-3)
 
 
+def test_the_step_of_the_draws_adapts_from_one_that_is_far_too_large(monkeypatch):
+    """Moves of ten times the posterior's width are all refused; the step shrinks until most are taken, or the mixture would stay where it began."""
+    network, prior, x, _ = linear_gaussian()
+    taken = []
+
+    class Counting(posterior_fit.Sampler):
+        def glide(self, chains, temperature, step):
+            taken.append(super().glide(chains, temperature, step))
+            return taken[-1]
+
+    monkeypatch.setattr(posterior_fit, "Sampler", Counting)
+    monkeypatch.setattr(posterior_fit, "FIRST_STEP", 20.0)
+    x = x.repeat(20, 1)
+    fit_to_posterior(network, prior, x, prior.sample(len(x), np.random.default_rng(0)), MixtureConfig(rounds=60, components=2))
+    assert max(taken[:5]) < 0.1 and min(taken[-10:]) > 0.4, taken
+
+
 def test_components_are_drawn_by_their_share_in_what_is_there():
     prior = Mixture(torch.tensor([0.3, 0.7]), torch.tensor([[0.0], [1.0]]), torch.ones(2, 1, 1))
     f = torch.full((40_000, 1), 0.8)
     odds = 0.7 / 0.3 * np.exp((0.8**2 - 0.2**2) / 2)
-    share = draw_components(prior, f, np.random.default_rng(0)).double().mean().item()
+    share = prior.component_of(f, torch.from_numpy(np.random.default_rng(0).random((len(f), 1)))).double().mean().item()
     assert share == pytest.approx(odds / (1 + odds), abs=0.01)
 
 

@@ -6,7 +6,7 @@ import torch
 from small import run_again
 
 from ncf.config.schema import GNCNConfig, PrecisionConfig, SettleConfig
-from ncf.network import cuda_graph
+from ncf.network import cuda_graph, settling
 from ncf.network.gncn import GNCN
 
 LINEAR = dict(activation="identity", prediction="identity", likelihood="gaussian", target="state", error_synapses="tied", derivative=True)
@@ -40,6 +40,18 @@ def test_every_image_must_be_at_rest():
     mixed = torch.cat([torch.zeros(11, 9), x[:1]])
     assert network.settle_plainly(mixed).steps == alone and network.settle(mixed).steps == alone
     assert network.settle_plainly(mixed[:11]).steps == 2
+
+
+def test_a_batch_stops_as_one_however_many_threads_settle_it(monkeypatch):
+    """Shared among two, images that come to rest early would be left there, where the whole batch moves on with those that do not."""
+    network, x = linear([6], steps=500, beta=0.2, gamma=0.5, tolerance=1e-2)
+    steps = [network.settle(image[None]).steps for image in x]
+    mixed = x[np.argsort(steps)]
+    assert max(sorted(steps)[:6]) < max(steps)
+    alone = network.settle(mixed)
+    monkeypatch.setattr(settling, "threads_for", lambda *_: 2)
+    shared = network.settle(mixed)
+    assert shared.steps == alone.steps and all(torch.equal(one, other) for one, other in zip(shared.z, alone.z))
 
 
 def test_whitened_precision_is_stepped_twice_before_training():
