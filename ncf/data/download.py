@@ -48,8 +48,27 @@ SOURCES = {
         {"caltech101_silhouettes_16_split1.mat": "3baf9e2c023aa4a187e1d1b92b5a734a"},
     ),
 }
-
-
+# dataset -> md5 of its files unpacked: those of the MNIST family share their names (KMNIST's training images have not been at hand: a reported one)
+CONTENT = {
+    "mnist": {
+        "6bbc9ace898e44ae57da46a324031adb",
+        "a25bea736e30d166cdddb491f175f624",
+        "2646ac647ad5339dbf082846283269ea",
+        "27ae3e4e09519cfbb04c329615203637",
+    },
+    "fashion_mnist": {
+        "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        "9018921c3c673c538a1fc5bad174d6f9",
+        "8181f5470baa50b63fa0f6fddb340f0a",
+        "15d484375f8d13e6eb1aabb0c3f46965",
+    },
+    "kmnist": {
+        "92be26ec9822e900ac425d0a0aa84ced",
+        "949e75301f8813e0dc5800dcc320fc52",
+        "bf305b8cd328700fbc17f5acbc2856d2",
+        "9f55f451c0988b028eccdf7d5cc265ab",
+    },
+}
 ALIASES = {  # folders of torchvision and Keras
     "mnist": ("MNIST/raw", "MNIST"),
     "fashion_mnist": ("FashionMNIST/raw", "FashionMNIST", "fashion-mnist"),
@@ -72,8 +91,8 @@ def data_folder(data_dir: str | Path | None) -> Path:
 
 
 def owner_of(md5: str) -> str | None:
-    """The dataset whose published file has this checksum: files of the MNIST family share their names."""
-    return next((name for name, (_, files) in SOURCES.items() if md5 in files.values()), None)
+    """The dataset that published a file whose content, unpacked, has this checksum."""
+    return next((name for name, files in CONTENT.items() if md5 in files), None)
 
 
 def find(config: DatasetConfig, folder: Path, file: str) -> Path:
@@ -132,6 +151,6 @@ def fetch(config: DatasetConfig, home: Path, file: str) -> Path:
     return home / file
 
 
-def damaged(path: Path, config: DatasetConfig | str, what: str) -> UserError:
-    name = config if isinstance(config, str) else config.name
-    return UserError(f"dataset {name}: {path} is damaged: {what}; delete it to have it downloaded again, or put a good copy in its place")
+def damaged(path: Path, name: str, what: str) -> UserError:
+    again = "delete it to have it downloaded again, or " if name in SOURCES else ""
+    return UserError(f"dataset {name}: {path} is damaged: {what}; {again}put a good copy in its place")

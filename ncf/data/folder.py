@@ -12,6 +12,7 @@ import numpy as np
 from ncf.config.schema import DatasetConfig
 from ncf.errors import UserError
 
+ROUNDING = 1e-5  # by which arithmetic in float32 may miss 0 and 1
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 SPLITS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 
@@ -86,8 +87,8 @@ def read_picture(path: Path, config: DatasetConfig) -> np.ndarray:
     try:
         with Image.open(path) as file:
             picture = ImageOps.exif_transpose(file)
-            if picture.mode in ("I", "F") or picture.mode.startswith("I;"):  # 16 bits
-                grey = Image.fromarray(np.asarray(picture, dtype=np.float32) / 65535)
+            if picture.mode[0] in "IF":
+                grey = Image.fromarray(deep_values(picture, path))
             else:
                 grey = grey_of(picture.convert("RGBA"), path, config.grey)
     except UserError:
@@ -97,6 +98,14 @@ def read_picture(path: Path, config: DatasetConfig) -> np.ndarray:
     if config.size is not None:
         grey = ImageOps.fit(grey, (config.size, config.size), method=Image.Resampling.BOX if grey.width > config.size else Image.Resampling.BICUBIC)
     return np.asarray(grey, dtype=np.float32).clip(0, 1)
+
+
+def deep_values(picture, path: Path) -> np.ndarray:
+    """The values (H, W), in [0, 1] but for rounding, of a grey picture of floats, or of integers of 16 bits."""
+    values, whole = np.asarray(picture, dtype=np.float32), 1 if picture.mode == "F" else 65535
+    if not -ROUNDING <= values.min() / whole <= values.max() / whole <= 1 + ROUNDING:  # nor where a value is NaN
+        raise UserError(f"{path} holds values from {values.min():.8g} to {values.max():.8g}; expected 0 to {whole}: scale them, or save bytes")
+    return values / whole
 
 
 def grey_of(picture, path: Path, turn_grey: bool):

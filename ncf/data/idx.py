@@ -2,15 +2,18 @@
 
 import gzip
 import zlib
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
 from ncf.config.schema import DatasetConfig
+from ncf.data.download import damaged
 from ncf.errors import UserError
 
 WORDS = {"train": ("train",), "test": ("t10k", "test")}  # in the names of a split's files
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}  # the third byte of a file
+KINDS = {1: "labels", 3: "images"}  # the fourth: the number of dimensions
 
 
 def read_idx_folder(config: DatasetConfig, folder: Path) -> dict:
@@ -27,11 +30,11 @@ def read_idx_folder(config: DatasetConfig, folder: Path) -> dict:
         images = chosen(files, words, "images", config.path)
         if images is None:
             continue
-        x = read(images)
-        if x.ndim != 3 or x.dtype != np.uint8 or not x.size:
+        x = read(images, config.name)
+        if x.ndim != 3 or x.dtype != np.uint8:
             raise UserError(f"{images}: holds {x.dtype} of shape {x.shape}; expected images, bytes of shape (N, height, width)")
         labels = chosen(files, words, "labels", config.path)
-        y = read(labels).astype(np.int64) if labels else None
+        y = read(labels, config.name).astype(np.int64) if labels else None
         if y is not None and y.shape != (len(x),):
             raise UserError(f"{labels}: holds labels of shape {y.shape} for {len(x)} images")
         splits[split] = (x.transpose(0, 2, 1) if images.name.startswith("emnist") else x).astype(np.float32) / 255, y
@@ -47,18 +50,26 @@ def chosen(files: list[Path], words: tuple[str, ...], kind: str, where: str) -> 
     return next(iter(found.values()), None)
 
 
-def read(path: Path) -> np.ndarray:
-    """One IDX file: two zero bytes, type, number of dimensions, big-endian sizes, values."""
+def read(path: Path, name: str) -> np.ndarray:
+    """The values of an IDX file of the set `name`, gzipped or not: two zero bytes, type, number of dimensions, big-endian sizes, values.
+
+    Images (N, H, W) or labels (N,), at least one. Raises UserError.
+    """
     try:
         raw = path.read_bytes()
         raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error
-    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in TYPES:
-        raise UserError(f"{path}: is no IDX file (its first bytes are not those of one)")
-    n = raw[3]
-    sizes = np.frombuffer(raw[4 : 4 + 4 * n].ljust(4 * n, b"\0"), dtype=">u4").tolist()
-    dtype, start = np.dtype(TYPES[raw[2]]), 4 + 4 * n
-    if len(raw) - start != dtype.itemsize * int(np.prod(sizes, dtype=object)):
-        raise UserError(f"{path}: is damaged: its header announces {sizes}, {max(0, len(raw) - start)} bytes follow")
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise damaged(path, name, f"not a whole gzip file ({error})") from error
+    except OSError as error:
+        raise UserError(f"dataset {name}: {path} cannot be read ({error.strerror or error})") from error
+    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in TYPES or raw[3] not in KINDS:
+        raise damaged(path, name, f"no IDX file of images or labels (it begins with {raw[:4]!r})")
+    dtype, n = np.dtype(TYPES[raw[2]]), raw[3]
+    start = 4 + 4 * n
+    sizes = tuple(np.frombuffer(raw[4:start].ljust(4 * n, b"\0"), dtype=">u4").tolist())
+    if 0 in sizes:
+        raise damaged(path, name, f"it holds no {KINDS[n]}")
+    announced, body = dtype.itemsize * prod(sizes), max(0, len(raw) - start)
+    if announced != body:
+        raise damaged(path, name, f"its header announces {dtype.name} of shape {sizes}, {announced} bytes, {body} follow")
     return np.frombuffer(raw, dtype=dtype, offset=start).reshape(sizes)

@@ -4,10 +4,7 @@ Every reader returns images in [0, 1] with the object bright (1), rows from top 
 content; only a download is held to a published checksum.
 """
 
-import gzip
 import hashlib
-import io
-import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +12,8 @@ import numpy as np
 
 from ncf import plugins
 from ncf.config.schema import DatasetConfig
-from ncf.data import download
-from ncf.data.folder import read_folder
-from ncf.data.idx import read_idx_folder
+from ncf.data import download, idx
+from ncf.data.folder import ROUNDING, read_folder
 from ncf.data.moving import moving
 from ncf.data.natural_patches import read_natural_patches
 from ncf.data.streams import stream
@@ -58,43 +54,30 @@ def read_idx_set(config: DatasetConfig, folder: Path) -> Arrays:
     splits = {}
     for split, stem in (("train", "train"), ("test", "t10k")):
         images_path = download.find(config, folder, f"{stem}-images-idx3-ubyte.gz")
-        images = read_idx(images_path, 2051, config.name)
+        images = read_idx(images_path, "images", config.name)
         labels_path = download.find(config, folder, f"{stem}-labels-idx1-ubyte.gz")
-        labels = read_idx(labels_path, 2049, config.name)
+        labels = read_idx(labels_path, "labels", config.name)
         if len(images) != len(labels):
-            raise download.damaged(images_path, config, f"{len(images)} images but {len(labels)} labels in {labels_path.name}")
+            raise download.damaged(images_path, config.name, f"{len(images)} images but {len(labels)} labels in {labels_path.name}")
         if len(labels) and labels.max() > 9:
-            raise download.damaged(labels_path, config, f"a label is {labels.max()}, labels are 0 to 9")
+            raise download.damaged(labels_path, config.name, f"a label is {labels.max()}, labels are 0 to 9")
         splits[split] = images.astype(np.float32) / 255, labels
     return splits
 
 
-def read_idx(path: Path, magic: int, name: str) -> np.ndarray:
-    """One IDX file of bytes, gzipped or not: big-endian magic and sizes, then the data."""
-    raw = path.read_bytes()
-    owner = download.owner_of(hashlib.md5(raw).hexdigest())
-    if owner and owner != name:
+def read_idx(path: Path, kind: str, name: str) -> np.ndarray:
+    """The "images" (N, 28, 28) or "labels" (N,) of the set `name`, bytes. Raises UserError, also where they are known as another set's."""
+    values = idx.read(path, name)
+    header = np.array([2048 + values.ndim, *values.shape], dtype=">i4")
+    owner = download.owner_of(hashlib.md5(header.tobytes() + values.tobytes()).hexdigest())
+    if owner not in (None, name):
         raise UserError(f"dataset {name}: {path} is a file of {owner}; point data_dir or dataset.folder at the files of {name}")
-    try:
-        packed = path.suffix == ".gz" or raw[:2] == b"\x1f\x8b"
-        content = gzip.GzipFile(fileobj=io.BytesIO(raw)).read() if packed else raw
-    except (OSError, EOFError, zlib.error) as error:
-        raise download.damaged(path, name, f"not a whole gzip file ({error})") from error
-    n_sizes = 3 if magic == 2051 else 1
-    header = np.frombuffer(content[: 4 + 4 * n_sizes].ljust(4 + 4 * n_sizes, b"\0"), dtype=">i4")
-    if header[0] != magic:
-        other = {2051: "images", 2049: "labels"}.get(int(header[0]))
-        held = f"it holds {other}" if other else f"magic number {header[0]}"
-        raise download.damaged(path, name, f"{held} where IDX {'images' if magic == 2051 else 'labels'} (magic number {magic}) were expected")
-    sizes = [int(size) for size in header[1:]]
-    if magic == 2051 and sizes[1:] != [28, 28]:
-        raise download.damaged(path, name, f"images are {sizes[1]} x {sizes[2]}, expected 28 x 28")
-    if min(sizes) < 1:
-        raise download.damaged(path, name, "it holds no images" if magic == 2051 else "it holds no labels")
-    body = len(content) - 4 - 4 * n_sizes
-    if body != int(np.prod(sizes)):
-        raise download.damaged(path, name, f"its header announces {np.prod(sizes)} bytes, {body} follow")
-    return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * n_sizes).reshape(sizes)
+    held = idx.KINDS[values.ndim]
+    if held != kind or values.dtype != np.uint8:
+        raise download.damaged(path, name, f"it holds {held} of {values.dtype.name} where {kind} of uint8 were expected")
+    if kind == "images" and values.shape[1:] != (28, 28):
+        raise download.damaged(path, name, f"images are {values.shape[1]} x {values.shape[2]}, expected 28 x 28")
+    return values
 
 
 def read_caltech(config: DatasetConfig, folder: Path) -> Arrays:
@@ -118,7 +101,7 @@ def read_caltech(config: DatasetConfig, folder: Path) -> Arrays:
     except MemoryError:
         raise
     except Exception as error:  # scipy's reader raises nearly anything on a damaged file
-        raise download.damaged(path, config, f"not the expected MATLAB file ({error})") from error
+        raise download.damaged(path, config.name, f"not the expected MATLAB file ({error})") from error
     return splits
 
 
@@ -160,13 +143,12 @@ def checked(content: dict[str, np.ndarray], where: str, grey: bool = False) -> A
             raise UserError(f"{where}: holds y_{split} but no x_{split}, the images that it is of; it has {', '.join(content)}")
         if x is None:
             continue
-        x = grey_images(x, f"{where}: x_{split}", grey) if x.ndim == 4 else x
-        splits[split] = checked_images(x, f"{where}: x_{split}", whole), checked_labels(y, len(x), f"{where}: y_{split}")
+        splits[split] = checked_images(x, f"{where}: x_{split}", whole, grey), checked_labels(y, len(x), f"{where}: y_{split}")
     return splits
 
 
 def grey_images(x: np.ndarray, where: str, grey: bool) -> np.ndarray:
-    """Images (N, H, W, 1 or 3) as (N, H, W), where colours may be turned grey; what is wider than colours are sequences (N, T, H, W)."""
+    """Images (N, H, W, 1 or 3), float32, as (N, H, W), where colours may be turned grey; what is wider than colours are sequences (N, T, H, W)."""
     if x.shape[-1] > 4 and x.shape[1] > 4:
         return x
     if x.shape[-1] == 1:
@@ -176,24 +158,25 @@ def grey_images(x: np.ndarray, where: str, grey: bool) -> np.ndarray:
             f"{where} has shape {x.shape}; expected (N, height, width), or (N, frames, height, width) of at least 5 frames and width 5; pictures in colour, "
             "(N, height, width, 3): dataset.grey=true turns them grey"
         )
-    return (x @ np.array([0.299, 0.587, 0.114])).astype(x.dtype)
+    return (x @ np.array([0.299, 0.587, 0.114])).astype(np.float32)
 
 
-def checked_images(x: np.ndarray, where: str, whole: int) -> np.ndarray:
-    """Images (N, H, W), or sequences (N, T, H, W), in [0, 1]; bytes are parts of `whole`."""
+def checked_images(x: np.ndarray, where: str, whole: int, grey: bool) -> np.ndarray:
+    """Images (N, H, W), or sequences (N, T, H, W), float32, in [0, 1]; bytes are parts of `whole`, and colours are turned `grey`. Raises UserError."""
     if x.dtype.kind not in "uifb" or x.ndim not in (2, 3, 4):
         raise UserError(f"{where} is {x.dtype} of shape {x.shape}; expected numbers of shape (N, height, width) or (N, pixels)")
     if not len(x) or not x[0].size:
         raise UserError(f"{where} is empty; expected at least one image")
+    x = x.astype(np.float32) / (whole if x.dtype == np.uint8 else 1)
     if x.ndim == 2:
         side = int(np.sqrt(x.shape[1]))
         x = x.reshape(len(x), side, side) if side * side == x.shape[1] else x[:, None, :]
-    x = x.astype(np.float32) / (whole if x.dtype == np.uint8 else 1)
     if not np.isfinite(x).all():
         raise UserError(f"{where} holds NaN or infinite values")
     if x.min() < -ROUNDING or x.max() > 1 + ROUNDING:
         raise UserError(f"{where} holds values from {x.min():.8g} to {x.max():.8g}; expected bytes, or numbers from 0 to 1")
-    return x.clip(0, 1)
+    x = x.clip(0, 1)
+    return grey_images(x, where, grey) if x.ndim == 4 else x
 
 
 def checked_labels(y: np.ndarray | None, n: int, where: str) -> np.ndarray | None:
@@ -208,7 +191,6 @@ def checked_labels(y: np.ndarray | None, n: int, where: str) -> np.ndarray | Non
     return y
 
 
-ROUNDING = 1e-5  # by which arithmetic in float32 may miss 0 and 1
 MEDMNIST = {  # its names -> ours
     "train_images": "x_train",
     "train_labels": "y_train",
@@ -227,7 +209,7 @@ READERS = {
     "natural_patches": read_natural_patches,
     "npz": read_npz,
     "folder": read_folder,
-    "idx": read_idx_folder,
+    "idx": idx.read_idx_folder,
     "moving_digits": moving(read_digits, "digits", side=16, step=1),
     "moving_mnist": moving(read_idx_set, "mnist", side=40, step=2),
 }

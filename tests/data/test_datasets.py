@@ -4,6 +4,7 @@ Longer than 300 lines: what a reader must return is asked of every built-in set 
 """
 
 import gzip
+import hashlib
 import os
 import struct
 import threading
@@ -17,6 +18,7 @@ from installed import command, require_one_line
 
 from ncf.config.schema import DatasetConfig
 from ncf.data import datasets
+from ncf.data.download import CONTENT, owner_of
 from ncf.errors import UserError
 
 needs_data = pytest.mark.skipif("NCF_DATA" not in os.environ, reason="NCF_DATA does not name a folder of image sets")
@@ -76,11 +78,34 @@ def test_caltech_is_upright_with_the_object_bright_and_has_its_own_validation_im
     assert border == pytest.approx(1 - 0.967, abs=1e-3) and centre > 0.85
 
 
+PACKINGS = {
+    "as published": ("", bytes),
+    "unpacked": ("", gzip.decompress),
+    "packed again": (".gz", lambda raw: gzip.compress(gzip.decompress(raw), 1)),
+}
+
+
 @needs_data
-def test_a_file_of_the_same_name_from_another_set_is_refused(tmp_path):
-    (tmp_path / "mnist").symlink_to(Path(os.environ["NCF_DATA"], "fashion_mnist").resolve())
-    with pytest.raises(UserError, match="is a file of fashion_mnist"):
-        load("mnist", tmp_path)
+@pytest.mark.parametrize("packing", PACKINGS)
+@pytest.mark.parametrize("place", [".", "raw", "fashion_mnist"])
+def test_a_file_of_the_same_name_from_another_set_is_refused(place, packing, tmp_path):
+    suffix, packed = PACKINGS[packing]
+    (tmp_path / place).mkdir(exist_ok=True)
+    for file in FILES:
+        (tmp_path / place / (file.removesuffix(".gz") + suffix)).write_bytes(packed(Path(os.environ["NCF_DATA"], "mnist", file).read_bytes()))
+    with pytest.raises(
+        UserError, match="train-images-idx3-ubyte.* is a file of mnist; point data_dir or dataset.folder at the files of fashion_mnist"
+    ):
+        load("fashion_mnist", tmp_path)
+    assert len(load("mnist", tmp_path, folder=place).splits["test"]) == 10000
+
+
+@needs_data
+@pytest.mark.parametrize("name", CONTENT)
+def test_every_file_of_the_mnist_family_is_known_by_its_content(name):
+    files = [path for file in FILES if (path := Path(os.environ["NCF_DATA"], name, file)).is_file()]
+    found = [hashlib.md5(gzip.decompress(path.read_bytes())).hexdigest() for path in files]
+    assert len(found) >= 3 and [owner_of(md5) for md5 in found] == [name] * len(found) and len(CONTENT[name]) == 4
 
 
 # --- hand-made IDX files ----------------------------------------------------------------------------------------------
@@ -133,13 +158,23 @@ def write(file: str, content: bytes, compressed: bool = True):
 DAMAGE = {
     "cut off": (lambda folder: (folder / FILES[0]).write_bytes((folder / FILES[0]).read_bytes()[:-9]), FILES[0], "gzip"),
     "a flipped bit": (flip_a_bit, FILES[0], "gzip"),
-    "an HTML page": (write(FILES[0], b"<html>not found</html>", compressed=False), FILES[0], "gzip"),
-    "an empty file": (write(FILES[3], b"", compressed=False), FILES[3], "it holds no labels|gzip|magic"),
-    "nothing in it": (write(FILES[0], b""), FILES[0], "magic number 0"),
-    "a wrong magic number": (write(FILES[0], idx(np.zeros((30, 28, 28)), magic=2052)), FILES[0], "magic number 2052"),
-    "images and labels swapped": (swap_files, FILES[0], "holds labels where IDX images"),
+    "an HTML page": (
+        write(FILES[0], b"<html>not found</html>", compressed=False),
+        FILES[0],
+        "no IDX file of images or labels .it begins with b'<htm'.",
+    ),
+    "an empty file": (write(FILES[3], b"", compressed=False), FILES[3], "no IDX file"),
+    "nothing in it": (write(FILES[0], b""), FILES[0], "no IDX file"),
+    "a wrong magic number": (write(FILES[0], idx(np.zeros((30, 28, 28)), magic=2052)), FILES[0], "no IDX file of images or labels"),
+    "floats": (
+        write(FILES[0], idx(np.zeros((30, 28, 28 * 4)), magic=0x0D03, sizes=(30, 28, 28))),
+        FILES[0],
+        "images of float32 where images of uint8",
+    ),
+    "255 dimensions": (write(FILES[0], b"\0\0\x08\xff" + bytes(4 * 255)), FILES[0], "no IDX file"),
+    "images and labels swapped": (swap_files, FILES[0], "holds labels of uint8 where images of uint8"),
     "no images": (write(FILES[0], idx(np.zeros((0, 28, 28)))), FILES[0], "no images"),
-    "a negative count": (write(FILES[0], idx(np.zeros((3, 28, 28)), sizes=(-3, 28, 28))), FILES[0], "no images"),
+    "a negative count": (write(FILES[0], idx(np.zeros((3, 28, 28)), sizes=(-3, 28, 28))), FILES[0], "announces"),
     "fewer images than announced": (write(FILES[0], idx(np.zeros((3, 28, 28)), sizes=(30, 28, 28))), FILES[0], "23520 bytes, 2352 follow"),
     "an overflowing count": (write(FILES[0], idx(np.zeros((3, 28, 28)), sizes=(2**31 - 1, 28, 28))), FILES[0], "announces"),
     "another size": (write(FILES[0], idx(np.zeros((30, 27, 28)))), FILES[0], "27 x 28"),
@@ -154,6 +189,16 @@ def test_a_damaged_idx_file_is_named_with_what_is_wrong(damage, file, words, sma
     with pytest.raises(UserError, match=words) as caught:
         load("mnist", small_set.parent)
     assert file in str(caught.value) and "\n" not in str(caught.value) and "good copy" in str(caught.value)
+
+
+def test_a_file_that_may_not_be_read_is_one_line(small_set, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    for config in (DatasetConfig(name="mnist"), DatasetConfig(name="idx", path=str(small_set))):
+        with pytest.raises(UserError, match=f"{FILES[0]} cannot be read .Permission denied."):
+            datasets.load(config, small_set.parent)
 
 
 @pytest.mark.parametrize("name, side", [("caltech101_silhouettes", 28), ("caltech101_silhouettes_16", 16)])
@@ -211,6 +256,7 @@ def test_rows_of_pixels_are_images_too_square_where_they_can_be(tmp_path):
 WRONG_ARRAYS = {
     "NaN": ({"x_train": np.full((9, 2, 2), np.nan)}, "x_train holds NaN"),
     "out of range": ({"x_train": np.full((9, 2, 2), 1.5)}, "x_train holds values from 1.5 to 1.5"),
+    "a colour out of range": ({"x_train": np.full((9, 2, 2, 3), (1.5, 0, 0))}, "x_train holds values from 0 to 1.5"),
     "negative": ({"x_train": np.full((9, 2, 2), -1)}, "x_train holds values from -1"),
     "empty": ({"x_train": np.zeros((0, 2, 2))}, "x_train is empty"),
     "no pixels": ({"x_train": np.zeros((9, 0))}, "x_train is empty"),
@@ -279,6 +325,15 @@ def test_a_stratified_validation_split_takes_as_many_of_every_class_as_there_are
     assert sorted(validation + train) == list(range(60)) and labels[train].tolist() == drawn[0]["train"].y.tolist()
     assert numbers(drawn[1]["validation"]) == validation != numbers(drawn[2]["validation"])
     assert train != sorted(train)  # still in random order
+
+
+def test_the_test_images_carved_from_a_set_are_as_mixed_as_the_set_is(tmp_path):
+    """The classes take turns in the validation split alone: of 6, 6 and 48 images, 10 of test are not 3, 3 and 4."""
+    bits = ((np.arange(60)[:, None] >> np.arange(8)) & 1).astype(np.uint8)
+    path = own(tmp_path, x_train=bits, y_train=np.repeat([0, 1, 2], [6, 6, 48]))
+    turns, plain = (load(path=path, n_validation=6, stratified=stratified).splits for stratified in (True, False))
+    assert numbers(turns["test"]) == numbers(plain["test"])
+    assert torch.bincount(turns["validation"].y).tolist() == [2, 2, 2] != torch.bincount(plain["validation"].y, minlength=3).tolist()
 
 
 def test_a_set_with_validation_images_of_its_own_says_that_it_draws_none(tmp_path):

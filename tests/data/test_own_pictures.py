@@ -131,6 +131,51 @@ def test_medmnist_names_and_shapes_are_understood(tmp_path):
     assert load(tmp_path / "blood.npz", name="npz", grey=True).image_shape == (9, 9)
 
 
+@pytest.mark.parametrize("whole, dtype", [(255, np.uint8), (255, np.float32), (1, np.uint8), (1, bool)])
+def test_pictures_in_colour_are_as_bright_as_their_greys(whole, dtype, tmp_path):
+    """Every neutral grey is itself, on the same side of 1/2 too; of pure and mixed colours the luminance."""
+    colours = np.concatenate([np.arange(256)[:, None].repeat(3, 1), [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [9, 200, 77]]])
+    colours = colours if whole == 255 else colours > 127
+    x = (colours / 255 if dtype == np.float32 else colours).astype(dtype)[:, None, None].repeat(2, 1).repeat(3, 2)
+    np.savez(tmp_path / "own.npz", x_train=x, x_test=x)
+    grey, black_and_white = (load(tmp_path / "own.npz", name="npz", grey=True, binarize=kind).splits["test"].x for kind in ("none", "threshold"))
+    luminance = (colours @ np.array([299, 587, 114]) / 1000 / whole)[:, None].repeat(6, 1)
+    assert np.allclose(grey, luminance, atol=1e-6) and np.array_equal(black_and_white, luminance >= 0.5)
+
+
+def save_deep(root, values: np.ndarray, suffix: str = "tif") -> None:
+    root.mkdir()
+    for k in range(9):
+        Image.fromarray(values).save(root / f"{k}.{suffix}")
+
+
+DEEP = np.array([[0, 0.25, 0.5], [0.75, 1, 0.1]])
+
+
+@pytest.mark.parametrize(
+    "values, suffix",
+    [
+        (DEEP.astype(np.float32), "tif"),
+        ((DEEP * 65535).astype(np.uint16), "tif"),
+        ((DEEP * 65535).astype(np.uint16), "png"),
+        ((DEEP * 65535).astype(np.int32), "tif"),
+    ],
+    ids=["floats", "16 bits", "16 bits, PNG", "32 bits"],
+)
+def test_pictures_of_floats_and_of_16_bits_are_read_as_they_are(values, suffix, tmp_path):
+    save_deep(tmp_path / "mine", values, suffix)
+    assert load(tmp_path / "mine").splits["train"].x.numpy() == pytest.approx(np.tile(DEEP.ravel(), (6, 1)), abs=2e-5)
+
+
+@pytest.mark.parametrize("wrong", [1.5, -0.2, np.nan, np.inf, np.int32(65536), np.int32(-1)])
+def test_pictures_of_floats_and_integers_out_of_range_are_named(wrong, tmp_path):
+    values = np.zeros((2, 3), np.asarray(wrong).dtype if isinstance(wrong, np.int32) else np.float32)
+    values[1, 1] = wrong
+    save_deep(tmp_path / "mine", values)
+    with pytest.raises(UserError, match=f"0.tif holds values from .*; expected 0 to {1 if values.dtype == np.float32 else 65535}: scale them"):
+        load(tmp_path / "mine")
+
+
 def write_idx(path, array: np.ndarray) -> None:
     raw = struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape) + array.astype(np.uint8).tobytes()
     path.write_bytes(gzip.compress(raw) if path.suffix == ".gz" else raw)
@@ -157,5 +202,5 @@ DAMAGED = {"empty": b"", "nonsense": b"nonsense", "short": struct.pack(">HBBIII"
 @pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED.keys())
 def test_a_damaged_idx_file_is_one_line(content, tmp_path):
     (tmp_path / "train-images-idx3-ubyte").write_bytes(content)
-    with pytest.raises(UserError, match="train-images-idx3-ubyte: (is no IDX file|is damaged|cannot be read)"):
+    with pytest.raises(UserError, match="train-images-idx3-ubyte is damaged: .*; put a good copy in its place"):
         load(tmp_path, name="idx")
