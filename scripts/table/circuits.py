@@ -39,6 +39,7 @@ class Row:
     conditional: bool = False  # whether samples of classes are asked for
     also: dict[str, list[str]] = field(default_factory=dict)  # overrides of one dataset
     moving: bool = False  # on the sequences made from it
+    script: str = ""  # what makes the run where ncf-train does not; the overrides are its options
 
 
 def started(model: str, steps: int, *start: str) -> list[str]:
@@ -115,6 +116,8 @@ ALONE = "model.bundles=['z1 -> image','z2 -> z1','z3 -> z2']"
 ROWS |= {
     "recurrent": Row("recurrent GNCN-t2-LΣ", FRAMES, also=dict.fromkeys(DATASETS, []), moving=True),
     "not_recurrent": Row("the same without the frame before", [*FRAMES, ALONE], also=dict.fromkeys(DATASETS, []), moving=True),
+    "gru_three": Row("GRU of 450 units by backpropagation, three epochs", ["--epochs", "3"], moving=True, script="table.gru"),
+    "gru": Row("the same until validation stops it", [], moving=True, script="table.gru"),
 }
 PAPER = ["bce", "m_mse", "class_err", "log_p"]
 TABLES = {  # in the page: its rows and its metrics
@@ -131,7 +134,7 @@ TABLES = {  # in the page: its rows and its metrics
         PAPER,
     ),
     "langevin": ([f"langevin_{T:g}" for T in (0, 0.01, 0.1, 1)], [*PAPER, "ndb"]),
-    "frames": (["recurrent", "not_recurrent"], ["next_frame", COPYING, "bce"]),
+    "frames": (["recurrent", "not_recurrent", "gru_three", "gru"], ["next_frame", COPYING, "bce"]),
     "few": (["image_and_label_few", "gncn_pdh_label_few", "gvae_few", "relu_classifier_few"], ["label_err", "class_err", "class_err_hidden", "bce"]),
     "classifiers": (["discriminative_t1", "discriminative_t2_sigma", "relu_classifier", READER], ["label_err", "class_err"]),
 }
@@ -160,13 +163,21 @@ def overrides(dataset: str, name: str, seed: int) -> list[str]:
     return [f"dataset={'moving_' if row.moving else ''}{dataset}", *row.overrides, *row.also.get(dataset, [EPOCHS[dataset]]), f"seed={seed}"]
 
 
+def command(dataset: str, name: str, seed: int) -> list[str]:
+    row = ROWS[name]
+    if row.script:
+        return ["python", "-m", row.script, f"{'moving_' if row.moving else ''}{dataset}", *row.overrides, "--seed", str(seed)]
+    return ["ncf-train", *overrides(dataset, name, seed)]
+
+
 def make(output: Path, dataset: str, name: str, seed: int, further: list[str]) -> None:
     """Train, and ask for samples of every class, what is not there yet."""
     folder = output / dataset / name / f"seed{seed}"
     if status(folder) != "complete":
-        say_and_run(["ncf-train", *overrides(dataset, name, seed), "report=false", *further, f"run_dir={folder}"])
+        where = ["--output", str(folder)] if ROWS[name].script else ["report=false", *further, f"run_dir={folder}"]
+        say_and_run([*command(dataset, name, seed), *where])
     reader = output / dataset / READER / "seed0"
-    if ROWS[name].conditional and status(reader) == "complete" and not (folder / "asked").exists():
+    if ROWS[name].conditional and status(reader) == "complete" and not (folder / "asked" / "samples.json").exists():
         kept = [s for s in further if s.split("=")[0] in ("threads", "device", "data_dir")]
         ask = [f"checkpoint={folder}", "condition=label:all", f"n={SAMPLES}", "masks=[]", f"reader={reader}", f"output={folder / 'asked'}"]
         say_and_run(["ncf-sample", *ask, *kept])
@@ -183,7 +194,7 @@ def collect(output: Path, figures: dict) -> dict:
         dataset, name, seed = *folder.parts[-3:-1], folder.name.removeprefix("seed")
         summary = read_json(folder / "summary.json")
         if dataset in DATASETS and name in ROWS and summary.get("status") == "complete":
-            if other := changes(stored_config(folder) or {}, compose_train(*overrides(dataset, name, int(seed)))):
+            if not ROWS[name].script and (other := changes(stored_config(folder) or {}, compose_train(*overrides(dataset, name, int(seed))))):
                 print(f"left out, {folder} is another run: {', '.join(other)}")
                 continue
             test = {metric: {part: figure[part] for part in ("value", "stderr", "n")} for metric, figure in summary["metrics"]["test"].items()}
@@ -194,10 +205,10 @@ def collect(output: Path, figures: dict) -> dict:
                     "n": asked["n"],
                     "reader_wrong": asked["classes"]["its_test_error_percent"],
                 }
-            if "next_frame" in test:
-                test[COPYING] = {"value": summary["metrics"]["test"]["next_frame"]["copying"], "n": test["next_frame"]["n"]}
-            told = shlex.join(["ncf-train", *overrides(dataset, name, int(seed))])
-            figures.setdefault(dataset, {}).setdefault(name, {})[seed] = {"command": told, "figures": test}
+            if "copying" in (frames := summary["metrics"]["test"].get("next_frame", {})):
+                test[COPYING] = {"value": frames["copying"], "n": frames["n"]}
+            told = {"command": shlex.join(command(dataset, name, int(seed))), "figures": test}
+            figures.setdefault(dataset, {}).setdefault(name, {})[seed] = told | ({"best_epoch": summary["best_epoch"]} if ROWS[name].script else {})
     return figures
 
 

@@ -10,6 +10,7 @@ import argparse
 import copy
 import json
 import time
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from ncf.data import datasets
 from ncf.data.datasets import Dataset
 from ncf.measure.frames import sequence_bce
 from ncf.measure.subject import PER_IMAGE, summarize
+from ncf.runs.files import write_whole
 
 
 class Recurrent(nn.Module):
@@ -58,7 +60,7 @@ def trained(data: Dataset, units: int, epochs: int, batch_size: int, lr: float, 
             break
     model.load_state_dict(kept)
     parameters = sum(p.numel() for p in model.parameters())
-    return model, {"validation": best, "epoch": found, "parameters": parameters, "seconds": time.monotonic() - started}
+    return model, {"validation": best, "best_epoch": found, "parameters": parameters, "seconds": time.monotonic() - started}
 
 
 def main() -> None:
@@ -67,13 +69,25 @@ def main() -> None:
     for name, default in (("units", 450), ("epochs", 200), ("batch-size", 50), ("patience", 10), ("seed", 0), ("threads", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--output", type=Path, help="a folder for summary.json, with the same as is printed")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     data = datasets.load(compose_train(f"dataset={given.dataset}").dataset)
     model, made = trained(data, given.units, given.epochs, given.batch_size, given.lr, given.patience, given.seed)
     figure = summarize(errors(model, data.splits["test"].x.unflatten(0, (-1, data.frames))))
     figure.pop(PER_IMAGE)
-    print(json.dumps({"dataset": given.dataset, "units": given.units, "seed": given.seed, "test": figure, **made}))
+    told = {
+        "status": "complete",
+        "dataset": given.dataset,
+        "units": given.units,
+        "seed": given.seed,
+        "metrics": {"test": {"next_frame": figure}},
+        **made,
+    }
+    print(json.dumps(told))
+    if given.output:
+        given.output.mkdir(parents=True, exist_ok=True)
+        write_whole(given.output / "summary.json", json.dumps(told, indent=1).encode())
 
 
 if __name__ == "__main__":
