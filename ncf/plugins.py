@@ -15,6 +15,7 @@ What a checkpoint names is never imported: only the folder on the command line a
 """
 
 import importlib.util
+import json
 import os
 import sys
 import zlib
@@ -51,16 +52,9 @@ def metric(name: str, unit: str, meaning: str, label: str | None = None, needs: 
 
     def register(function: Callable) -> Callable:
         from ncf.measure.metrics import METRICS, Metric
-        from ncf.measure.subject import summarize
 
         def figure(subject) -> dict:
-            found = guarded(f"metric {name}", lambda: function(subject))
-            if isinstance(found, dict):
-                return found
-            shape, n = tuple(getattr(found, "shape", ())), len(subject.x)
-            if shape != (n,):
-                raise UserError(f"plugin metric {name}: gave values of shape {shape}; expected one for each of the {n} images, or a dict")
-            return summarize(found)
+            return guarded(f"metric {name}", lambda: as_figure(f"plugin metric {name}", function(subject), subject.x))
 
         refuse(name in METRICS and name not in registered, "metric", name)
         registered.add(name)
@@ -71,6 +65,28 @@ def metric(name: str, unit: str, meaning: str, label: str | None = None, needs: 
 
 
 registered: set[str] = set()
+
+
+def as_figure(who: str, found, x) -> dict:
+    """What a metric has found on images x, fit for tables and summary.json; an exception where it is not."""
+    import numpy as np
+    import torch
+
+    from ncf.measure.subject import PER_IMAGE, summarize
+
+    if not isinstance(found, dict):
+        shape = tuple(np.shape(found))
+        if shape != (len(x),):
+            raise UserError(f"{who}: gave values of shape {shape}; expected one for each of the {len(x)} images, or a dict")
+        return summarize(torch.as_tensor(found, device=x.device))
+    kinds = {"value": (int, float), "n": int, "stderr": (int, float, type(None))}
+    unfit = [key for key, kind in kinds.items() if not isinstance(found.get(key, ...), kind)]
+    if unfit:
+        raise UserError(
+            f"{who}: gave a dict without a plain number as {', '.join(unfit)}; expected value (float), n (int) and stderr (float or None)"
+        )
+    json.dumps({key: entry for key, entry in found.items() if key != PER_IMAGE})
+    return found
 
 
 def activation(name: str, slope: Callable, silent: bool = True) -> Callable:

@@ -16,7 +16,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from ncf.cluster import arrange, requeue, study
-from ncf.cluster.arrange import SLURM, arranged, launcher_overrides
+from ncf.cluster.arrange import SLURM, arranged, launcher_overrides, locked
 from ncf.config.arguments import quoted
 from ncf.config.checks import check_name
 from ncf.config.compose import composed
@@ -69,7 +69,7 @@ def run_sweep(name: str, arguments: list[str], configs: str, start: Callable[[],
 
     folder, config, overrides = prepare(name, arguments)
     arrange.require(config)
-    failure, new = None, not folder.exists()
+    failure = None
     with recording(folder, keep=config.hydra.sweeper._target_ == study.OPTUNA) as record:
         try:
             with arranged(config, {o.key_or_group for o in overrides}, folder, job_name):
@@ -81,8 +81,6 @@ def run_sweep(name: str, arguments: list[str], configs: str, start: Callable[[],
             raise
         jobs = read_jobs(folder, record)
     if failure is not None and not jobs:
-        if new and unbegun(folder):
-            shutil.rmtree(folder, ignore_errors=True)
         raise failure
     speak(f"\n{sweep_table(jobs)}{study.best(folder)}\nsweep folder: {folder}")
     failed = {job: summary for job, summary in jobs.items() if summary.get("status") != "complete"}
@@ -116,19 +114,22 @@ def planned(name: str, arguments: list[str]) -> str:
 
 @contextmanager
 def recording(folder: Path, keep: bool):
-    """Where jobs tell how they stand: in the sweep's folder, which all machines of a cluster see. `keep` what is told: a study goes on."""
-    record = folder / ".jobs"
-    if not keep:
-        shutil.rmtree(record, ignore_errors=True)
-    record.mkdir(parents=True, exist_ok=True)
-    os.environ[RECORD] = str(record.resolve())
-    try:
-        yield record
-    finally:
+    """Where jobs tell how they stand: in the sweep's folder, which all machines of a cluster see, and no other command meanwhile uses.
+    `keep` what is told: a study goes on. A new folder goes again where no job has begun."""
+    record, new = folder / ".jobs", not folder.exists()
+    with locked(folder):
         if not keep:
             shutil.rmtree(record, ignore_errors=True)
-            with suppress(OSError):  # not empty
-                folder.rmdir()
+        record.mkdir(exist_ok=True)
+        os.environ[RECORD] = str(record.resolve())
+        try:
+            yield record
+        finally:
+            untold = not any(record.glob("*"))
+            if untold or not keep:
+                shutil.rmtree(record, ignore_errors=True)
+            if new and untold and unbegun(folder):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def prepare(name: str, arguments: list[str]) -> tuple[Path, DictConfig, list]:

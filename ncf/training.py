@@ -1,5 +1,6 @@
 """Training, written out: batch, settle, local update, precision, norm limit; then validate, save, report."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -49,11 +50,11 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
     require_parallel(config)
     if named:
         require_mine(folder, config)
-        summary = stored_result(folder, config)
-        if summary:
-            tidy(folder)
-            more = "" if summary["epochs_trained"] < config.epochs or config.optimizer.cooldown else " (a larger epochs= goes on)"
-            speak(f"already complete: {folder}{more}\n{metric_table(summary['metrics'], result_title(summary))}")
+        if summary := stored_result(folder, config):
+            if os.environ.get("RANK", "0") == "0":
+                tidy(folder)
+                more = "" if summary["epochs_trained"] < config.epochs or config.optimizer.cooldown else " (a larger epochs= goes on)"
+                speak(f"already complete: {folder}{more}\n{metric_table(summary['metrics'], result_title(summary))}")
             return summary
     data = datasets.load(config.dataset, config.data_dir)
     about = data.about()
@@ -77,7 +78,7 @@ def train(config: TrainConfig, folder: Path, named: bool) -> dict:
             compile_settling(run, network, data)
             loss, _ = wording.loss(asdict(config.dataset))
             n_steps = -(-n_sequences // config.batch_size)
-            with interrupts.saving(), Display(config.progress, config.epochs, n_steps, loss) as display:
+            with interrupts.saving(), Display("off" if ranks.rank else config.progress, config.epochs, n_steps, loss) as display:
                 learn(run, data, about, network, optimizer, progress, display, interrupts, ranks)
             chosen = choose(run, data, about, network, optimizer, progress, ranks)
             if ranks.rank:
@@ -140,8 +141,7 @@ def learn(
     """The loop. Everything random in it is a function of (seed, epoch, step)."""
     config, frames = run.config, frames_of(network, data)
     events = loggers.Loggers(run, progress.epoch + 1)
-    warned = False
-    saved_at = time.monotonic()
+    warned, saved_at = False, time.monotonic()
 
     def content(tops: bool = True) -> dict:
         return checkpoint_content(config, about, network, optimizer, progress, tops)

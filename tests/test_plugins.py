@@ -49,12 +49,32 @@ def test_from_python_a_config_folder_brings_its_plugins_too(mine):
     [
         ("subject.x.mean()", "gave values of shape (); expected one for each of the 50 images"),
         ("subject.x.mean(0)", "gave values of shape (36,); expected one for each of the 50 images"),
+        ("None", "gave values of shape (); expected one for each of the 50 images"),
         ("subject.y.no_such_thing", "AttributeError"),
+        ("np.array(['a'] * len(subject.x))", "TypeError"),
+        ("{'value': 1.0}", "gave a dict without a plain number as n, stderr; expected value (float), n (int) and stderr (float or None)"),
+        ("{'value': subject.x.mean(), 'n': 50, 'stderr': None}", "gave a dict without a plain number as value"),
+        ("{'value': 1.0, 'n': 50, 'stderr': None, 'all': subject.x}", "TypeError: Object of type Tensor is not JSON serializable"),
     ],
 )
-def test_a_metric_that_fails_or_gives_no_value_per_image_is_one_line(mine, body, words):
+def test_a_metric_that_fails_or_gives_no_figure_is_one_line(mine, body, words):
     (mine / "mine" / "plugin.py").write_text(PLUGIN.replace("subject.x.mean(1)", body))
     require_one_line(warm("ncf-train", "--config-dir=mine", *OWN, cwd=mine), "plugin metric brightness", words)
+
+
+@pytest.mark.parametrize(
+    "body, stderr",
+    [
+        ("subject.x.mean(1).cpu().numpy()", 0.0),
+        ("subject.x.mean(1).tolist()", 0.0),
+        ("{'value': 0.5, 'n': len(subject.x), 'stderr': None, 'of': 'pixels'}", None),
+    ],
+)
+def test_a_metric_gives_an_array_a_list_or_a_figure(mine, body, stderr):
+    (mine / "mine" / "plugin.py").write_text(PLUGIN.replace("subject.x.mean(1)", body))
+    assert warm("ncf-train", "--config-dir=mine", *OWN, "name=own", cwd=mine).returncode == 0
+    figure = summary(mine / "outputs/runs/own")["metrics"]["test"]["brightness"]
+    assert (figure["value"], figure["n"], figure["stderr"]) == (pytest.approx(0.5), 50, stderr if stderr is None else pytest.approx(stderr, abs=1e-6))
 
 
 def test_a_python_file_in_the_config_folder_adds_a_dataset_and_a_metric(mine):

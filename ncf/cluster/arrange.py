@@ -25,27 +25,30 @@ def require(config: DictConfig) -> None:
 
 
 @contextmanager
-def arranged(config: DictConfig, given: set[str], folder: Path, job_name: Callable[[str], str]):
-    """The body launches the sweep of sys.argv in `folder` and waits for its jobs; `given` are the keys that the user sets."""
-    slurm, optuna = config.hydra.launcher._target_ == SLURM, config.hydra.sweeper._target_ == study.OPTUNA
-    if not (slurm or optuna):
-        yield
-        return
+def locked(folder: Path):
+    """The sweep's folder, made if need be, is this command's alone while it lives; UserError where another command runs the sweep."""
+    folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"sweep {folder}: another command runs it; wait for that one, or choose another name=") from None
-        if optuna:
-            sys.argv += study.sweeper_overrides(config, folder, job_name)
-        if not slurm:
-            yield
-            return
-        from ncf.cluster import jobs
+        yield
 
-        sys.argv += launcher_overrides(config.hydra.launcher, given, folder.name)
-        with jobs.watched(folder):
-            yield
+
+@contextmanager
+def arranged(config: DictConfig, given: set[str], folder: Path, job_name: Callable[[str], str]):
+    """The body launches the sweep of sys.argv in `folder` and waits for its jobs; `given` are the keys that the user sets."""
+    if config.hydra.sweeper._target_ == study.OPTUNA:
+        sys.argv += study.sweeper_overrides(config, folder, job_name)
+    if config.hydra.launcher._target_ != SLURM:
+        yield
+        return
+    from ncf.cluster import jobs
+
+    sys.argv += launcher_overrides(config.hydra.launcher, given, folder.name)
+    with jobs.watched(folder):
+        yield
 
 
 def launcher_overrides(launcher: DictConfig, given: set[str], name: str) -> list[str]:

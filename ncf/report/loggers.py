@@ -11,7 +11,7 @@ from torch import Tensor
 from ncf.config.schema import flatten, science
 from ncf.errors import UserError
 from ncf.runs.files import write_whole
-from ncf.runs.run import Run
+from ncf.runs.run import Follower, Run
 
 PACKAGES = {"tensorboard": "torch.utils.tensorboard", "wandb": "wandb", "mlflow": "mlflow", "csv": "csv"}
 
@@ -134,13 +134,13 @@ class Mlflow(Logger):
 
 
 class Loggers:
-    """All loggers of a run."""
+    """All loggers of a run; of a data-parallel one, rank 0's alone."""
 
     def __init__(self, run: Run, first: int):
         from ncf.report.tensorboard import Events
 
         kinds = {"tensorboard": Events, "wandb": Wandb, "mlflow": Mlflow, "csv": Csv}
-        self.all = [kinds[name](run, first) for name in run.config.logger]
+        self.all = [kinds[name](run, first) for name in run.config.logger if not isinstance(run, Follower)]
 
     def epoch(self, *arguments) -> None:
         for logger in self.all:

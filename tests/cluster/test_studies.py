@@ -59,3 +59,4 @@ def test_a_complete_study_runs_nothing_again_and_more_trials_are_added(tmp_path)
 def test_a_storage_that_cannot_be_opened_is_one_line(tmp_path):
     done = warm("ncf-train", *STUDY, "hydra.sweeper.storage=sqlite:///no/such/folder/study.db", cwd=tmp_path)
     assert done.returncode == 1 and "Traceback" not in done.stderr and "hydra.sweeper.storage=sqlite:///no/such/folder/study.db" in done.stderr
+    assert not (tmp_path / "outputs/sweeps/study").exists()

@@ -2,11 +2,14 @@
 
 import os
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from installed import require_one_line, summary, warm
+from installed import Warm, require_one_line, summary, warm
+from strikes import OnCall
 
 from ncf import sweep
 from ncf.config.schema import configs_folder
@@ -116,6 +119,23 @@ def test_a_long_name_beyond_ascii_is_cut_by_what_a_file_system_counts(tmp_path):
     done = warm("ncf-train", *words, f"dataset.path={long}.npz,short.npz", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     assert len(jobs(tmp_path / "outputs/sweeps/sweep")) == 2
+
+
+def test_a_sweep_that_a_command_runs_is_refused_to_another_and_may_grow_afterwards(tmp_path):
+    words = ["--multirun", *LEAST, "name=sweep"]
+    first = Warm("ncf-train", *words, "seed=0,1,2", cwd=tmp_path, prepare=OnCall("ncf.training", "validate", signal.SIGSTOP))
+    while (status := Path(f"/proc/{first.process.pid}/stat").read_text().rpartition(")")[2].split()[0]) != "T":
+        assert status not in "XZ"
+        time.sleep(0.05)
+    require_one_line(warm("ncf-train", *words, "seed=0,1", cwd=tmp_path), "sweeps/sweep: another command runs it", "choose another name=")
+    first.send(signal.SIGCONT)
+    done = first.wait()
+    assert (done.returncode, done.stdout.count(" complete ")) == (0, 3), done.stderr
+    killed = warm("ncf-train", *words, "seed=0,1,2,3,4", cwd=tmp_path, prepare=OnCall("ncf.training", "validate", signal.SIGKILL))
+    assert killed.returncode == -9
+    done = warm("ncf-train", *words, "seed=0,1,2,3,4", cwd=tmp_path)
+    assert (done.returncode, done.stdout.count(" complete ")) == (0, 5), done.stderr
+    assert jobs(tmp_path / "outputs/sweeps/sweep") == dict.fromkeys((f"seed={seed}" for seed in range(5)), "complete")
 
 
 def test_jobs_are_in_the_order_of_their_numbers():

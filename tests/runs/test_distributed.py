@@ -5,7 +5,7 @@ import subprocess
 import time
 
 import pytest
-from installed import command, script
+from installed import TINY, command, script
 
 from ncf.runs import checkpoint
 
@@ -60,6 +60,15 @@ def test_two_processes_remember_the_tops_of_all_images(tmp_path):
     kept = [checkpoint.load(tmp_path / folder / "checkpoints" / "last.pt")["optimizer"]["tensors"]["Prior.tops"] for folder in ("one", "two")]
     apart = (kept[0] - kept[1]).norm(dim=1) / kept[0].norm(dim=1)
     assert (apart < 0.01).float().mean() > 0.9  # a move that is taken by a hair in one may be left in the other
+
+
+def test_the_first_process_alone_has_loggers_and_tells(tmp_path):
+    tiny = [*TINY, "logger=[tensorboard,csv]", "progress=bar", "name=run"]
+    first, again = two(*tiny, cwd=tmp_path), two(*tiny, cwd=tmp_path)
+    assert first.returncode == again.returncode == 0, first.stderr + again.stderr
+    assert len(list((tmp_path / "outputs/runs/run/tensorboard").iterdir())) == 1
+    assert first.stderr.count("| 0/8 [00:00<?") == 1  # a bar as it begins
+    assert again.stdout.count("already complete") == 1
 
 
 @pytest.mark.slow
