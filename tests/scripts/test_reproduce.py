@@ -154,7 +154,7 @@ def test_a_short_trial_does_not_stand_for_a_whole_one(tmp_path, monkeypatch):
 def test_the_curve_has_autoencoders_of_as_many_latents_where_they_are_rows(tmp_path, monkeypatch):
     monkeypatch.setattr(reproduction, "training_images", lambda dataset, arguments: 1300)
     asked = reproduction.argparse.Namespace(datasets=["digits", "mnist"], seeds=[0], output=tmp_path, curve=True, epochs=None, set=[], annealed=None)
-    vars(asked).update(samples=False, refit=False, hidden=False, classes=False)
+    vars(asked).update(samples=False, refit=False, hidden=False, classes=False, inferred=False)
     commands = [shlex.join(command) for command in reproduction.planned(asked, {name: table.read_table()[name] for name in ("rae", "rae_many")})]
     on = {
         (dataset, name): sum(f"{dataset}/{name}/seed0-n" in command for command in commands)
@@ -162,6 +162,10 @@ def test_the_curve_has_autoencoders_of_as_many_latents_where_they_are_rows(tmp_p
         for name in ("rae", "rae_many")
     }
     assert on == {("digits", "rae"): 5, ("digits", "rae_many"): 0, ("mnist", "rae"): 5, ("mnist", "rae_many"): 5}
+    asked.inferred = True  # of autoencoders, at every size and of all images
+    jobs = reproduction.planned(asked, {name: table.read_table()[name] for name in ("rae", "gncn_pdh_sgd")})
+    found = [words[1] for words in jobs if words[0] == "ncf-eval" and "metrics.names=[bce_inferred]" in words]
+    assert len(set(found)) == len(found) == 12 and all("/rae/seed0" in checkpoint for checkpoint in found)
 
 
 def test_few_images_get_more_epochs_and_many_the_usual(tmp_path):
@@ -206,7 +210,7 @@ def test_a_complete_run_that_was_made_otherwise_stays_and_is_named(tmp_path, cap
     asked = reproduction.argparse.Namespace(
         datasets=["digits"], seeds=[0], output=tmp_path, curve=False, epochs=None, set=["optimizer.lr=9"], annealed=None
     )
-    vars(asked).update(samples=False, refit=False, hidden=False, classes=False)
+    vars(asked).update(samples=False, refit=False, hidden=False, classes=False, inferred=False)
     taken_up = {"gvae": row} | {name: row | {"after": "gvae"} for name in ("gvae_tuned", "gvae_cv")}
     assert (
         len(reproduction.planned(asked, taken_up)) == 2 and capsys.readouterr().err.count("run otherwise") == 1
