@@ -14,7 +14,7 @@ from statistics import mean, stdev, variance
 
 import numpy as np
 from omegaconf import OmegaConf
-from table.rows import DATASETS, SUFFIXES
+from table.rows import AUTOENCODERS, DATASETS, SUFFIXES
 
 from ncf.config.checks import build
 from ncf.config.defaults import command
@@ -90,7 +90,9 @@ class Cell:
 
     @property
     def inferring(self) -> "Cell":
-        """An autoencoder's runs whose BCE was measured by inferred latents too, by the better of the two; of the other rows none."""
+        """An autoencoder's runs whose BCE was measured by inferred latents too, by the better of the two, none if there are no such; any other row as it is."""
+        if not self.row.startswith(AUTOENCODERS):
+            return self
         found = self.renamed({"bce": "bce_inferred"})
         return self if found.runs and mean(self.values("bce")) < mean(found.values("bce")) else found
 

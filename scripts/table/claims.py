@@ -171,7 +171,7 @@ def judged_many(every: Cells, name: str, metric: str, accept: tuple[str, ...] = 
 
 def inferring(every: Cells) -> Cells:
     """The cells with the BCE of autoencoders by the better of one pass of the encoder and inferred latents; those where it was not measured have none."""
-    return {key: cell.inferring if cell.row.startswith(AUTOENCODERS) else cell for key, cell in every.items()}
+    return {key: cell.inferring for key, cell in every.items()}
 
 
 def claims(every: Cells, *fewer: Iterable[str]) -> list[list[str]]:

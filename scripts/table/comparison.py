@@ -1,9 +1,10 @@
 """The table of docs/comparison.md: GNCN-PDH at its defaults beside the best autoencoder of each kind, on every set."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from table.article import Cells
+from table.cells import Cell
 from table.claims import as_printed, by_encoder_units, inferring, over_images
 from table.rows import AUTOENCODERS, DATASETS, row_title
 from table.text import markdown, shown
@@ -37,27 +38,23 @@ ASKED: dict[str, tuple[tuple[str, Callable[[Cells], Cells]], ...]] = {  # metric
 
 def table(full: Cells) -> str:
     """Per metric the network's figure, and of every kind the best row on the test images, with the verdict on the network against it."""
-    lines = []
+    own, lines = {dataset: full[dataset, NETWORK] for dataset in DATASETS if (dataset, NETWORK) in full}, []
     for metric, kinds in ASKED.items():
-        own = {dataset: full[dataset, NETWORK] for dataset in DATASETS if (dataset, NETWORK) in full}
-        lines.append(
-            [f"**{METRICS[metric].label}**: GNCN-PDH", *(f"**{shown(own[dataset], metric)}**" if dataset in own else "–" for dataset in DATASETS)]
-        )
+        lines.append([f"**{METRICS[metric].label}**: GNCN-PDH", *(f"**{shown(cell, metric)}**" for cell in own.values())])
         for title, view in kinds:
-            rivals = {
-                dataset: best(
-                    [cell for (of, row), cell in view(full).items() if of == dataset and row.startswith(AUTOENCODERS) and comparable(metric, cell)],
-                    metric,
-                )
-                for dataset in own
-            }
-            told = {}
-            for dataset, rival in rivals.items():
-                if rival and comparable(metric, own[dataset]):
-                    verdict = compare(own[dataset], rival, metric)
-                    told[dataset] = f"{row_title(rival.row)} {shown(rival, metric)}: {verdict.phrase}{over_images(own[dataset], rival, metric)}"
-            lines.append([title, *(told.get(dataset, "not run") for dataset in DATASETS)])
-    return markdown(["", *DATASETS.values()], lines)
+            seen = view(full)
+            lines.append(
+                [title, *(against(cell, [rival for (of, _), rival in seen.items() if of == dataset], metric) for dataset, cell in own.items())]
+            )
+    return markdown(["", *(DATASETS[dataset] for dataset in own)], lines)
+
+
+def against(own: Cell, rows: Iterable[Cell], metric: str) -> str:
+    """The best of the autoencoders among these rows, its figure, and how the network stands to it."""
+    rival = best([row for row in rows if row.row.startswith(AUTOENCODERS) and comparable(metric, row)], metric)
+    if not rival or not comparable(metric, own):
+        return "not run"
+    return f"{row_title(rival.row)} {shown(rival, metric)}: {compare(own, rival, metric).phrase}{over_images(own, rival, metric)}"
 
 
 def filled(page: str, full: Cells) -> str:

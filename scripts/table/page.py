@@ -11,7 +11,7 @@ from statistics import mean
 from table import comparison, curve, replication, sections
 from table.cells import LATER, Cell, collect, lines, read_json
 from table.claims import as_printed
-from table.rows import AUTOENCODERS, DATASETS, deciders, deciding, is_set, row_title
+from table.rows import DATASETS, deciders, deciding, is_set, row_title
 from table.text import markdown, shown
 from table.verdicts import comparable, compare, measured
 
@@ -50,8 +50,7 @@ def write(output: Path, page: Path, table: dict[str, dict]) -> None:
     files.write_whole(rows, "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines(cells)).encode())
     beside = page.with_name("replication.md")
     masked, switches = (read_json(page.with_name(name)) or None for name in ("masked.json", "switches.json"))
-    inferring = [cell.inferring if cell.row.startswith(AUTOENCODERS) else cell for cell in cells]
-    fewer = [curve.fewer_images(some) for some in ([cell for cell in cells if as_printed(cell.row)], cells, inferring)]
+    fewer = [curve.fewer_images(some) for some in ([cell for cell in cells if as_printed(cell.row)], cells, [cell.inferring for cell in cells])]
     files.write_whole(beside, replication.page(full, fewer, masked, switches).encode())
     if (by_hand := page.with_name("comparison.md")).exists():
         files.write_whole(by_hand, comparison.filled(by_hand.read_text(encoding="utf-8"), full).encode())
