@@ -159,6 +159,10 @@ def as_printed(row: str) -> bool:
     return not row.endswith("_many")
 
 
+def few(every: Cells) -> Cells:
+    return {(dataset, row): cell for (dataset, row), cell in every.items() if as_printed(row)}
+
+
 def judged_many(every: Cells, name: str, metric: str, accept: tuple[str, ...] = ("ahead",)) -> list[str]:
     """The verdict over the sets where autoencoders of 360 latents have the figure, against all autoencoders; which of 360 latents lack it is told."""
     table = read_table()
@@ -176,7 +180,7 @@ def inferring(every: Cells) -> Cells:
 
 def claims(every: Cells, *fewer: Iterable[str]) -> list[list[str]]:
     """Claim, verdict and what decides, against the article's kind of autoencoders where no other is named; `fewer` are the last two of 6a, 6b and 6c."""
-    full = {(dataset, row): cell for (dataset, row), cell in every.items() if as_printed(row)}
+    full = few(every)
     return [*of_images(every, full), *of_densities(every, full), *of_codes(every, full), *of_few_images(fewer), *of_units_and_samples(full)]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 from table.article import Cells
 from table.cells import Cell
-from table.claims import as_printed, by_encoder_units, inferring, over_images
+from table.claims import as_printed, by_encoder_units, few, inferring, over_images
 from table.rows import AUTOENCODERS, DATASETS, row_title
 from table.text import markdown, shown
 from table.verdicts import best, comparable, compare
@@ -13,10 +13,6 @@ from table.verdicts import best, comparable, compare
 from ncf.measure.metrics import METRICS
 
 NETWORK = "gncn_pdh_sgd"
-
-
-def few(full: Cells) -> Cells:
-    return {(dataset, row): cell for (dataset, row), cell in full.items() if as_printed(row)}
 
 
 def many(full: Cells) -> Cells:

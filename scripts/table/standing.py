@@ -37,9 +37,9 @@ def verdict(cell: Cell, metric: str, printed: float, spread: float | None) -> Ve
 
 def told(cell: Cell, metric: str, printed: float, spread: float | None) -> str:
     """E.g. ``past by 2.37`` or ``level (-0.10)``; ¹ marks a single seed, † a row whose settings were compared on test images."""
-    word, lead = standing(cell, metric, printed, spread)
-    narrow = verdict(cell, metric, printed, spread).narrow
-    marks = "¹" * (len(cell.values(metric)) == 1) + "†" * seen(cell) + (f", {narrow}" if narrow else "")
+    found = verdict(cell, metric, printed, spread)
+    word, lead = WORDS.get(found.word, found.word), found.lead
+    marks = "¹" * (len(cell.values(metric)) == 1) + "†" * seen(cell) + (f", {found.narrow}" if found.narrow else "")
     return f"{word} by {abs(lead):.2f}{marks}" if word in WORDS.values() else f"{word} ({lead:+.2f}{marks})"
 
 
