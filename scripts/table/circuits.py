@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from table.cells import read_json, status
-from table.reproduce import run
+from table.commands import run
 from table.text import markdown
 
 from ncf.config.compose import compose_train

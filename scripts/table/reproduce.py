@@ -6,30 +6,25 @@ rows are in scripts/table/rows.yaml, what all runs on a dataset share in configs
 
 import argparse
 import itertools
-import json
 import shlex
-import subprocess
 import sys
-from math import ceil, prod
 from pathlib import Path
 
 from table import cells as results
 from table import page as results_page
+from table.commands import READER, eval_command, run, train_command, training_images
 from table.curve import SHARES
-from table.rows import AUTOENCODERS, DATASETS, composed, experiment, is_for, read_table, settings
+from table.rows import AUTOENCODERS, DATASETS, is_for, read_table
 from table.sections import applies, difference, model_of, words
+from table.tuning import tune
 
 from ncf.config.checks import build
 from ncf.config.compose import compose_train
-from ncf.config.defaults import override_text
 from ncf.config.schema import TrainConfig
 from ncf.errors import UserError, nearest
-from ncf.measure.metrics import METRICS
 from ncf.runs.existing import stored_config
 
-READER = "relu_classifier"
 CURVE_ROWS = ("gncn_pdh_sgd", "gvae", "rae", "gvae_many", "rae_many")
-CURVE_UPDATES = 2000  # at least so many, however few the images
 
 
 def main() -> None:
@@ -105,14 +100,6 @@ def reproduce(arguments: argparse.Namespace) -> bool:
     return complete
 
 
-def run(command: list[str]) -> bool:
-    """Run an installed command; false if it failed (it has said why). Stopped by a signal, it stops us too."""
-    status = subprocess.run([Path(sys.executable).with_name(command[0]), *command[1:]]).returncode
-    if status in (130, 143):
-        raise KeyboardInterrupt
-    return status == 0
-
-
 def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[str]]:
     """The command of every run of the table that is not complete, of a dataset all rows of a seed before the next; the curve at the end."""
     jobs: list[list[str]] = []
@@ -160,14 +147,22 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
 
 
 def missing(folder: Path, command: list[str]) -> list[list[str]]:
-    """The command of a run that is not complete; one that is stays as it is, and if it was made otherwise that is said."""
+    """The command of a run that is not complete; one that is stays as it is, and if it was made otherwise, or its base anew, that is said."""
     if results.status(folder) != "complete":
         return [command]
+    stays = "it stays, remove it to have it made anew"
     stored = build(stored_config(folder) or {}, TrainConfig)
     ran, wanted = (words(results.command_of(config)) for config in (stored, compose_train(*command[1:])))
     if ran != wanted:
-        print(f"note: {folder} is complete, run otherwise: {difference(ran, wanted)}; it stays, remove it to have it made anew", file=sys.stderr)
+        print(f"note: {folder} is complete, run otherwise: {difference(ran, wanted)}; {stays}", file=sys.stderr)
+    for base in (Path(word.removeprefix("start_from=")) for word in command if word.startswith("start_from=")):
+        if results.status(base) != "complete" or made(base) > made(folder):
+            print(f"note: {folder} is complete, but {base}, which it goes on from, is made anew; {stays}", file=sys.stderr)
     return []
+
+
+def made(folder: Path) -> float:
+    return (folder / "summary.json").stat().st_mtime
 
 
 def measured_already(folder: Path, group: str, annealed: int = 0) -> bool:
@@ -176,121 +171,6 @@ def measured_already(folder: Path, group: str, annealed: int = 0) -> bool:
         return (folder / f"{group}.json").exists()
     found = results.with_values(folder, group)
     return bool(found) and (group != "density" or found["log_p_annealed"]["images"] >= annealed)
-
-
-def train_command(dataset: str, row: dict, seed: int, folder: Path, arguments: argparse.Namespace, n_train: int | None = None) -> list[str]:
-    epochs = [f"epochs={arguments.epochs}"] if arguments.epochs else []
-    if epochs and any(setting.startswith("optimizer.cooldown=") for setting in settings(row, dataset)):
-        epochs.append(f"optimizer.cooldown={arguments.epochs}")
-    if n_train:
-        shared = composed(dataset, row, settings(row, dataset))
-        usual = arguments.epochs or shared.epochs
-        needed = ceil(CURVE_UPDATES / ceil(n_train / shared.batch_size))
-        if needed > usual:  # few images make short epochs: more of them, and validation twenty times
-            epochs = [f"epochs={needed}", f"validate_every={max(1, needed // 20)}"]
-        epochs.append(f"dataset.n_train={n_train}")
-    made = [experiment(row, dataset), f"model={row['model']}", f"seed={seed}", *settings(row, dataset), *epochs]
-    return ["ncf-train", *made, *given(dataset, arguments), f"run_dir={folder}"]
-
-
-def eval_command(dataset: str, folder: Path, metrics: str, arguments: argparse.Namespace, settles: bool) -> list[str]:
-    kept = [s for s in given(dataset, arguments) if s.split("=")[0] in ("threads", "device", "data_dir") or s.startswith("metrics.")]
-    return [
-        "ncf-eval",
-        f"checkpoint={folder}",
-        *results.LATER[metrics],
-        *([f"metrics.annealing.images={arguments.annealed}"] if metrics == "density" and arguments.annealed else []),
-        *(["metrics.mixture.final_steps=30"] if metrics == "refit" and settles else []),
-        *([f"metrics.reader={reader_of(dataset, arguments)}"] if metrics == "samples" else []),
-        "metrics.cache=false",
-        "split=test",
-        *kept,
-        f"output={folder / metrics}.json",
-    ]
-
-
-def reader_of(dataset: str, arguments: argparse.Namespace) -> Path:
-    """The run of the classifier whose features samples are compared by."""
-    return arguments.output / dataset / READER / "seed0"
-
-
-def given(dataset: str, arguments: argparse.Namespace) -> list[str]:
-    """The overrides of --set that are for this dataset: DATASET:KEY=VALUE for one, KEY=VALUE for all."""
-    split = [(s.partition(":") if s.partition(":")[0] in DATASETS else (dataset, "", s)) for s in arguments.set]
-    return [setting for whose, _, setting in split if whose == dataset]
-
-
-def training_images(dataset: str, arguments: argparse.Namespace) -> int:
-    """How many a run on the dataset has beside its validation split."""
-    from ncf.data import datasets
-
-    config = compose_train(f"experiment=table_{dataset}", *given(dataset, arguments))
-    return len(datasets.load(config.dataset, config.data_dir).splits["train"])
-
-
-def tune(arguments: argparse.Namespace, rows: dict[str, dict]) -> bool:
-    """Every row's grid on every dataset, one seed: its keys in turn, each left at its best value on validation images before the next."""
-    complete = True
-    for dataset, (name, row) in itertools.product(arguments.datasets, rows.items()):
-        if not is_for(row, dataset):
-            continue
-        chosen = dict(setting.split("=", 1) for setting in settings(row, dataset))
-        tried: dict[str, dict[str, float]] = {}
-        for key, values in row.get("grid", {}).items():
-            for value in values:
-                setting = " ".join(f"{k}={v}" for k, v in sorted({**chosen, key: override_text(value)}.items()))
-                if setting not in tried:
-                    found = try_setting(dataset, name, row, setting, arguments)
-                    complete &= bool(found)
-                    tried |= {setting: found} if found else {}
-            if tried:
-                chosen = dict(pair.split("=", 1) for pair in best_of(tried, row).split())
-        if tried:
-            best = best_of(tried, row)
-            figures = ", ".join(f"{metric} {value:.3f}" for metric, value in tried[best].items())
-            print(f"{dataset}, {name}: best of {len(tried)} on validation images, by {row['choose_by']}: {best} ({figures})", flush=True)
-            choice = {
-                "dataset": dataset,
-                "row": name,
-                "choose_by": row["choose_by"],
-                "aim": row.get("aim", {}),
-                "best": best,
-                "trial": trial(dataset, arguments),
-                "tried": tried,
-            }
-            arguments.page.parent.mkdir(parents=True, exist_ok=True)
-            with open(arguments.page.with_name("tuning.jsonl"), "a", encoding="utf-8") as file:
-                file.write(json.dumps(choice) + "\n")
-    return complete
-
-
-def trial(dataset: str, arguments: argparse.Namespace) -> str:
-    """What made the trials shorter than the table's runs, as told on the command line."""
-    told = [setting for setting in given(dataset, arguments) if setting.split("=")[0] not in ("threads", "progress", "device", "data_dir")]
-    return " ".join([*([f"epochs={arguments.epochs}"] if arguments.epochs else []), *told])
-
-
-def try_setting(dataset: str, name: str, row: dict, setting: str, arguments: argparse.Namespace) -> dict[str, float]:
-    """The validation figures after one run with the setting; none if it failed."""
-    asked = (trial(dataset, arguments) or "whole", setting or "defaults")  # a shorter trial of the setting is another run
-    folder = arguments.output.joinpath("tuning", dataset, name, *(text.replace(" ", ",") for text in asked))
-    command = train_command(dataset, {**row, "fixed": [], "sets": setting.split(), "sets_for": {}}, arguments.seeds[0], folder, arguments)
-    if results.status(folder) != "complete":
-        print(f"\n{shlex.join(command)}", flush=True)
-        run(command)
-    return results.figures(folder, "validation")
-
-
-def best_of(tried: dict[str, dict[str, float]], row: dict) -> str:
-    """The setting with the best figure, or, of several, with the least geometric mean of their sizes: a tenth off any of them counts the same.
-
-    A row's `aim` (figure -> at most) comes first: where some settings meet it, the others do not count.
-    """
-    choose_by, aim = row["choose_by"], row.get("aim", {})
-    within = {setting: found for setting, found in tried.items() if all(found[metric] <= most for metric, most in aim.items())} or tried
-    if isinstance(choose_by, list):
-        return min(within, key=lambda setting: prod(abs(within[setting][metric]) for metric in choose_by))
-    return (max if METRICS[choose_by].higher else min)(within, key=lambda setting: within[setting][choose_by])
 
 
 if __name__ == "__main__":

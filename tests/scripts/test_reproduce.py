@@ -1,5 +1,6 @@
-"""scripts/reproduce on the digits with tiny settings: what it runs, that it goes on, what it tunes, and that the page says what was measured."""
+"""scripts/reproduce on the digits with tiny settings: what it runs, that it goes on, and that the page says what was measured."""
 
+import argparse
 import json
 import os
 import shlex
@@ -11,7 +12,7 @@ import pytest
 from installed import of_repository, summary
 from installed import rows as epochs_of
 from omegaconf import OmegaConf
-from table import page as results_page
+from table import commands
 from table import reproduce as reproduction
 from table import rows as table
 from table.cells import collect, read_run
@@ -99,67 +100,13 @@ def test_unknown_names_are_one_line(tmp_path, arguments, words):
     assert not list(tmp_path.iterdir())
 
 
-def test_tuning_takes_the_best_value_of_each_key_in_turn(tmp_path, monkeypatch, capsys):
-    """On a validation figure that is known: 3 + 2 values are tried, not 3 x 2, and a run that failed counts for nothing."""
-    figures = {
-        "a=1 b=0": {"bce": 5.0, "log_p": -9.0},
-        "a=2 b=0": {"bce": 3.0, "log_p": -10.0},
-        "a=3 b=0": {},
-        "a=2 b=1": {"bce": 2.0, "log_p": -20.0},
-    }
-    asked = []
-    monkeypatch.setattr(reproduction, "try_setting", lambda dataset, name, row, setting, arguments: asked.append(setting) or figures.get(setting))
-    row = {"model": "gvae", "sets": ["b=0"], "grid": {"a": [1, 2, 3], "b": [0, 1]}, "choose_by": "bce"}
-    arguments = reproduction.argparse.Namespace(
-        datasets=["digits"], output=tmp_path, page=tmp_path / "results.md", seeds=[0], epochs=2, set=["digits:dataset.n_train=9", "threads=1"]
-    )
-    assert reproduction.tune(arguments, {"mine": row}) is False
-    assert asked == ["a=1 b=0", "a=2 b=0", "a=3 b=0", "a=2 b=1"]
-    assert "digits, mine: best of 3 on validation images, by bce: a=2 b=1 (bce 2.000, log_p -20.000)" in capsys.readouterr().out
-    written = json.loads((tmp_path / "tuning.jsonl").read_text())
-    assert written["best"] == "a=2 b=1" and written["trial"] == "epochs=2 dataset.n_train=9"
-    assert written["tried"] == {setting: found for setting, found in figures.items() if found}
-    reproduction.tune(arguments, {"mine": row | {"choose_by": "log_p"}})  # more is better
-    reproduction.tune(arguments, {"mine": row | {"choose_by": ["bce", "log_p"]}})  # 45, 30, 40
-    assert [json.loads(line)["best"] for line in (tmp_path / "tuning.jsonl").read_text().splitlines()[1:]] == ["a=1 b=0", "a=2 b=0"]
-    two = row | {"choose_by": ["bce", "log_p"]}
-    within = {most: reproduction.best_of(written["tried"], two | {"aim": {"bce": most}}) for most in (1.0, 2.0, 3.0)}
-    assert within == {1.0: "a=2 b=0", 2.0: "a=2 b=1", 3.0: "a=2 b=0"}  # none: all count; the one that meets it; the better of two
-    monkeypatch.setattr(table, "composed", lambda dataset, model, overrides: set(overrides))
-    page = results_page.choices({"mine": row | {"sets": ["b=0", "a=2"], "remark": "More steps:\n  no better.\n"}}, tmp_path / "tuning.jsonl")
-    assert "| Digits | mine | `a=2 b=0` | yes |  | BCE 3.00, log p(x) -10.00 | 3 | `epochs=2 dataset.n_train=9` |  |" in page
-    assert "| Digits | mine | `a=2 b=1` |  | `b` | BCE 2.00 | 3 | `epochs=2 dataset.n_train=9` |  |" in page
-    assert "\n- mine: More steps: no better.\n" in page
-
-
-def test_a_short_trial_does_not_stand_for_a_whole_one(tmp_path, monkeypatch):
-    ran = []
-
-    def run(command: list[str]) -> bool:
-        ran.append(command)
-        folder = Path(command[-1].removeprefix("run_dir="))
-        folder.mkdir(parents=True)
-        (folder / "summary.json").write_text(json.dumps({"status": "complete", "metrics": {"validation": {"bce": {"value": float(len(ran))}}}}))
-        return True
-
-    monkeypatch.setattr(reproduction, "run", run)
-    asked = {"output": tmp_path, "seeds": [0], "set": ["threads=1"]}
-    found = [
-        reproduction.try_setting("digits", "mine", {"model": "gvae"}, "batch_size=20", reproduction.argparse.Namespace(epochs=epochs, **asked))
-        for epochs in (2, None, 2, None)
-    ]
-    assert found == [{"bce": 1.0}, {"bce": 2.0}, {"bce": 1.0}, {"bce": 2.0}] and len(ran) == 2
-
-
 def test_the_curve_has_autoencoders_of_as_many_latents_where_they_are_rows(tmp_path, monkeypatch):
     monkeypatch.setattr(reproduction, "training_images", lambda dataset, arguments: 1300)
-    asked = reproduction.argparse.Namespace(datasets=["digits", "mnist"], seeds=[0], output=tmp_path, curve=True, epochs=None, set=[], annealed=None)
+    asked = argparse.Namespace(datasets=["digits", "mnist"], seeds=[0], output=tmp_path, curve=True, epochs=None, set=[], annealed=None)
     vars(asked).update(samples=False, refit=False, hidden=False, classes=False, inferred=False)
-    commands = [shlex.join(command) for command in reproduction.planned(asked, {name: table.read_table()[name] for name in ("rae", "rae_many")})]
+    told = [shlex.join(command) for command in reproduction.planned(asked, {name: table.read_table()[name] for name in ("rae", "rae_many")})]
     on = {
-        (dataset, name): sum(f"{dataset}/{name}/seed0-n" in command for command in commands)
-        for dataset in asked.datasets
-        for name in ("rae", "rae_many")
+        (dataset, name): sum(f"{dataset}/{name}/seed0-n" in command for command in told) for dataset in asked.datasets for name in ("rae", "rae_many")
     }
     assert on == {("digits", "rae"): 5, ("digits", "rae_many"): 0, ("mnist", "rae"): 5, ("mnist", "rae_many"): 5}
     asked.inferred = True  # of autoencoders, at every size and of all images
@@ -169,16 +116,14 @@ def test_the_curve_has_autoencoders_of_as_many_latents_where_they_are_rows(tmp_p
 
 
 def test_few_images_get_more_epochs_and_many_the_usual(tmp_path):
-    arguments = reproduction.argparse.Namespace(epochs=None, set=[])
+    arguments = argparse.Namespace(epochs=None, set=[])
     cases = (("mnist", 100), ("digits", 100), ("mnist", 10_000))
-    few, digits, many = (reproduction.train_command(dataset, {"model": "gvae"}, 0, tmp_path, arguments, n) for dataset, n in cases)
+    few, digits, many = (commands.train_command(dataset, {"model": "gvae"}, 0, tmp_path, arguments, n) for dataset, n in cases)
     assert {"epochs=2000", "validate_every=100", "dataset.n_train=100"} <= set(few)
     assert {"epochs=1000", "validate_every=50"} <= set(digits)  # two batches of 50 an epoch
-    cooled = reproduction.train_command(
-        "mnist", table.read_table()["gncn_pdh_cooled"], 0, tmp_path, reproduction.argparse.Namespace(epochs=2, set=[])
-    )
+    cooled = commands.train_command("mnist", table.read_table()["gncn_pdh_cooled"], 0, tmp_path, argparse.Namespace(epochs=2, set=[]))
     assert compose_train(*cooled[1:-1]).epochs == compose_train(*cooled[1:-1]).optimizer.cooldown == 2
-    larger = reproduction.train_command("mnist", {"model": "gvae", "sets": ["batch_size=50"]}, 0, tmp_path, arguments, 100)
+    larger = commands.train_command("mnist", {"model": "gvae", "sets": ["batch_size=50"]}, 0, tmp_path, arguments, 100)
     assert "epochs=1000" in larger  # the row's own batches
     assert "dataset.n_train=10000" in many and not [word for word in many if word.startswith(("epochs", "validate_every"))]
 
@@ -191,29 +136,44 @@ def test_a_figure_of_an_earlier_checkpoint_is_measured_again(tmp_path):
         assert reproduction.measured_already(tmp_path, "density") == reproduction.measured_already(tmp_path, "density", 100) == there
     assert not reproduction.measured_already(tmp_path, "density", 400)  # fewer than asked for
     assert not reproduction.measured_already(tmp_path, "samples")
-    asked = reproduction.argparse.Namespace(set=["metrics.annealing.steps=3"], annealed=400, output=tmp_path)
-    told = reproduction.eval_command("digits", tmp_path, "density", asked, settles=False)
+    asked = argparse.Namespace(set=["metrics.annealing.steps=3"], annealed=400, output=tmp_path)
+    told = commands.eval_command("digits", tmp_path, "density", asked, settles=False)
     last = dict(word.split("=", 1) for word in told[1:])  # of a key given twice the last counts
     assert (last["metrics.annealing.images"], last["metrics.annealing.steps"]) == ("400", "3")
 
 
 def test_a_complete_run_that_was_made_otherwise_stays_and_is_named(tmp_path, capsys):
-    asked = reproduction.argparse.Namespace(epochs=None, set=[], output=tmp_path)
+    asked = argparse.Namespace(epochs=None, set=[], output=tmp_path)
     row = table.read_table()["gvae"]
     folder = tmp_path / "digits/gvae/seed0"
-    command = reproduction.train_command("digits", row, 0, folder, asked)
+    command = commands.train_command("digits", row, 0, folder, asked)
     assert reproduction.missing(folder, command) == [command]
     folder.mkdir(parents=True)
     OmegaConf.save(OmegaConf.structured(compose_train(*command[1:])), folder / "config.yaml")
     (folder / "summary.json").write_text(json.dumps({"status": "complete"}))
-    assert reproduction.missing(folder, [*command, "start_from=outputs/table/digits/gvae/seed0"]) == [] and not capsys.readouterr().err
-    asked = reproduction.argparse.Namespace(
-        datasets=["digits"], seeds=[0], output=tmp_path, curve=False, epochs=None, set=["optimizer.lr=9"], annealed=None
-    )
+    assert reproduction.missing(folder, command) == [] and not capsys.readouterr().err
+    asked = argparse.Namespace(datasets=["digits"], seeds=[0], output=tmp_path, curve=False, epochs=None, set=["optimizer.lr=9"], annealed=None)
     vars(asked).update(samples=False, refit=False, hidden=False, classes=False, inferred=False)
     taken_up = {"gvae": row} | {name: row | {"after": "gvae"} for name in ("gvae_tuned", "gvae_cv")}
     assert (
         len(reproduction.planned(asked, taken_up)) == 2 and capsys.readouterr().err.count("run otherwise") == 1
     )  # told once, though two start from it
-    assert reproduction.missing(folder, reproduction.train_command("digits", row, 0, folder, asked)) == []
+    assert reproduction.missing(folder, commands.train_command("digits", row, 0, folder, asked)) == []
     assert f"{folder} is complete, run otherwise: `optimizer.lr=0.002` without `optimizer.lr=9.0`" in capsys.readouterr().err
+
+
+def test_a_complete_run_whose_base_is_made_anew_stays_and_is_named(tmp_path, capsys):
+    asked = argparse.Namespace(epochs=None, set=[])
+    base, folder = tmp_path / "base", tmp_path / "cooled"
+    command = [*commands.train_command("digits", {"model": "gvae"}, 0, folder, asked), f"start_from={base}"]
+    for at, run in enumerate((base, folder)):
+        run.mkdir()
+        OmegaConf.save(OmegaConf.structured(compose_train(*command[1:])), run / "config.yaml")
+        (run / "summary.json").write_text(json.dumps({"status": "complete"}))
+        os.utime(run / "summary.json", (at, at))
+    assert reproduction.missing(folder, command) == [] and not capsys.readouterr().err
+    os.utime(base / "summary.json", (2, 2))
+    assert reproduction.missing(folder, command) == []
+    assert f"note: {folder} is complete, but {base}, which it goes on from, is made anew; it stays" in capsys.readouterr().err
+    (base / "summary.json").write_text(json.dumps({"status": "running"}))
+    assert reproduction.missing(folder, command) == [] and f"{base}, which it goes on from" in capsys.readouterr().err
