@@ -11,7 +11,7 @@ from pathlib import Path
 
 from table.cells import Cell
 from table.rows import SUFFIXES
-from table.verdicts import best, comparable
+from table.verdicts import best
 
 OWN_TITLES = {"": "released settings", "sgd": "ncf's defaults"}  # the others are titled as everywhere
 ORDER = ("published", "", "sgd", "cooled", "prior", "tuned", "wide", "narrow", "many", "dropout", "850")
@@ -53,4 +53,4 @@ def choose(full: Cells, dataset: str, name: str, metric: str, kinds: Iterable[st
 
 def candidates(full: Cells, dataset: str, name: str, metric: str, kinds: Iterable[str]) -> list[Cell]:
     """A method's rows of these kinds that have a figure which can be compared."""
-    return [cell for kind in kinds if (cell := full.get((dataset, rows_of(name)[kind]))) and comparable(metric, cell)]
+    return [cell for kind in kinds if (cell := full.get((dataset, rows_of(name)[kind]))) and cell.values(metric)]

@@ -36,7 +36,6 @@ LATER = {  # what is measured once a run is complete: file -> what is asked for;
     "samples": ["metrics=samples"],
     "hidden": ["metrics.names=[class_err_hidden]"],  # of autoencoders
     "inferred": ["metrics.names=[bce_inferred]"],  # likewise
-    "classes": ["metrics.names=[class_err]"],  # of runs whose %Err was measured before validation images chose its penalty
 }
 ONE_SET_OF_DRAWS = ("log_p", "log_p_own")  # Monte Carlo from a prior, for all images at once
 FEW = 1000  # values of single images that are kept among the rows, at most
@@ -54,9 +53,8 @@ class Cell:
     usual: dict[str, tuple[float, int]] = field(default_factory=dict)  # metric -> `usual_variance` over seeds, degrees of freedom
 
     def found(self, metric: str) -> list[dict]:
-        """The figures of all seeds; completions of before latent inference only where there are no others."""
-        figures = [figure for _, run in sorted(self.runs.items()) if (figure := run["figures"].get(metric))]
-        return [figure for figure in figures if "completed_by" in figure] or figures
+        """The figures of all seeds that have one."""
+        return [figure for _, run in sorted(self.runs.items()) if (figure := run["figures"].get(metric))]
 
     def values(self, metric: str, first: int | None = None) -> list[float]:
         """Of every seed, the figure; of seeds that were measured on different numbers of images, or told `first`, by the images that come first."""
@@ -76,9 +74,9 @@ class Cell:
         return self.image_error(metric)
 
     def renamed(self, names: dict[str, str]) -> "Cell":
-        """The same runs by these figures alone: new name -> the name that it has here."""
+        """The same runs by these figures alone: new name -> the name that it has here. None where no run has any of them."""
         figures = {s: {new: run["figures"][old] for new, old in names.items() if old in run["figures"]} for s, run in self.runs.items()}
-        runs = {seed: {**self.runs[seed], "figures": found} for seed, found in figures.items() if found}
+        runs = {seed: {**self.runs[seed], "figures": found} for seed, found in figures.items() if any(figures.values())}
         return Cell(self.dataset, self.row, self.n_train, runs, {new: self.usual[old] for new, old in names.items() if old in self.usual})
 
     @property
@@ -95,15 +93,6 @@ class Cell:
             return self
         found = self.renamed({"bce": "bce_inferred"})
         return self if found.runs and mean(self.values("bce")) < mean(found.values("bce")) else found
-
-    @property
-    def inferred(self) -> bool:
-        """Whether completion had all three ways to choose from; runs of before latent inference had two."""
-        return all("completed_by" in figure for figure in self.found("m_mse"))
-
-    def chosen(self, metric: str) -> bool:
-        """Whether validation images chose the regression's penalty in every seed."""
-        return all("penalty" in figure for figure in self.found(metric))
 
     def by_image(self, metric: str) -> list[float]:
         """The values of the first test images, of which every seed has kept them, each the mean over the seeds."""

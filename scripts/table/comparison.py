@@ -8,7 +8,7 @@ from table.cells import Cell
 from table.claims import as_printed, by_encoder_units, few, inferring, over_images
 from table.rows import AUTOENCODERS, DATASETS, row_title
 from table.text import markdown, shown
-from table.verdicts import best, comparable, compare
+from table.verdicts import best, compare, measured
 
 from ncf.measure.metrics import METRICS
 
@@ -21,14 +21,14 @@ def many(full: Cells) -> Cells:
 
 ASKED: dict[str, tuple[tuple[str, Callable[[Cells], Cells]], ...]] = {  # metric -> the kinds of autoencoders
     "bce": (
-        ("20 latents, one pass of the encoder", few),
+        ("up to 20 latents, one pass of the encoder", few),
         ("360 latents", many),
-        ("20 latents, inferred in 50 steps where that is better", lambda full: inferring(few(full))),
+        ("up to 20 latents, of rows that were inferred in 50 steps, the better way", lambda full: inferring(few(full))),
         ("360 latents, likewise", lambda full: inferring(many(full))),
     ),
     "m_mse": (("any autoencoder", dict),),
-    "class_err": (("20 latents", few), ("360 latents", many), ("encoder's last hidden units", by_encoder_units)),
-    "log_p_annealed": (("20 latents", few), ("360 latents", many)),
+    "class_err": (("up to 20 latents", few), ("360 latents", many), ("encoder's last hidden units, where measured", by_encoder_units)),
+    "log_p_annealed": (("up to 20 latents", few), ("360 latents", many)),
 }
 
 
@@ -47,8 +47,8 @@ def table(full: Cells) -> str:
 
 def against(own: Cell, rows: Iterable[Cell], metric: str) -> str:
     """The best of the autoencoders among these rows, its figure, and how the network stands to it."""
-    rival = best([row for row in rows if row.row.startswith(AUTOENCODERS) and comparable(metric, row)], metric)
-    if not rival or not comparable(metric, own):
+    rival = best([row for row in rows if row.row.startswith(AUTOENCODERS) and measured(metric, row)], metric)
+    if not rival or not measured(metric, own):
         return "not run"
     return f"{row_title(rival.row)} {shown(rival, metric)}: {compare(own, rival, metric).phrase}{over_images(own, rival, metric)}"
 

@@ -6,7 +6,7 @@ from statistics import mean
 from table.cells import Cell
 from table.rows import AUTOENCODERS, DATASETS, row_title
 from table.text import markdown, shown
-from table.verdicts import best, comparable, compare
+from table.verdicts import best, compare, measured
 
 from ncf.measure.metrics import METRICS
 from ncf.report.charts import COLOURS
@@ -33,10 +33,10 @@ def section(cells: list[Cell], picture: Path) -> str:
         return "Not run yet."
     draw(axes, picture)
     lead = (
-        "The article's shares of the training images, 2, 10, 20, 50 and 75 %, for ncf's defaults; up to six sizes from 100 images on for the released settings. Few images make short\n"
+        "The article's shares of the training images, 2, 10, 20, 50 and 75 %, for ncf's defaults. Few images make short\n"
         "epochs: training is given at least 2,000 updates, and stops where validation stands still. It is validated about twenty times then: at the smallest sizes the best\n"
         "epoch may be the first of these, and either side may have been better before. Validation images are as many as with all training images (10,000 of MNIST). A lead is\n"
-        "positive where the network is better (over BCE by inferred latents: of its own BCE), its error by the spread over seeds of all images (¹; few may vary more) where there is one (⁰: none); over a completion by zero filling or refilling (²) none is told."
+        "positive where the network is better (over BCE by inferred latents: of its own BCE), its error by the spread over seeds of all images (¹; few may vary more) where there is one (⁰: none)."
     )
     return "\n\n".join([lead, f"![Test figures against the number of training images]({picture.name})", *parts])
 
@@ -50,7 +50,7 @@ def network_table(at: dict[tuple[str, int | None], Cell], name: str, rivals: lis
             rows.append([METRICS[metric].label, row_title(row), *(shown(at[row, n], metric) if (row, n) in at else "not run" for n in sizes)])
         for rival in known:
             pairs = [(at.get((name, n)), at[rival, n].renamed({own: metric}) if (rival, n) in at else None) for n in sizes]
-            leads = [str(compare(one, other, own)) if comparable(own, one, other) else "–" for one, other in pairs]
+            leads = [str(compare(one, other, own)) if measured(own, one, other) else "–" for one, other in pairs]
             rows.append(["", f"{row_title(name)} ahead of {row_title(rival)} by", *leads])
     return markdown(["figure", "method", *(f"{n:,}" if n else "all" for n in sizes)], rows)
 
@@ -101,7 +101,7 @@ def draw(axes: dict[str, dict[str, list[Cell]]], picture: Path) -> None:
         for axis, metric in zip(row, METRICS_DRAWN, strict=True):
             for name, cells in methods.items():
                 places = [cell.n_train or 2 * largest for cell in cells]
-                alike = [(place, cell) for place, cell in zip(places, cells) if comparable(metric, cell)]
+                alike = [(place, cell) for place, cell in zip(places, cells) if measured(metric, cell)]
                 points = [(place, mean(cell.values(metric)), cell.spread(metric)) for place, cell in alike]
                 drawn[name] = axis.errorbar(
                     *zip(*points) if points else ((), (), ()), marker="o", markersize=3, label=row_title(name), color=colours[name]

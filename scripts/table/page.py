@@ -13,7 +13,7 @@ from table.cells import LATER, Cell, collect, lines, read_json
 from table.claims import as_printed
 from table.rows import DATASETS, deciders, deciding, is_set, row_title
 from table.text import markdown, shown
-from table.verdicts import comparable, compare, measured
+from table.verdicts import compare, measured
 
 from ncf.measure.metrics import METRICS
 from ncf.runs import files
@@ -81,7 +81,7 @@ def claims(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
     counts, details, n_tests = [], [], 0
     for name, rival in product(networks, rivals):
         pairs = {dataset: (full[dataset, name], full[dataset, rival]) for dataset in DATASETS if (dataset, name) in full and (dataset, rival) in full}
-        found = {dataset: {metric: compare(*pair, metric) for metric in CLAIMED if comparable(metric, *pair)} for dataset, pair in pairs.items()}
+        found = {dataset: {metric: compare(*pair, metric) for metric in CLAIMED if measured(metric, *pair)} for dataset, pair in pairs.items()}
         if found:
             told = Counter(verdict.word for verdicts in found.values() for metric, verdict in verdicts.items() if metric in COUNTED)
             n_tests += told.total()
@@ -102,7 +102,7 @@ def claims(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
         "The claim is that the network is competitive with the variational autoencoder or better: reproduced where it is ahead or level, opposite where it is\n"
         "behind. What these words and the marks ¹ and ⁰ say stands [beside the article's claims](replication.md#the-claims); ± is the standard error of the difference, which is positive where the\n"
         f"network is better. Of tests that are counted here, {n_tests:,}, five in a hundred would find a difference where there is none. %Err is by a regression whose\n"
-        "penalty validation images chose, except in rows marked ³ in the tables above, where it is 1. What chose the\n"
+        "penalty validation images chose. What chose the\n"
         f"autoencoders: {'; '.join(f'{row_title(rival)}: {deciding(table[rival])}' for rival in rivals if 'choose_by' in table[rival])}; the others have the settings of these but those that Choices tells. How often, over the datasets and the figures below but the Monte Carlo\n"
         "log p(x), by which remembered training images beat every row of MNIST:"
     )

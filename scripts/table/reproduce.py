@@ -65,7 +65,6 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--samples", action="store_true", help="also how like the training images the samples are, and how sparse the codes")
     parser.add_argument("--hidden", action="store_true", help="also the classification error from the autoencoders' hidden units")
     parser.add_argument("--inferred", action="store_true", help="also the autoencoders' BCE by inferred latents, on the curve too")
-    parser.add_argument("--classes", action="store_true", help="also %%Err again, of runs that measured it with a penalty of 1")
     parser.add_argument("--curve", action="store_true", help="also the learning curve over shares of the training images, for the first seed")
     parser.add_argument("--tune", action="store_true", help="run the grids of the rows (first seed) instead, and print what validation chooses")
     parser.add_argument("--report-only", action="store_true", help="run nothing; write the page from what is there")
@@ -95,7 +94,12 @@ def reproduce(arguments: argparse.Namespace) -> bool:
         jobs = planned(arguments, chosen)
         for number, command in enumerate(jobs, start=1):
             print(f"\n[{number}/{len(jobs)}] {shlex.join(command)}", flush=True)
-            complete &= run(command)
+            base = base_of(command)
+            if base and results.status(base) != "complete":
+                print(f"left out: {base}, which it goes on from, is not complete", file=sys.stderr)
+                complete = False
+            else:
+                complete &= run(command)
     results_page.write(arguments.output, arguments.page, table)
     return complete
 
@@ -128,7 +132,6 @@ def planned(arguments: argparse.Namespace, rows: dict[str, dict]) -> list[list[s
                 "samples": arguments.samples and "project" in model.abilities,
                 "hidden": arguments.hidden and row["model"] in AUTOENCODERS,
                 "inferred": arguments.inferred and "infer" in model.abilities,
-                "classes": arguments.classes and "classify" not in model.abilities,
             }
             jobs += [
                 eval_command(dataset, folder, group, arguments, "settle" in model.abilities)
@@ -155,10 +158,15 @@ def missing(folder: Path, command: list[str]) -> list[list[str]]:
     ran, wanted = (words(results.command_of(config)) for config in (stored, compose_train(*command[1:])))
     if ran != wanted:
         print(f"note: {folder} is complete, run otherwise: {difference(ran, wanted)}; {stays}", file=sys.stderr)
-    for base in (Path(word.removeprefix("start_from=")) for word in command if word.startswith("start_from=")):
-        if results.status(base) != "complete" or made(base) > made(folder):
-            print(f"note: {folder} is complete, but {base}, which it goes on from, is made anew; {stays}", file=sys.stderr)
+    base = base_of(command)
+    if base and (results.status(base) != "complete" or made(base) > made(folder)):
+        print(f"note: {folder} is complete, but {base}, which it goes on from, is made anew; {stays}", file=sys.stderr)
     return []
+
+
+def base_of(command: list[str]) -> Path | None:
+    """The run whose synapses a command starts from."""
+    return next((Path(word.removeprefix("start_from=")) for word in command if word.startswith("start_from=")), None)
 
 
 def made(folder: Path) -> float:

@@ -25,7 +25,6 @@ SIZES = {
 }  # pixels, classes
 
 AUTOENCODERS = ("rae", "gvae", "gvae_cv", "gan_ae")
-REGRESSED = ("gncn", "gmm", *AUTOENCODERS)  # whose classes a regression on their codes tells
 SUFFIXES = {
     "tuned": "tuned",
     "sgd": "default (SGD)",

@@ -57,8 +57,7 @@ def dataset_table(dataset: str, table: Rows, full: Cells, yardsticks: dict) -> s
         rows.append([row_title(row), *told, budget, *made])
     shown_yardsticks = {metric: title for metric, title in YARDSTICKS.items() if metric in yardsticks and metric in metrics}
     for metric, title in shown_yardsticks.items():
-        old = "³" * (metric == "class_err" and "penalty" not in yardsticks[metric])
-        told = [image_error(yardsticks[metric]) + old if name == metric else "–" for name in metrics]
+        told = [image_error(yardsticks[metric]) if name == metric else "–" for name in metrics]
         rows.append([title, *told, *["–"] * 6])
     note = (
         "`multiply-adds`: millions, of reading an image / of completing one; `epochs`: of the best checkpoint; `minutes`: of training, the median over seeds, whatever else the "
@@ -112,7 +111,7 @@ def density_table(dataset: str, table: Rows, full: Cells) -> str:
         note += " The bracket is what annealing may miss, and no part of ±: how far apart its two bounds are on images drawn from the model itself, in nats, the mean over seeds."
     if rival:
         note += (
-            f" Differences are from the densest of the autoencoders (here: {row_title(rival.row)}), each under the mixture fitted to its own codes"
+            f" Differences are from the densest of the autoencoders (here: {row_title(rival.row)}; a row of one seed only where it is significantly denser), each under the mixture fitted to its own codes"
             + (f", and under priors of their own from {row_title(under_own.row)}" if under_own else "")
             + ", ± their standard error: over images, paired, and over seeds (where a side has one, by the spread that other rows of its method have on this set, marked ¹; ⁰ where none of them has several seeds either); "
             "*unpaired* by the two standard errors."

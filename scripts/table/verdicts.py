@@ -7,7 +7,6 @@ from statistics import mean, variance
 
 from scipy import stats
 from table.cells import Cell
-from table.rows import AUTOENCODERS
 
 from ncf.measure.metrics import METRICS
 
@@ -101,11 +100,6 @@ def over_the_seeds(cell: Cell, metric: str, values: list[float]) -> list[Part]:
 
 def measured(metric: str, *cells: Cell | None) -> bool:
     return all(cell and cell.values(metric) for cell in cells)
-
-
-def comparable(metric: str, *cells: Cell | None) -> bool:
-    """Whether all have the figure, and an autoencoder's completion was by inference, as a network's is, not by zero filling or refilling alone."""
-    return measured(metric, *cells) and all(metric != "m_mse" or cell.inferred or not cell.row.startswith(AUTOENCODERS) for cell in cells if cell)
 
 
 def best(cells: Iterable[Cell], metric: str) -> Cell | None:

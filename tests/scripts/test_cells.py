@@ -17,9 +17,9 @@ def test_figures_measured_later_take_the_place_of_the_runs_own(tmp_path):
     (tmp_path / "summary.json").write_text(json.dumps(kept | {"status": "complete", "metrics": {"test": own}}))
     assert read_run(tmp_path)["figures"] == own
     again = {"class_err": {"value": 2.9, "penalty": 1.0}}
-    (tmp_path / "classes.json").write_text(json.dumps({"epoch": 1, "metrics": {"test": again}}))
+    (tmp_path / "hidden.json").write_text(json.dumps({"epoch": 1, "metrics": {"test": again}}))
     assert read_run(tmp_path)["figures"] == own | again
-    (tmp_path / "classes.json").write_text(json.dumps({"epoch": 7, "metrics": {"test": again}}))  # of another checkpoint
+    (tmp_path / "hidden.json").write_text(json.dumps({"epoch": 7, "metrics": {"test": again}}))  # of another checkpoint
     assert read_run(tmp_path)["figures"] == own
 
 

@@ -6,6 +6,7 @@ from measured import cell
 from table import article, claims, replication
 from table import rows as table
 from table.cells import Cell
+from table.text import shown
 from table.verdicts import compare
 
 
@@ -213,3 +214,6 @@ def test_autoencoders_that_infer_their_latents_enter_by_the_better_of_two_ways()
     assert found["mnist", "rae"].values("bce") == [] and found["mnist", "gncn_pdh_sgd"].values("bce") == [50.0, 50.1]
     told = {line[0].split(".")[0]: line[1:] for line in claims.claims(full)}
     assert told["1a"][0] == told["1d"][0] == "opposite" and "RAE 30.05" in told["1a"][1] and "GVAE 45.10" in told["1d"][1]
+    assert told["1d"][1].endswith("<br>Not inferred: MNIST, RAE") and claims.judged_inferring({}, "gncn_pdh") == ["not measured", ""]
+    full |= dict([row("gvae", (60.0, 60.1, 60.2), (45.0, 45.2))])
+    assert shown(claims.inferring(full)["mnist", "gvae"], "bce") == "45.10 ± 0.14 (2)"  # of so many of its seeds

@@ -88,6 +88,22 @@ def test_a_row_takes_up_the_run_of_another_and_is_compared_under_refitted_priors
     assert again.returncode == 0 and "ncf-train" not in again.stdout
 
 
+def test_a_run_whose_base_failed_is_left_out(tmp_path, monkeypatch, capsys):
+    asked = [["ncf-train", "model=gvae", "run_dir=base"], ["ncf-train", "model=gvae", f"start_from={tmp_path / 'base'}"], ["ncf-train", "model=rae"]]
+    ran = []
+    monkeypatch.setattr(reproduction, "planned", lambda arguments, rows: asked)
+    monkeypatch.setattr(reproduction, "run", lambda command: ran.append(command) or command is not asked[0])
+    monkeypatch.setattr(reproduction.results_page, "write", lambda *arguments: None)
+    arguments = argparse.Namespace(rows=None, tune=False, report_only=False, output=tmp_path, page=tmp_path / "results.md")
+    assert not reproduction.reproduce(arguments) and ran == [asked[0], asked[2]]
+    assert f"left out: {tmp_path / 'base'}, which it goes on from, is not complete" in capsys.readouterr().err
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base/summary.json").write_text(json.dumps({"status": "complete"}))
+    asked[0] = ["ncf-train", "model=gvae", "run_dir=again"]
+    ran.clear()
+    assert not reproduction.reproduce(arguments) and ran == asked
+
+
 def test_a_failed_run_does_not_stop_the_others(tmp_path):
     done = reproduce("--rows", "gvae", "rae", "--seeds", "0", "--set", *TINY, "dataset.n_train=1000000", cwd=tmp_path)
     assert done.returncode == 1 and done.stderr.count("n_train=1000000") == 2 and (tmp_path / "docs/results.md").exists()
@@ -103,7 +119,7 @@ def test_unknown_names_are_one_line(tmp_path, arguments, words):
 def test_the_curve_has_autoencoders_of_as_many_latents_where_they_are_rows(tmp_path, monkeypatch):
     monkeypatch.setattr(reproduction, "training_images", lambda dataset, arguments: 1300)
     asked = argparse.Namespace(datasets=["digits", "mnist"], seeds=[0], output=tmp_path, curve=True, epochs=None, set=[], annealed=None)
-    vars(asked).update(samples=False, refit=False, hidden=False, classes=False, inferred=False)
+    vars(asked).update(samples=False, refit=False, hidden=False, inferred=False)
     told = [shlex.join(command) for command in reproduction.planned(asked, {name: table.read_table()[name] for name in ("rae", "rae_many")})]
     on = {
         (dataset, name): sum(f"{dataset}/{name}/seed0-n" in command for command in told) for dataset in asked.datasets for name in ("rae", "rae_many")
@@ -153,7 +169,7 @@ def test_a_complete_run_that_was_made_otherwise_stays_and_is_named(tmp_path, cap
     (folder / "summary.json").write_text(json.dumps({"status": "complete"}))
     assert reproduction.missing(folder, command) == [] and not capsys.readouterr().err
     asked = argparse.Namespace(datasets=["digits"], seeds=[0], output=tmp_path, curve=False, epochs=None, set=["optimizer.lr=9"], annealed=None)
-    vars(asked).update(samples=False, refit=False, hidden=False, classes=False, inferred=False)
+    vars(asked).update(samples=False, refit=False, hidden=False, inferred=False)
     taken_up = {"gvae": row} | {name: row | {"after": "gvae"} for name in ("gvae_tuned", "gvae_cv")}
     assert (
         len(reproduction.planned(asked, taken_up)) == 2 and capsys.readouterr().err.count("run otherwise") == 1

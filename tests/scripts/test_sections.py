@@ -165,17 +165,6 @@ def test_samples_stand_above_the_figures_of_held_out_images():
     assert "ReLU classifier" not in lines_of(features) and lines_of(features)["GMM"] == ["not run"]
 
 
-def test_a_penalty_that_validation_did_not_choose_is_marked():
-    old, new = {"value": 3.0, "stderr": 0.2}, {"value": 2.9, "stderr": 0.2, "penalty": 1.0}
-    shown = {
-        name: lines_of(sections.dataset_table("mnist", MODELS, {("mnist", "gvae"): with_figures("gvae", *({"class_err": f} for f in figures))}, {}))
-        for name, figures in {"old": (old,), "new": (new,), "both": (old, new)}.items()
-    }
-    assert {name: found["GVAE"][0] for name, found in shown.items()} == {"old": "3.00 ± 0.20¹³", "new": "2.90 ± 0.20¹", "both": "2.95 ± 0.07³"}
-    told = lines_of(sections.dataset_table("mnist", MODELS, {("mnist", "relu_classifier"): with_figures("relu_classifier", {"class_err": old})}, {}))
-    assert told["ReLU classifier"][0] == "3.00 ± 0.20¹"  # no regression
-
-
 def test_what_reading_and_completing_an_image_costs():
     completed = {"bce": {"value": 50.0, "stderr": 0.5}, "m_mse": {"value": 25.0, "stderr": 0.1, "completed_by": "x", "multiply_adds": 42_749_280}}
     told = {
