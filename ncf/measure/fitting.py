@@ -61,6 +61,7 @@ def require_room(units: int, images: int, wanted: MixtureConfig) -> None:
 
 PENALTIES = (100.0, 10.0, 1.0, 0.1, 0.01)
 USUAL_PENALTY = 1.0  # where no validation image has a class
+TOLERANCE = 1e-5
 
 
 @dataclass
@@ -80,7 +81,8 @@ def fit_classifier(known: tuple[Tensor, Tensor], judges: tuple[Tensor, Tensor] |
         sum over n of -log p(y_n | features_n) + penalty / 2 |W|^2
 
     `penalty` None: the one of PENALTIES that is wrong of the fewest `judges`, the largest such; without judges USUAL_PENALTY. Features are centred while it is
-    sought: their mean is worth what the biases take up, which no penalty holds, so the least is the same, and it is found in far fewer iterations.
+    sought: their mean is worth what the biases take up, which no penalty holds, so the least is the same, and it is found in far fewer iterations. It is
+    sought until no derivative of the mean over images is above TOLERANCE; at scikit-learn's own, ten times as large, %Err is up to 0.2 points off.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -89,7 +91,7 @@ def fit_classifier(known: tuple[Tensor, Tensor], judges: tuple[Tensor, Tensor] |
     features = features - centre
 
     def fitted(strength: float) -> Regression:
-        model = LogisticRegression(C=1 / strength, max_iter=1000).fit(features, y)
+        model = LogisticRegression(C=1 / strength, max_iter=2000, tol=TOLERANCE).fit(features, y)
         model.intercept_ -= model.coef_ @ centre
         return Regression(model, strength)
 
