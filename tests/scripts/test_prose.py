@@ -173,7 +173,7 @@ def of_the_density_guide() -> dict[str, str]:
     alone = [[cell.runs[0]["figures"][metric]["value"] for metric in metrics] for cell in (second, third, wide)]
     image = [cell.runs[0]["figures"]["log_p_annealed_refit"]["values"][:100] for cell in (second, third, wide)]
     over = [[own - other for own, other in zip(values, image[2], strict=True)] for values in image[:2]]
-    spread = [[f"{mean(cell.values(metric)):.1f} ± {stdev(cell.values(metric)):.1f}" for cell in (third, wide)] for metric in ("m_mse",)][0]
+    spread = [f"{mean(cell.values('m_mse')):.1f} ± {stdev(cell.values('m_mse')):.1f}" for cell in (third, wide)]
     both = {metric: [mean(cell.values(metric)) for cell in (third, wide)] for metric in ("bce", "class_err")}
     refit, last = (compare(one.refit, wide.refit, "log_p_annealed") for one in (third, cooled))
     own = [mean(cell.values("log_p_annealed_own", 100)) for cell in (third, wide, cooled)]
