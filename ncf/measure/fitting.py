@@ -82,7 +82,7 @@ def fit_classifier(known: tuple[Tensor, Tensor], judges: tuple[Tensor, Tensor] |
 
     `penalty` None: the one of PENALTIES that is wrong of the fewest `judges`, the largest such; without judges USUAL_PENALTY. Features are centred while it is
     sought: their mean is worth what the biases take up, which no penalty holds, so the least is the same, and it is found in far fewer iterations. It is
-    sought until no derivative of the mean over images is above TOLERANCE; at scikit-learn's own, ten times as large, %Err is up to 0.2 points off.
+    sought until no derivative of the mean over images is above TOLERANCE; scikit-learn's own, ten times as large, leaves %Err some hundredths of a point off.
     """
     from sklearn.linear_model import LogisticRegression
 

@@ -49,9 +49,9 @@ def write(output: Path, page: Path, table: dict[str, dict]) -> None:
     files.write_whole(page, ("\n\n".join(parts) + "\n").encode())
     files.write_whole(rows, "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines(cells)).encode())
     beside = page.with_name("replication.md")
-    masked, switches = (read_json(page.with_name(name)) or None for name in ("masked.json", "switches.json"))
+    masked, switches, trials = (read_json(page.with_name(f"{name}.json")) or None for name in ("masked", "switches", "trials"))
     fewer = [curve.fewer_images(some) for some in ([cell for cell in cells if as_printed(cell.row)], cells, [cell.inferring for cell in cells])]
-    files.write_whole(beside, replication.page(full, fewer, masked, switches).encode())
+    files.write_whole(beside, replication.page(full, fewer, masked, switches, trials).encode())
     if (by_hand := page.with_name("comparison.md")).exists():
         files.write_whole(by_hand, comparison.filled(by_hand.read_text(encoding="utf-8"), full).encode())
     print(f"written: {page}, {beside}, {rows}")
@@ -103,7 +103,7 @@ def claims(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
         "behind. What these words and the marks ¹ and ⁰ say stands [beside the article's claims](replication.md#the-claims); ± is the standard error of the difference, which is positive where the\n"
         f"network is better. Of tests that are counted here, {n_tests:,}, five in a hundred would find a difference where there is none. %Err is by a regression whose\n"
         "penalty validation images chose. (Most runs' was measured when the regression was sought less closely: of 17 measured again, most of them of\n"
-        "encoders' units, it moved by up to 0.2 points, and once, by another penalty, by 0.7.) What chose the\n"
+        "encoders' units, it moved by up to 0.2 points, and once, by another penalty, by 0.7; `results.jsonl` has both in its history.) What chose the\n"
         f"autoencoders: {'; '.join(f'{row_title(rival)}: {deciding(table[rival])}' for rival in rivals if 'choose_by' in table[rival])}; the others have the settings of these but those that Choices tells. How often, over the datasets and the figures below but the Monte Carlo\n"
         "log p(x), by which remembered training images beat every row of MNIST:"
     )

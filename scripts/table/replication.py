@@ -15,8 +15,14 @@ from ncf.report.names import method
 STOOD = ("bce", "log_p", "class_err")  # figures that can be compared with what is printed
 
 
-def page(full: Cells, fewer: Sequence[Iterable[str]] = (NOT_MEASURED,), masked: dict | None = None, switches: dict | None = None) -> str:
-    """The page; `fewer` are the verdicts of table.curve on training images, against few latents and against all, `masked` is what table.masked measured, `switches` what table.switches did."""
+def page(
+    full: Cells,
+    fewer: Sequence[Iterable[str]] = (NOT_MEASURED,),
+    masked: dict | None = None,
+    switches: dict | None = None,
+    trials: dict | None = None,
+) -> str:
+    """The page; `fewer` are the verdicts of table.curve on training images, against few latents and against all, `masked` is what table.masked measured, `switches` and `trials` what table.switches did."""
     printed = published()
     parts = [HEAD]
     for dataset in dict.fromkeys(dataset for dataset, _, _ in printed):
@@ -28,7 +34,7 @@ def page(full: Cells, fewer: Sequence[Iterable[str]] = (NOT_MEASURED,), masked: 
         parts += [figure_table(printed, full, dataset, metric) for metric in ("bce", "log_p", "m_mse", "class_err")]
         if dataset not in DATASETS:
             parts.append("The 16 x 16 images are not at hand here; [Results](results.md) has the 28 x 28 set, whose figures cannot be compared.")
-    parts += [MARKS, "## Past, level or short", STANDING, standing_table(printed, full), misses(full)]
+    parts += [MARKS, "## Past, level or short", STANDING, standing_table(printed, full), misses(full, trials or {})]
     parts += ["## The sign of log S", SIGN, sign_table(printed, full)]
     parts += ["## The claims", claims.HEAD, markdown(["claim", "verdict", "what decides"], claims.claims(full, *fewer))]
     if switches:
@@ -66,7 +72,7 @@ def sign_table(printed: dict, full: Cells) -> str:
     return markdown(["network", "published", "ours, log S added", "ours, log S subtracted"], rows)
 
 
-def misses(full: Cells) -> str:
+def misses(full: Cells, trials: dict) -> str:
     """What was tried for the figures on MNIST that were hardest to reach."""
 
     def figure(row: str, metric: str) -> str:
@@ -76,6 +82,9 @@ def misses(full: Cells) -> str:
         cell = choose(full, "mnist", name, "class_err", LOCAL)
         return shown(cell, "class_err") if cell else "not measured"
 
+    wrong = [f"{name} {found['class_err']['value']:.2f}" for name, found in trials.items() if "class_err" in found]
+    diverged = " and ".join(name for name, found in trials.items() if "diverged" in found)
+
     return f"""What was tried for the figures on MNIST that were hardest to reach, beside the usual grids ([choices](results.md#choices)):
 
 - GVAE, %Err: {figure("gvae", "class_err")} with 20 latents, {figure("gvae_narrow", "class_err")} with 8, {figure("gvae_many", "class_err")} with 360 and a weight of 0.3 on
@@ -83,9 +92,8 @@ def misses(full: Cells) -> str:
 - GAN-AE, log p(x): {figure("gan_ae", "log_p")} with 20 latents (six weights of the adversary, three rates), {figure("gan_ae_narrow", "log_p")} with 5 and an
   L2 penalty.
 - GNCN-PDH and GNCN-t2-LΣ, %Err: {least("gncn_pdh")} and {least("gncn_t2_l_sigma")} at best. Learning rate, E rate and β were chosen by validation BCE, the tuned rows' settling by four figures together; no row was chosen
-  by %Err alone. In short trials of GNCN-PDH (seed 0, validation images, each ± 0.2: `ncf-train experiment=table_mnist model=gncn_pdh epochs=6 optimizer.cooldown=3 patience=null validate_every=6`, and one setting
-  beside) the defaults have 2.58, twice their rate 2.59, the lateral synapses of the published protocol 2.64, twice the inhibition 2.88, columns of 20, 20 and 36 units 2.80, E rates of 0.3 and 2 3.19 and
-  3.31; without lateral synapses and with 100 steps of settling learning diverged. None is better than the defaults, so what the rest of the gap is due to was not found."""
+  by %Err alone. Short trials of GNCN-PDH by the defaults and one setting beside, by %Err on validation images (seed 0, each ± 0.2; `python -m table.switches docs/trials.json outputs/trials`):
+  {", ".join(wrong) or "not measured"}; diverged: {diverged or "none"}. What the rest of the gap is due to was not found."""
 
 
 def switch_table(switches: dict) -> str:

@@ -2,6 +2,7 @@
 
 from math import hypot
 from statistics import mean
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from table.cells import Cell, read_json
 
 from ncf.config.compose import compose_train
 from ncf.config.schema import flatten, science
+from ncf.errors import UserError
 from ncf.measure.metrics import METRICS
 
 
@@ -130,3 +132,26 @@ def test_sentences_that_no_code_computes_hold_for_the_figures_beside_them():
     for metric, target in table.read_table()["gncn_t1_sigma"]["targets"]["mnist"].items():
         missed = (target - mean(own.values(metric))) * (1 if METRICS[metric].higher else -1)
         assert missed < own.spread(metric), metric
+
+
+def test_trials_of_the_class_error_are_runs_of_the_defaults_with_one_setting_beside(tmp_path, monkeypatch):
+    usual = flatten(science(compose_train(*switches.DEFAULTS.split())))
+    changed = {name: flatten(science(compose_train(*switches.DEFAULTS.split(), *switch.split()))) for name, switch in switches.TRIALS.items()}
+    sections = {name: {key.rpartition(".")[0] for key, value in config.items() if value != usual[key]} for name, config in changed.items()}
+    assert sections.pop("ncf's defaults") == set() and all(len(found) == 1 for found in sections.values())
+    kept = read_json(DOCS / "trials.json")
+    assert {name: found["switch"] for name, found in kept.items()} == switches.TRIALS
+    assert min((found["class_err"]["value"], name) for name, found in kept.items() if "class_err" in found)[1] == "ncf's defaults"
+
+    def train(*told, name, **others):
+        if name == "switch1":
+            raise UserError("learning diverged in epoch 1")
+        figures = {metric: {"value": float(name[-1]), "stderr": 0.2, "n": 9} for metric in ("bce", "class_err")}
+        return SimpleNamespace(summary={"metrics": {"validation": figures}, "measured_with": {"metrics": {"names": list(figures)}}})
+
+    monkeypatch.setattr(switches.ncf, "train", train)
+    switches.main(str(tmp_path / "trials.json"), str(tmp_path))
+    found = read_json(tmp_path / "trials.json")
+    assert list(found) == list(switches.TRIALS) and found["twice the rate"] == {"switch": "optimizer.lr=0.2", "diverged": True}
+    text = replication.misses({}, dict(list(found.items())[:3]))
+    assert "ncf's defaults 0.00, lateral synapses of 0.13 and 0.125 2.00; diverged: twice the rate." in text
