@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from typing import Any
@@ -75,12 +75,17 @@ class Regression:
         return torch.from_numpy(self.model.predict(features.double().cpu().numpy())).to(features.device)
 
 
-def fit_classifier(known: tuple[Tensor, Tensor], judges: tuple[Tensor, Tensor] | None, penalty: float | None) -> Regression:
+def fit_classifier(
+    known: tuple[Tensor, Tensor],
+    judges: tuple[Tensor, Tensor] | None,
+    penalty: float | None,
+    penalties: Sequence[float] = PENALTIES,
+) -> Regression:
     """The multinomial logistic regression from features (N, J) to classes (N,) that scikit-learn finds: the least
 
         sum over n of -log p(y_n | features_n) + penalty / 2 |W|^2
 
-    `penalty` None: the one of PENALTIES that is wrong of the fewest `judges`, the largest such; without judges USUAL_PENALTY. Features are centred while it is
+    `penalty` None: the one of `penalties` that is wrong of the fewest `judges`, the largest such; without judges USUAL_PENALTY. Features are centred while it is
     sought: their mean is worth what the biases take up, which no penalty holds, so the least is the same, and it is found in far fewer iterations. It is
     sought until no derivative of the mean over images is above TOLERANCE; scikit-learn's own, ten times as large, leaves %Err some hundredths of a point off.
     """
@@ -98,4 +103,4 @@ def fit_classifier(known: tuple[Tensor, Tensor], judges: tuple[Tensor, Tensor] |
     with quiet_fit():
         if penalty is not None or judges is None:
             return fitted(penalty or USUAL_PENALTY)
-        return min(map(fitted, PENALTIES), key=lambda found: (found.tell(judges[0]) != judges[1]).sum().item())
+        return min(map(fitted, penalties), key=lambda found: (found.tell(judges[0]) != judges[1]).sum().item())

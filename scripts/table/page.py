@@ -49,9 +49,9 @@ def write(output: Path, page: Path, table: dict[str, dict]) -> None:
     files.write_whole(page, ("\n\n".join(parts) + "\n").encode())
     files.write_whole(rows, "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines(cells)).encode())
     beside = page.with_name("replication.md")
-    masked, switches, trials = (read_json(page.with_name(f"{name}.json")) or None for name in ("masked", "switches", "trials"))
+    measured = {name: read_json(page.with_name(f"{name}.json")) or None for name in ("masked", "switches", "trials", "readout")}
     fewer = [curve.fewer_images(some) for some in ([cell for cell in cells if as_printed(cell.row)], cells, [cell.inferring for cell in cells])]
-    files.write_whole(beside, replication.page(full, fewer, masked, switches, trials).encode())
+    files.write_whole(beside, replication.page(full, fewer, **measured).encode())
     if (by_hand := page.with_name("comparison.md")).exists():
         files.write_whole(by_hand, comparison.filled(by_hand.read_text(encoding="utf-8"), full).encode())
     print(f"written: {page}, {beside}, {rows}")

@@ -6,7 +6,8 @@ from statistics import mean
 
 from table import claims, standing
 from table.article import CORRECTION, KINDS, LOCAL, NETWORKS, NOT_MEASURED, Cells, choose, corrected, measured, published, rows_of
-from table.rows import DATASETS
+from table.cells import Cell
+from table.rows import DATASETS, row_title
 from table.text import MARKS, markdown, shown
 
 from ncf.measure.metrics import METRICS
@@ -21,8 +22,10 @@ def page(
     masked: dict | None = None,
     switches: dict | None = None,
     trials: dict | None = None,
+    readout: dict | None = None,
 ) -> str:
-    """The page; `fewer` are the verdicts of table.curve on training images, against few latents and against all, `masked` is what table.masked measured, `switches` and `trials` what table.switches did."""
+    """The page; `fewer` are the verdicts of table.curve on training images, against few latents and against all, `masked` is what table.masked measured,
+    `switches` and `trials` what table.switches did, `readout` what table.readout did."""
     printed = published()
     parts = [HEAD]
     for dataset in dict.fromkeys(dataset for dataset, _, _ in printed):
@@ -35,6 +38,8 @@ def page(
         if dataset not in DATASETS:
             parts.append("The 16 x 16 images are not at hand here; [Results](results.md) has the 28 x 28 set, whose figures cannot be compared.")
     parts += [MARKS, "## Past, level or short", STANDING, standing_table(printed, full), misses(full, trials or {})]
+    if readout:
+        parts += ["## How codes are read", READOUT, readout_table(printed, readout)]
     parts += ["## The sign of log S", SIGN, sign_table(printed, full)]
     parts += ["## The claims", claims.HEAD, markdown(["claim", "verdict", "what decides"], claims.claims(full, *fewer))]
     if switches:
@@ -94,6 +99,21 @@ def misses(full: Cells, trials: dict) -> str:
 - GNCN-PDH and GNCN-t2-LΣ, %Err: {least("gncn_pdh")} and {least("gncn_t2_l_sigma")} at best. Learning rate, E rate and β were chosen by validation BCE, the tuned rows' settling by four figures together; no row was chosen
   by %Err alone. Short trials of GNCN-PDH by the defaults and one setting beside, by %Err on validation images (seed 0, each ± 0.2; `python -m table.switches docs/trials.json outputs/trials`):
   {", ".join(wrong) or "not measured"}; diverged: {diverged or "none"}. What the rest of the gap is due to was not found."""
+
+
+def readout_table(printed: dict, readout: dict) -> str:
+    """A row per reading, a column per row of ours: %Err, and how it stands to what is printed."""
+
+    def told(row: str, reading: str) -> str:
+        seeds = {int(seed.removeprefix("seed")): found[reading] for seed, found in readout[row].items() if reading in found}
+        cell = Cell("mnist", row, None, {seed: {"figures": {"class_err": figure}} for seed, figure in seeds.items()})
+        name = next(name for name in NETWORKS if row in rows_of(name).values())
+        return f"{shown(cell, 'class_err')}, {standing.told(cell, 'class_err', *printed['mnist', name, 'class_err'])}" if seeds else "–"
+
+    readings = dict.fromkeys(reading for seeds in readout.values() for found in seeds.values() for reading in found)
+    return markdown(
+        ["what is read", *(row_title(row) for row in readout)], [[reading, *(told(row, reading) for row in readout)] for reading in readings]
+    )
 
 
 def switch_table(switches: dict) -> str:

@@ -1,0 +1,70 @@
+"""Readings of codes: which layers, which penalties, which images, and what is kept of them."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from small import dataset, network
+from table import readout
+from table.cells import read_json
+from table.readout import PENALTIES, Reading
+
+from ncf.measure.fitting import fit_classifier
+
+CLASS, NOISE = -2, -1
+
+
+def split(n: int, seed: int, classes: int = 2):
+    """The class stands in the layer below the top; the top has noise."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, classes, n)
+    told = np.eye(3)[y] + 0.2 * rng.standard_normal((n, 3))
+    return {CLASS: torch.from_numpy(told), NOISE: torch.from_numpy(rng.standard_normal((n, 2)))}, torch.from_numpy(y)
+
+
+def wrong(layers, **parts) -> float:
+    usual = {"train": split(200, 1), "validation": split(100, 2), "test": split(400, 3)}
+    return readout.read(Reading(layers, PENALTIES), *(usual | parts).values())["value"]
+
+
+def test_the_layers_that_a_reading_names_are_read():
+    assert wrong((CLASS,)) < 2 and wrong((CLASS, NOISE)) < 2 and wrong((NOISE,)) == pytest.approx(50, abs=10)
+
+
+def test_the_penalty_is_one_of_the_readings_and_test_images_do_not_choose_it():
+    train, validation, test = split(200, 1), split(100, 2), split(400, 3)
+    for penalties in ((3.0, 7.0), (5.0,)):
+        assert readout.read(Reading((CLASS,), penalties), train, validation, test)["penalty"] in penalties
+    swapped = (test[0], 1 - test[1])
+    right, turned = (readout.read(Reading((CLASS,), PENALTIES), train, validation, part) for part in (test, swapped))
+    assert right["penalty"] == turned["penalty"] and right["value"] + turned["value"] == pytest.approx(100)
+
+
+def test_validation_images_are_fitted_to_once_they_have_chosen_where_a_reading_says_so():
+    """A class that no training image has, but validation images do, is told only then."""
+    parts = split(200, 1), split(300, 2, classes=3), split(300, 3, classes=3)
+    before, after = (readout.read(Reading((CLASS,), PENALTIES, again), *parts) for again in (False, True))
+    assert before["value"] > 25 and after["value"] < 10 and before["penalty"] == after["penalty"]
+
+
+def test_what_is_kept_is_added_to_and_not_measured_twice(tmp_path, monkeypatch):
+    opened, net = [], network()
+
+    def load(run):
+        opened.append(run)
+        return SimpleNamespace(model=net, data=dataset(100), config=SimpleNamespace(batch_size=30))
+
+    monkeypatch.setattr(readout.ncf, "load", load)
+    monkeypatch.setattr(readout, "READINGS", {"top": Reading((-1,), (1.0,)), "below": Reading((-2,), (1.0,))})
+    target, runs = tmp_path / "readout.json", [tmp_path / "row" / f"seed{seed}" for seed in (0, 1)]
+    readout.main(str(target), str(runs[0]))
+    first = read_json(target)
+    readout.main(str(target), *map(str, runs))
+    kept = read_json(target)
+    assert opened == runs and list(kept["row"]) == ["seed0", "seed1"] and kept["row"]["seed0"] == first["row"]["seed0"]
+    x, y = (getattr(dataset(100).splits["test"], name) for name in "xy")
+    known = dataset(100).splits["train"]
+    told = fit_classifier((net.settle(known.x).code, known.y), None, 1.0).tell(net.settle(x).code)  # the network's own top, in one batch
+    assert kept["row"]["seed1"]["top"]["value"] == pytest.approx(100 * (told != y).double().mean().item())
+    assert kept["row"]["seed1"]["top"] != kept["row"]["seed1"]["below"]
