@@ -65,7 +65,7 @@ def main(target: str, *runs: str) -> None:
             continue
         network = ncf.load(run)
         splits = (network.data.splits[name] for name in ("train", "validation", "test"))
-        parts = [(settled(network.model, split.x, network.config.batch_size), split.y) for split in splits]
+        parts = [(settled(network.model, split.x, network.config.metrics.batch_size), split.y) for split in splits]
         for name, reading in READINGS.items():
             found[name] = read(reading, *parts)
             print(row, seed, name, found[name], flush=True)

@@ -53,7 +53,7 @@ def test_what_is_kept_is_added_to_and_not_measured_twice(tmp_path, monkeypatch):
 
     def load(run):
         opened.append(run)
-        return SimpleNamespace(model=net, data=dataset(100), config=SimpleNamespace(batch_size=30))
+        return SimpleNamespace(model=net, data=dataset(100), config=SimpleNamespace(metrics=SimpleNamespace(batch_size=30)))
 
     monkeypatch.setattr(readout.ncf, "load", load)
     monkeypatch.setattr(readout, "READINGS", {"top": Reading((-1,), (1.0,)), "below": Reading((-2,), (1.0,))})
