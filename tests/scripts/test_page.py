@@ -54,7 +54,7 @@ def test_the_pages_of_the_documentation_are_those_of_the_stored_runs(tmp_path, m
     """Half a minute, for every figure on three pages."""
     monkeypatch.setattr(curve, "draw", lambda *drawn: None)
     pages = ("results.md", "replication.md", "comparison.md")
-    for name in (*pages, "results.jsonl", "tuning.jsonl", "without_model.json", "masked.json", "switches.json", "trials.json"):
+    for name in (*pages, "results.jsonl", "tuning.jsonl", "without_model.json", "masked.json", "switches.json", "trials.json", "readout.json"):
         shutil.copy(DOCS / name, tmp_path)
     for name in pages[:2]:
         (tmp_path / name).unlink()

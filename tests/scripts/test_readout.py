@@ -1,12 +1,15 @@
 """Readings of codes: which layers, which penalties, which images, and what is kept of them."""
 
+from statistics import mean
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from measured import DOCS, cell, of_the_project
 from small import dataset, network
-from table import readout
+from table import readout, replication, standing
+from table.article import NETWORKS, published
 from table.cells import read_json
 from table.readout import PENALTIES, Reading
 
@@ -68,3 +71,41 @@ def test_what_is_kept_is_added_to_and_not_measured_twice(tmp_path, monkeypatch):
     told = fit_classifier((net.settle(known.x).code, known.y), None, 1.0).tell(net.settle(x).code)  # the network's own top, in one batch
     assert kept["row"]["seed1"]["top"]["value"] == pytest.approx(100 * (told != y).double().mean().item())
     assert kept["row"]["seed1"]["top"] != kept["row"]["seed1"]["below"]
+
+
+def test_readings_on_the_page_are_of_the_networks_in_the_tables():
+    """But for one that was trained again on another processor, whose BCE differs by a hundredth."""
+    kept = read_json(DOCS / "readout.json")
+    stored = {
+        (cell.row, f"seed{seed}"): run
+        for cell in of_the_project()
+        if (cell.dataset, cell.n_train) == ("mnist", None)
+        for seed, run in cell.runs.items()
+    }
+    usual, others = next(iter(readout.READINGS)), set()
+    for row, seeds in kept.items():
+        for seed, found in seeds.items():
+            assert set(found) == set(readout.READINGS)
+            if found[usual]["value"] != pytest.approx(stored[row, seed]["figures"]["class_err"]["value"]):
+                others.add((row, seed))
+    assert others == {("gncn_pdh_cooled", "seed0")}
+
+
+def test_what_the_page_says_of_the_readings_holds():
+    kept, printed = read_json(DOCS / "readout.json"), published()
+    usual, finer, all_images, below, both = readout.READINGS
+    assert sum(len(seeds) for seeds in kept.values()) == 9
+    assert all(found[both]["value"] < min(found[usual]["value"], found[finer]["value"]) for seeds in kept.values() for found in seeds.values())
+
+    def stands(row: str, reading: str) -> tuple[str, float]:
+        values = [found[reading]["value"] for found in kept[row].values()]
+        name = next(name for name in NETWORKS if row.startswith(name))
+        return standing.standing(cell(row, *values, metric="class_err"), "class_err", *printed["mnist", name, "class_err"])[0], mean(values)
+
+    assert stands("gncn_pdh_published", both)[0] == "past"
+    for row in kept:
+        assert stands(row, both)[1] < 2.3 and stands(row, below)[1] < 2.3
+        assert abs(stands(row, finer)[1] - stands(row, usual)[1]) < 0.1
+        assert (stands(row, all_images)[1] < 2.3) == (row == "gncn_pdh_cooled") and stands(row, all_images)[0] == "level"
+    text = replication.readout_table(printed, kept)
+    assert f"{mean(found[below]['value'] for found in kept['gncn_pdh_published'].values()):.2f} ± " in text.splitlines()[5]
