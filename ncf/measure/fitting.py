@@ -87,7 +87,7 @@ def fit_classifier(
 
     `penalty` None: the one of `penalties` that is wrong of the fewest `judges`, the largest such; without judges USUAL_PENALTY. Features are centred while it is
     sought: their mean is worth what the biases take up, which no penalty holds, so the least is the same, and it is found in far fewer iterations. It is
-    sought until no derivative of the mean over images is above TOLERANCE; scikit-learn's own, ten times as large, leaves %Err some hundredths of a point off.
+    sought until no derivative of the mean over images is above TOLERANCE; scikit-learn's own, ten times as large, leaves %Err up to 0.2 points off.
     """
     from sklearn.linear_model import LogisticRegression
 

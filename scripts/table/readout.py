@@ -1,4 +1,4 @@
-"""What %Err depends on beside the network: the layer that is read, how finely the regression's penalty is sought, the images it is fitted to.
+"""What %Err depends on beside the network: the layer that is read, how finely the regression's penalty is sought, the images it is fitted to. MNIST.
 
 python -m table.readout docs/readout.json RUN...      (the folder of scripts/ on PYTHONPATH; a run's row and seed are the last two of its path)
 """
@@ -64,6 +64,8 @@ def main(target: str, *runs: str) -> None:
         if set(found) >= set(READINGS):
             continue
         network = ncf.load(run)
+        if network.config.dataset.name != "mnist":
+            sys.exit(f"error: {run} was trained on {network.config.dataset.name}: the page has networks of mnist alone")
         splits = (network.data.splits[name] for name in ("train", "validation", "test"))
         parts = [(settled(network.model, split.x, network.config.metrics.batch_size), split.y) for split in splits]
         for name, reading in READINGS.items():

@@ -187,7 +187,7 @@ same, with too few seeds to tell. The best of several rows on test images flatte
 test images of MNIST, or its own settings were (GNCN-t1, cooled down: its epochs). The settings of the published protocol's rows were chosen anew after test figures had been seen, as said above. GNCN-PDH with a prior that learns stays out: its decoder follows the exact gradient. The mixture over pixels (GMM) has 200 components here, 75 in the article, and more than that must differ: its leads are no merit of ours. Nor are those of 360 latents:
 the article's autoencoders have 5 to 30. KMNIST stays out: it has at most 5,237 training images here, 60,000 in the article."""
 
-READOUT = """GNCN-PDH and GNCN-t2-LΣ are wrong a little more often than is printed, though level by the test above. Why? Here are other readings of networks trained by the table's commands (MNIST, mean ± standard deviation
+READOUT = """The best rows of GNCN-PDH and GNCN-t2-LΣ are wrong a little more often than is printed, though level by the test above. Why? Here are other readings of networks trained by the table's commands (MNIST, mean ± standard deviation
 over seeds, and how that stands to what is printed of the top layer; `python -m table.readout docs/readout.json RUN...`). Validation images choose every penalty. The first reading is that of all tables; seed 0
 of GNCN-PDH cooled down alone is another network here than there, the same command on another processor.
 
