@@ -102,8 +102,8 @@ def claims(table: dict[str, dict], full: dict[tuple, Cell]) -> str:
         "The claim is that the network is competitive with the variational autoencoder or better: reproduced where it is ahead or level, opposite where it is\n"
         "behind. What these words and the marks ¹ and ⁰ say stands [beside the article's claims](replication.md#the-claims); ± is the standard error of the difference, which is positive where the\n"
         f"network is better. Of tests that are counted here, {n_tests:,}, five in a hundred would find a difference where there is none. %Err is by a regression whose\n"
-        "penalty validation images chose. (Most runs' was measured when the regression was sought less closely: of 25 measured again, most of them of\n"
-        "encoders' units, it moved by up to 0.2 points, and once, by another penalty, by 0.7; `results.jsonl` has both in its history.) What chose the\n"
+        "penalty validation images chose. (Most runs' was measured when the regression was sought less closely: of 37 measured again, most of them of\n"
+        "encoders' units, it moved by up to 0.2 points, on the digits' few images by 0.3, and twice, by another penalty, by 0.7 and 1.3; `results.jsonl` has both in its history.) What chose the\n"
         f"autoencoders: {'; '.join(f'{row_title(rival)}: {deciding(table[rival])}' for rival in rivals if 'choose_by' in table[rival])}; the others have the settings of these but those that Choices tells. How often, over the datasets and the figures below but the Monte Carlo\n"
         "log p(x), by which remembered training images beat every row of MNIST:"
     )

@@ -4,11 +4,13 @@ python -m table.readout docs/readout.json RUN...      (the folder of scripts/ on
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from table.article import NETWORKS, rows_of
 from table.cells import read_json
 from torch import Tensor
 
@@ -16,6 +18,7 @@ import ncf
 from ncf.measure.fitting import PENALTIES, fit_classifier
 from ncf.runs.files import write_whole
 
+ROWS = {row for name in NETWORKS for row in rows_of(name).values()}
 FINER = (50.0, 20.0, 10.0, 5.0, 2.0, 1.0, 0.5)
 
 
@@ -56,21 +59,21 @@ def read(reading: Reading, train: Split, validation: Split, test: Split) -> dict
 
 
 def main(target: str, *runs: str) -> None:
-    """Add to the file what each run gives that is not there yet, as row -> seed -> reading."""
+    """Put into the file, as row -> seed -> reading, what each run gives whose readings are not all there."""
     kept = read_json(Path(target)) or {}
     for run in map(Path, runs):
-        row, seed = run.parts[-2:]
-        found = kept.setdefault(row, {}).setdefault(seed, {})
-        if set(found) >= set(READINGS):
+        row, seed = run.absolute().parts[-2:]
+        if row not in ROWS or not re.fullmatch(r"seed\d+", seed):
+            sys.exit(f"error: {run} is not the run of a network's row: the last two of its path are to be like gncn_pdh_sgd/seed0")
+        if set(kept.get(row, {}).get(seed, {})) >= set(READINGS):
             continue
         network = ncf.load(run)
         if network.config.dataset.name != "mnist":
             sys.exit(f"error: {run} was trained on {network.config.dataset.name}: the page has networks of mnist alone")
         splits = (network.data.splits[name] for name in ("train", "validation", "test"))
         parts = [(settled(network.model, split.x, network.config.metrics.batch_size), split.y) for split in splits]
-        for name, reading in READINGS.items():
-            found[name] = read(reading, *parts)
-            print(row, seed, name, found[name], flush=True)
+        kept.setdefault(row, {})[seed] = {name: read(reading, *parts) for name, reading in READINGS.items()}
+        print(run, json.dumps(kept[row][seed], indent=2), flush=True)
         write_whole(Path(target), (json.dumps(kept, indent=2) + "\n").encode())
 
 
