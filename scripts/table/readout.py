@@ -16,6 +16,7 @@ from torch import Tensor
 
 import ncf
 from ncf.measure.fitting import PENALTIES, fit_classifier
+from ncf.measure.subject import summarize
 from ncf.runs.files import write_whole
 
 ROWS = {row for name in NETWORKS for row in rows_of(name).values()}
@@ -54,8 +55,8 @@ def read(reading: Reading, train: Split, validation: Split, test: Split) -> dict
     found = fit_classifier(known, judges, None, reading.penalties)
     if reading.again:
         found = fit_classifier((torch.cat([known[0], judges[0]]), torch.cat([known[1], judges[1]])), None, found.penalty)
-    wrong = 100.0 * (found.tell(asked[0]) != asked[1]).double()
-    return {"penalty": found.penalty, "value": wrong.mean().item(), "stderr": wrong.std().item() / len(wrong) ** 0.5}
+    wrong = summarize(100.0 * (found.tell(asked[0]) != asked[1]))
+    return {"penalty": found.penalty, "value": wrong["value"], "stderr": wrong["stderr"]}
 
 
 def main(target: str, *runs: str) -> None:

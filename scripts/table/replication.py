@@ -7,6 +7,7 @@ from statistics import mean
 from table import claims, standing
 from table.article import CORRECTION, KINDS, LOCAL, NETWORKS, NOT_MEASURED, Cells, choose, corrected, measured, published, rows_of
 from table.cells import Cell
+from table.readout import READINGS
 from table.rows import DATASETS, row_title
 from table.text import MARKS, markdown, shown
 
@@ -105,14 +106,12 @@ def readout_table(printed: dict, readout: dict) -> str:
     """A row per reading, a column per row of ours: %Err, and how it stands to what is printed."""
 
     def told(row: str, reading: str) -> str:
-        seeds = {int(seed.removeprefix("seed")): found[reading] for seed, found in readout[row].items() if reading in found}
-        cell = Cell("mnist", row, None, {seed: {"figures": {"class_err": figure}} for seed, figure in seeds.items()})
+        cell = Cell("mnist", row, None, {seed: {"figures": {"class_err": found[reading]}} for seed, found in enumerate(readout[row].values())})
         name = next(name for name in NETWORKS if row in rows_of(name).values())
-        return f"{shown(cell, 'class_err')}, {standing.told(cell, 'class_err', *printed['mnist', name, 'class_err'])}" if seeds else "–"
+        return f"{shown(cell, 'class_err')}, {standing.told(cell, 'class_err', *printed['mnist', name, 'class_err'])}"
 
-    readings = dict.fromkeys(reading for seeds in readout.values() for found in seeds.values() for reading in found)
     return markdown(
-        ["what is read", *(row_title(row) for row in readout)], [[reading, *(told(row, reading) for row in readout)] for reading in readings]
+        ["what is read", *(row_title(row) for row in readout)], [[reading, *(told(row, reading) for row in readout)] for reading in READINGS]
     )
 
 

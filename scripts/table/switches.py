@@ -49,6 +49,8 @@ SETS = {"switches": (RELEASED, SHORT, SWITCHES), "trials": (DEFAULTS, FALLING, T
 
 def main(target: str, output: str, *further: str) -> None:
     """Train what is not trained yet, and write metric -> value and standard error over the validation images for every setting, or that it diverged."""
+    if Path(target).stem not in SETS:
+        sys.exit(f"error: {target} is none of the files that this writes: {' and '.join(f'{name}.json' for name in SETS)}")
     (model, short, changes), found = SETS[Path(target).stem], {}
     for number, (name, switch) in enumerate(changes.items()):
         found[name] = {"switch": switch}

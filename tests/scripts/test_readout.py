@@ -112,6 +112,7 @@ def test_what_the_page_says_of_the_readings_holds():
     assert sum(map(len, kept.values())) == 9
     moved = max(abs(average(row, finer) - average(row, usual)) for row in kept)
     assert sum(stands(row, finer) != stands(row, usual) for row in kept) == 2
+    assert stands(pdh[0], usual) == "level" and stands(pdh[0], finer) == "undecided"
     assert all(average(row, usual) - printed["mnist", "gncn_pdh", "class_err"][0] == pytest.approx(0.1, abs=0.03) for row in pdh)
     again = kept["gncn_pdh_cooled"]["seed0"][usual]["value"]
     (before,) = (own.runs[0]["figures"]["class_err"]["value"] for own in of_the_project() if (own.dataset, own.row) == ("mnist", "gncn_pdh_cooled"))

@@ -153,5 +153,7 @@ def test_trials_of_the_class_error_are_runs_of_the_defaults_with_one_setting_bes
     switches.main(str(tmp_path / "trials.json"), str(tmp_path))
     found = read_json(tmp_path / "trials.json")
     assert list(found) == list(switches.TRIALS) and found["twice the rate"] == {"switch": "optimizer.lr=0.2", "diverged": True}
+    with pytest.raises(SystemExit, match="none of the files that this writes: switches.json and trials.json"):
+        switches.main(str(tmp_path / "trial.json"), str(tmp_path))
     text = replication.misses({}, dict(list(found.items())[:3]))
     assert "ncf's defaults 0.00, lateral synapses of 0.13 and 0.125 2.00; diverged: twice the rate." in text
